@@ -1,0 +1,57 @@
+//! Who asks, and when: what a request is decided with besides its own content.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Error;
+use crate::field::Field;
+use crate::value::Value;
+
+/// On whose behalf a request is made.
+#[derive(Clone, Debug, Default)]
+pub struct Principal {
+    user: Option<Value<'static>>,
+}
+
+impl Principal {
+    /// Nobody is logged in.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The user with this key.
+    pub fn user(key: impl Field) -> Self {
+        Self { user: Some(key.to_value().into_owned()) }
+    }
+
+    /// Is nobody logged in?
+    pub fn is_anonymous(&self) -> bool {
+        self.user.is_none()
+    }
+
+    /// The user's key, in the type that the application keeps it in.
+    ///
+    /// # Errors
+    /// 401 where nobody is logged in, or where the key is not of that type.
+    pub fn user_key<T: Field>(&self) -> Result<T, Error> {
+        self.user.clone().and_then(T::from_value).ok_or_else(Error::not_authenticated)
+    }
+}
+
+/// What server-set values and hooks may depend on.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// On whose behalf the request is made.
+    pub principal: &'a Principal,
+    /// The time of the request: one for all its rows. Core reads no clock.
+    pub now: DateTime<Utc>,
+}
+
+impl Context<'_> {
+    /// The key of the user who asks: `on_create = |context| context.user_key()` makes a field its owner.
+    ///
+    /// # Errors
+    /// 401 where nobody is logged in.
+    pub fn user_key<T: Field>(&self) -> Result<T, Error> {
+        self.principal.user_key()
+    }
+}

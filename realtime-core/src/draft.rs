@@ -1,0 +1,111 @@
+//! The values that a create or an update is about to write.
+
+use std::ops::RangeInclusive;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::field::Field;
+use crate::resource::{Descriptor, RealtimeResource};
+use crate::value::Value;
+
+/// The values of one row on their way into the database, by field, in the order of the descriptor.
+#[derive(Debug)]
+pub struct Draft {
+    descriptor: &'static Descriptor,
+    values: Vec<Option<Value<'static>>>,
+    error: Option<Error>,
+}
+
+impl Draft {
+    pub(crate) fn new(descriptor: &'static Descriptor) -> Self {
+        Self { descriptor, values: vec![None; descriptor.fields.len()], error: None }
+    }
+
+    /// Sets a field by its index in the descriptor.
+    pub(crate) fn put(&mut self, field: usize, value: Value<'static>) {
+        self.values[field] = Some(value);
+    }
+
+    pub(crate) fn holds(&self, field: usize) -> bool {
+        self.values[field].is_some()
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<(usize, Value<'static>)>, Option<Error>) {
+        let values =
+            self.values.into_iter().enumerate().filter_map(|(field, value)| Some((field, value?))).collect();
+        (values, self.error)
+    }
+
+    fn index(&self, name: &str) -> usize {
+        self.descriptor.field_index(name).unwrap_or_else(|| {
+            panic!("`{name}` is not a field of the resource `{}`", self.descriptor.stream)
+        })
+    }
+
+    /// Will the field be written?
+    ///
+    /// # Panics
+    /// Where the resource has no field of that name: a mistake in the hook, not in its input.
+    pub fn changes(&self, name: &str) -> bool {
+        self.holds(self.index(name))
+    }
+
+    /// The value that the field will have, if it is written.
+    ///
+    /// # Panics
+    /// Where the resource has no field of that name: a mistake in the hook, not in its input.
+    pub fn get(&self, name: &str) -> Option<&Value<'static>> {
+        self.values[self.index(name)].as_ref()
+    }
+
+    /// Writes the field, read-only or not.
+    ///
+    /// # Panics
+    /// Where the resource has no field of that name: a mistake in the hook, not in its input.
+    pub fn set(&mut self, name: &str, value: impl Field) {
+        let field = self.index(name);
+        self.put(field, value.to_value().into_owned());
+    }
+
+    /// Refuses the write with a message about one field; several are answered together.
+    pub fn refuse(&mut self, name: impl Into<String>, message: impl Into<String>) {
+        self.error = Some(match self.error.take() {
+            Some(error) => error.and(name, message),
+            None => Error::validation(name, message),
+        });
+    }
+
+    /// Refuses a text of fewer or more characters. Looks at the field only if it is written.
+    ///
+    /// # Panics
+    /// Where the resource has no field of that name: a mistake in the hook, not in its input.
+    pub fn check_length(&mut self, name: &str, characters: RangeInclusive<usize>) {
+        let Some(Value::Text(text)) = self.get(name) else { return };
+        let length = text.chars().count();
+        if length == 0 && *characters.start() > 0 {
+            self.refuse(name, "This field may not be blank.");
+        } else if length < *characters.start() {
+            self.refuse(name, format!("Ensure this field has at least {} characters.", characters.start()));
+        } else if length > *characters.end() {
+            self.refuse(name, format!("Ensure this field has no more than {} characters.", characters.end()));
+        }
+    }
+}
+
+/// What an application adds to the writes of a resource. Every function has a default.
+///
+/// A resource that overrides one says so with `#[realtime(hooks)]` and implements the trait itself; for the others
+/// the derive does it.
+pub trait Hooks: RealtimeResource {
+    /// Looks at the values that are about to be written, and may change or refuse them.
+    ///
+    /// `before` is the row as it is, `None` for a create. It runs inside the transaction of the write.
+    ///
+    /// # Errors
+    /// Whatever the request shall be answered with. Messages about fields are better collected with [`Draft::refuse`].
+    fn validate(draft: &mut Draft, before: Option<&Self>, context: &Context<'_>) -> Result<(), Error> {
+        let _ = (draft, before, context);
+        Ok(())
+    }
+}
+

@@ -1,0 +1,174 @@
+//! The lookups: what a filter may ask of one field.
+
+use crate::field::Kind;
+
+/// One comparison of a field with an argument. `not__` is not one of them: it belongs to the predicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Lookup {
+    /// Equal; `null` as the argument asks for `NULL`.
+    Exact,
+    /// Equal without regard to case.
+    IExact,
+    /// Contains the text.
+    Contains,
+    /// Contains the text without regard to case.
+    IContains,
+    /// Begins with the text.
+    StartsWith,
+    /// Begins with the text without regard to case.
+    IStartsWith,
+    /// Ends with the text.
+    EndsWith,
+    /// Ends with the text without regard to case.
+    IEndsWith,
+    /// Equal to one of a list.
+    In,
+    /// Greater than.
+    Gt,
+    /// Greater than or equal.
+    Gte,
+    /// Less than.
+    Lt,
+    /// Less than or equal.
+    Lte,
+    /// Between two values, both included.
+    Range,
+    /// Is `NULL` (`true`) or is not (`false`).
+    IsNull,
+}
+
+impl Lookup {
+    /// Every lookup, in the order in which errors list them.
+    pub const ALL: &'static [Self] = &[
+        Self::Exact,
+        Self::IExact,
+        Self::Contains,
+        Self::IContains,
+        Self::StartsWith,
+        Self::IStartsWith,
+        Self::EndsWith,
+        Self::IEndsWith,
+        Self::In,
+        Self::Gt,
+        Self::Gte,
+        Self::Lt,
+        Self::Lte,
+        Self::Range,
+        Self::IsNull,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::IExact => "iexact",
+            Self::Contains => "contains",
+            Self::IContains => "icontains",
+            Self::StartsWith => "startswith",
+            Self::IStartsWith => "istartswith",
+            Self::EndsWith => "endswith",
+            Self::IEndsWith => "iendswith",
+            Self::In => "in",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::Range => "range",
+            Self::IsNull => "isnull",
+        }
+    }
+
+    /// The lookup of a name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|lookup| lookup.name() == name)
+    }
+
+    /// Does the argument consist of several values?
+    pub const fn takes_list(self) -> bool {
+        matches!(self, Self::In | Self::Range)
+    }
+}
+
+/// A set of lookups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookupSet(u32);
+
+impl LookupSet {
+    /// No lookup at all.
+    pub const NONE: Self = Self(0);
+
+    /// The given lookups.
+    pub const fn of(lookups: &[Lookup]) -> Self {
+        let mut set = 0;
+        let mut at = 0;
+        while at < lookups.len() {
+            set |= 1 << lookups[at] as u32;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// Every lookup that makes sense for a kind of field.
+    pub const fn of_kind(kind: Kind) -> Self {
+        use Lookup::{Exact, Gt, Gte, In, IsNull, Lt, Lte, Range};
+        match kind {
+            Kind::Bool | Kind::Enum(_) => Self::of(&[Exact, In, IsNull]),
+            Kind::Integer { .. } | Kind::Float | Kind::Timestamp => {
+                Self::of(&[Exact, In, Gt, Gte, Lt, Lte, Range, IsNull])
+            }
+            Kind::Text => Self::of(Lookup::ALL),
+        }
+    }
+
+    /// Is the lookup one of the set?
+    pub const fn contains(self, lookup: Lookup) -> bool {
+        self.0 & (1 << lookup as u32) != 0
+    }
+
+    /// Is the set empty?
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The lookups of the set, in the order of [`Lookup::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Lookup> {
+        Lookup::ALL.iter().copied().filter(move |lookup| self.contains(*lookup))
+    }
+}
+
+/// Stops the build where a resource names a lookup that the field's type does not have.
+///
+/// The derive calls it in a constant that is spanned on the user's own token.
+pub const fn check_lookup(kind: Kind, lookup: Lookup) {
+    if LookupSet::of_kind(kind).contains(lookup) {
+        return;
+    }
+    match kind {
+        Kind::Bool => panic!("a boolean field has the lookups `exact`, `in` and `isnull`"),
+        Kind::Enum(_) => panic!("an enum field has the lookups `exact`, `in` and `isnull`"),
+        Kind::Integer { .. } => panic!(
+            "an integer field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+        ),
+        Kind::Float => {
+            panic!("a float field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`")
+        }
+        Kind::Timestamp => panic!(
+            "a timestamp field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+        ),
+        Kind::Text => panic!("a text field does not have this lookup"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_lookups() {
+        for lookup in Lookup::ALL {
+            assert_eq!(Lookup::from_name(lookup.name()), Some(*lookup));
+        }
+        assert_eq!(Lookup::from_name("EXACT"), None);
+    }
+}

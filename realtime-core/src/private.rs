@@ -1,0 +1,130 @@
+//! What expansions of the derives name. Not part of the public interface: anything here may change at any time.
+
+pub use diesel;
+use diesel::backend::Backend;
+use diesel::deserialize::FromSql;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::serialize::ToSql;
+use diesel::sql_types::HasSqlType;
+
+pub use crate::context::Context;
+pub use crate::draft::Hooks;
+pub use crate::error::Error;
+pub use crate::field::{Field, FieldEnum};
+pub use crate::lookup::{Lookup, LookupSet, check_lookup};
+pub use crate::resource::{
+    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record, ResourceOn,
+};
+pub use crate::value::Value;
+
+/// The SQL type of a column.
+pub type SqlTypeOf<C> = <C as diesel::Expression>::SqlType;
+
+/// Reads one field from its column as a `SELECT` would.
+///
+/// # Errors
+/// What `FromSql` fails with.
+pub fn read<T, ST, DB>(columns: &dyn Columns<DB>, column: usize) -> diesel::deserialize::Result<T>
+where
+    DB: Backend + 'static,
+    T: FromSql<ST, DB>,
+{
+    let mut read = None;
+    columns.visit(column, &mut |value| read = Some(T::from_nullable_sql(value)));
+    read.unwrap_or_else(|| Err("the result has too few columns".into()))
+}
+
+/// Turns a value into a bind of the field's own types.
+pub fn bind<T, ST, DB>(value: Value<'_>) -> Option<Bind<DB>>
+where
+    DB: Backend + HasSqlType<ST> + 'static,
+    T: Field + ToSql<ST, DB>,
+    ST: Send + 'static,
+{
+    let typed: Typed<T, ST> = Typed { value: T::from_value(value)?, sql_type: std::marker::PhantomData };
+    Some(Box::new(typed))
+}
+
+struct Typed<T, ST> {
+    value: T,
+    sql_type: std::marker::PhantomData<fn() -> ST>,
+}
+
+impl<T, ST, DB> QueryFragment<DB> for Typed<T, ST>
+where
+    DB: Backend + HasSqlType<ST>,
+    T: ToSql<ST, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        pass.push_bind_param(&self.value)
+    }
+}
+
+impl<T, ST> QueryId for Typed<T, ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// What a function given to `on_create` may return: the field's type, or a result of it.
+#[diagnostic::on_unimplemented(
+    message = "`on_create` must give a `{T}` or a `Result<{T}, Error>`, not `{Self}`",
+    label = "not the type of the field"
+)]
+pub trait Initial<T> {
+    /// The value, or why there is none.
+    ///
+    /// # Errors
+    /// What the function failed with.
+    fn into_initial(self) -> Result<T, Error>;
+}
+
+impl<T: Field> Initial<T> for T {
+    fn into_initial(self) -> Result<T, Error> {
+        Ok(self)
+    }
+}
+
+impl<T: Field> Initial<T> for Result<T, Error> {
+    fn into_initial(self) -> Self {
+        self
+    }
+}
+
+/// Calls the function given to `on_create`.
+///
+/// # Errors
+/// What the function fails with.
+pub fn on_create<T, R>(
+    context: &Context<'_>,
+    function: impl FnOnce(&Context<'_>) -> R,
+) -> Result<Option<Value<'static>>, Error>
+where
+    T: Field,
+    R: Initial<T>,
+{
+    Ok(Some(function(context).into_initial()?.to_value().into_owned()))
+}
+
+/// The value of `default = expression`.
+pub fn default_value<T: Field>(value: impl Into<T>) -> Option<Value<'static>> {
+    Some(value.into().to_value().into_owned())
+}
+
+/// Emits its content where the feature `sqlite` of this crate is on, so that user crates need no `cfg`.
+#[cfg(feature = "sqlite")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __on_sqlite {
+    ($($content:tt)*) => { $($content)* };
+}
+
+/// Emits its content where the feature `sqlite` of this crate is on, so that user crates need no `cfg`.
+#[cfg(not(feature = "sqlite"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __on_sqlite {
+    ($($content:tt)*) => {};
+}
+
+pub use crate::__on_sqlite as on_sqlite;

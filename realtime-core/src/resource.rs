@@ -1,0 +1,217 @@
+//! A Diesel model made live: the trait that the derive implements and the static tables that describe it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use diesel::backend::Backend;
+use diesel::query_builder::QueryFragment;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::field::Kind;
+use crate::lookup::{Lookup, LookupSet};
+use crate::value::Value;
+
+/// What is known of a resource without looking at a row.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// The public name on the wire.
+    pub stream: &'static str,
+    /// The table in the database.
+    pub table: &'static str,
+    /// The fields, in the order in which they are written. Skipped ones are not among them.
+    pub fields: &'static [FieldDescriptor],
+    /// The index of the primary key in `fields`.
+    pub key: usize,
+    /// The subscription field mapping.
+    pub aliases: &'static [Alias],
+    /// The actions that the resource offers.
+    pub actions: ActionSet,
+    /// The model's doc comment.
+    pub description: &'static str,
+}
+
+impl Descriptor {
+    /// The index of the field with a public name.
+    pub fn field_index(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+
+    /// The primary key's descriptor.
+    pub fn key_field(&self) -> &'static FieldDescriptor {
+        &self.fields[self.key]
+    }
+}
+
+/// What is known of one field.
+#[derive(Debug)]
+pub struct FieldDescriptor {
+    /// The public name.
+    pub name: &'static str,
+    /// The column in the database.
+    pub column: &'static str,
+    /// What sort of value it holds.
+    pub kind: Kind,
+    /// May it be `NULL`?
+    pub nullable: bool,
+    /// Is it set by the server only?
+    pub read_only: bool,
+    /// Must a create name it?
+    pub required: bool,
+    /// The lookups that a filter may use under the field's own name.
+    pub lookups: LookupSet,
+    /// May a list be ordered by it?
+    pub orderable: bool,
+    /// The field's doc comment.
+    pub description: &'static str,
+}
+
+/// One entry of a subscription field mapping.
+#[derive(Debug)]
+pub struct Alias {
+    /// The key in a filter.
+    pub name: &'static str,
+    /// The index of the field it stands for.
+    pub field: usize,
+    /// The lookup it stands for.
+    pub lookup: Lookup,
+}
+
+/// What may be done with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Action {
+    /// Make a new row.
+    Create,
+    /// Change the named fields of a row.
+    Update,
+    /// Set all writable fields of a row.
+    Replace,
+    /// Remove a row.
+    Delete,
+    /// Read one row.
+    Retrieve,
+    /// Read the rows that a filter selects.
+    List,
+    /// Be told of changes.
+    Subscribe,
+    /// No longer be told of changes.
+    Unsubscribe,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: &'static [Self] = &[
+        Self::Create,
+        Self::Update,
+        Self::Replace,
+        Self::Delete,
+        Self::Retrieve,
+        Self::List,
+        Self::Subscribe,
+        Self::Unsubscribe,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Retrieve => "retrieve",
+            Self::List => "list",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+        }
+    }
+
+    /// The action of a name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.name() == name)
+    }
+
+    /// Does the action change the database?
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Replace | Self::Delete)
+    }
+
+    /// Is the action about one row that exists?
+    pub const fn needs_key(self) -> bool {
+        matches!(self, Self::Update | Self::Replace | Self::Delete | Self::Retrieve)
+    }
+}
+
+/// A set of actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActionSet(u8);
+
+impl ActionSet {
+    /// Every action.
+    pub const ALL: Self = Self::of(Action::ALL);
+
+    /// The given actions. Who may subscribe may unsubscribe.
+    pub const fn of(actions: &[Action]) -> Self {
+        let mut set = 0;
+        let mut at = 0;
+        while at < actions.len() {
+            set |= 1 << actions[at] as u8;
+            if matches!(actions[at], Action::Subscribe) {
+                set |= 1 << Action::Unsubscribe as u8;
+            }
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// Is the action one of the set?
+    pub const fn contains(self, action: Action) -> bool {
+        self.0 & (1 << action as u8) != 0
+    }
+}
+
+/// A row of any resource: a model whose fields can be read by index.
+pub trait Record: Any + Send + Sync {
+    /// The value of the field with an index of [`Descriptor::fields`].
+    fn value(&self, field: usize) -> Value<'_>;
+}
+
+/// A shared row of any resource. It is the model itself: [`Any`] leads back to the type.
+pub type Row = Arc<dyn Record>;
+
+/// A Diesel model that clients can read, write and follow. Implemented by `#[derive(RealtimeResource)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a realtime resource",
+    note = "add `#[derive(RealtimeResource)]` to the Diesel model"
+)]
+pub trait RealtimeResource: Record + Sized {
+    /// The static tables.
+    const DESCRIPTOR: &'static Descriptor;
+
+    /// The value that a new row gets in a field that no payload names: `on_create` or `default`.
+    ///
+    /// # Errors
+    /// What the function given to `on_create` fails with.
+    fn initial(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error>;
+}
+
+/// The columns of one result row of a backend, by position.
+pub trait Columns<DB: Backend + 'static> {
+    /// Calls `read` with the raw value of a column, `None` for `NULL`.
+    fn visit(&self, column: usize, read: &mut dyn FnMut(Option<DB::RawValue<'_>>));
+}
+
+/// A typed value on its way into a statement.
+pub type Bind<DB> = Box<dyn QueryFragment<DB> + Send>;
+
+/// The half of a resource that depends on the database. Implemented by `#[derive(RealtimeResource)]` per backend.
+pub trait ResourceOn<DB: Backend + 'static>: RealtimeResource {
+    /// Builds the model from the columns that hold its fields; `at[field]` is the position of each.
+    ///
+    /// # Errors
+    /// What Diesel's `FromSql` of a field's type fails with.
+    fn from_columns(columns: &dyn Columns<DB>, at: &[usize]) -> diesel::deserialize::Result<Self>;
+
+    /// The value as a bind of the field's own Rust and SQL type; `None` where it is not one of the type.
+    fn bind(field: usize, value: Value<'_>) -> Option<Bind<DB>>;
+}

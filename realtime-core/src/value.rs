@@ -1,0 +1,212 @@
+//! The value of one field of one row, whatever its Rust type: what filters compare, diffs look at and the wire shows.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value as Json;
+
+/// A field's value, borrowed from the model where it can be.
+///
+/// A value of an enum is the [`Text`](Value::Text) that serde writes for its variant.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    /// SQL `NULL`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer of any width up to 64 bits.
+    Int(i64),
+    /// A double; NaN equals itself and orders last.
+    Float(f64),
+    /// Text, or the name of an enum's variant.
+    Text(Cow<'a, str>),
+    /// A point in time in UTC.
+    Timestamp(DateTime<Utc>),
+}
+
+impl<'a> Value<'a> {
+    /// Is this SQL `NULL`?
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The same value, owning its text.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Text(value) => Value::Text(Cow::Owned(value.into_owned())),
+            Self::Timestamp(value) => Value::Timestamp(value),
+        }
+    }
+
+    /// The same value, borrowing its text from this one.
+    pub fn as_borrowed(&self) -> Value<'_> {
+        match self {
+            Self::Text(value) => Value::Text(Cow::Borrowed(value)),
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Int(value) => Value::Int(*value),
+            Self::Float(value) => Value::Float(*value),
+            Self::Timestamp(value) => Value::Timestamp(*value),
+        }
+    }
+
+    /// Would both be written as the same JSON?
+    ///
+    /// Finer than [`Value::compare`] in one point: `-0.0` and `0.0` compare as equal but are written differently,
+    /// so a diff must tell them apart.
+    pub fn is_same(&self, other: &Value<'_>) -> bool {
+        match (self, other) {
+            (Self::Float(left), Value::Float(right)) => {
+                left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
+            }
+            (Self::Null, Value::Null) => true,
+            _ => self.compare(other) == Some(Ordering::Equal),
+        }
+    }
+
+    /// Orders two values of one kind; `None` where either is `NULL` or the kinds differ.
+    ///
+    /// Text is ordered by code point, `NaN` is greater than every other number and equal to itself.
+    pub fn compare(&self, other: &Value<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
+            (Self::Int(left), Value::Int(right)) => Some(left.cmp(right)),
+            (Self::Float(left), Value::Float(right)) => Some(compare_floats(*left, *right)),
+            // UTF-8 compares bytewise as its code points do.
+            (Self::Text(left), Value::Text(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
+            (Self::Timestamp(left), Value::Timestamp(right)) => Some(left.cmp(right)),
+            _ => None,
+        }
+    }
+
+    /// Appends the value as JSON.
+    pub fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(true) => out.push_str("true"),
+            Self::Bool(false) => out.push_str("false"),
+            Self::Int(value) => {
+                let _ = write!(out, "{value}");
+            }
+            Self::Float(value) => write_float(*value, out),
+            Self::Text(value) => write_text(value, out),
+            Self::Timestamp(value) => {
+                out.push('"');
+                out.push_str(&value.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+                out.push('"');
+            }
+        }
+    }
+
+    /// The value as a JSON value: what [`Value::write_json`] writes, read back.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(value) => Json::Bool(*value),
+            Self::Int(value) => Json::from(*value),
+            Self::Float(value) if value.is_finite() => Json::from(*value),
+            Self::Float(value) => Json::from(non_finite(*value)),
+            Self::Text(value) => Json::from(value.as_ref()),
+            Self::Timestamp(value) => Json::from(value.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        }
+    }
+}
+
+/// Total order of doubles as PostgreSQL has it: `-0.0 == 0.0`, `NaN == NaN`, `NaN` last.
+pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
+    left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
+}
+
+fn non_finite(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+fn write_float(value: f64, out: &mut String) {
+    match serde_json::Number::from_f64(value) {
+        Some(number) => {
+            let _ = write!(out, "{number}");
+        }
+        // JSON has no such number; a database may hold one all the same.
+        None => write_text(non_finite(value), out),
+    }
+}
+
+/// Appends a JSON string, quotes included.
+pub(crate) fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    let mut start = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0x00..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[start..at]);
+        if escape.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+        start = at + 1;
+    }
+    out.push_str(&text[start..]);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_written_as_serde_json_writes_it() {
+        for text in ["", "plain", "q\"b\\", "\u{0}\u{1}\u{8}\t\n\u{c}\r\u{1f} \u{7f} é ß 😀", "\u{2028}"] {
+            let mut out = String::new();
+            Value::Text(text.into()).write_json(&mut out);
+            assert_eq!(out, serde_json::to_string(text).expect("a string is JSON"));
+        }
+    }
+
+    #[test]
+    fn numbers_survive_the_wire_bit_for_bit() {
+        for number in [0.0, -0.0, 0.1, 1.0, 1e300, 5e-324, f64::MAX, 2f64.powi(60), 1.0 / 3.0] {
+            let mut out = String::new();
+            Value::Float(number).write_json(&mut out);
+            let back: f64 = serde_json::from_str(&out).expect("a number");
+            assert_eq!(back.to_bits(), number.to_bits(), "{out}");
+        }
+        for (number, text) in
+            [(f64::NAN, "\"NaN\""), (f64::INFINITY, "\"Infinity\""), (f64::NEG_INFINITY, "\"-Infinity\"")]
+        {
+            let mut out = String::new();
+            Value::Float(number).write_json(&mut out);
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn a_diff_tells_zeros_apart_and_an_order_does_not() {
+        assert!(!Value::Float(0.0).is_same(&Value::Float(-0.0)));
+        assert_eq!(Value::Float(0.0).compare(&Value::Float(-0.0)), Some(Ordering::Equal));
+        assert!(Value::Float(f64::NAN).is_same(&Value::Float(f64::NAN)));
+        assert!(Value::Null.is_same(&Value::Null));
+        assert_eq!(Value::Null.compare(&Value::Null), None);
+    }
+}
