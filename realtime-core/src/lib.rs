@@ -1,11 +1,26 @@
 //! The part of realtime that decides: no actor, no socket, no clock; values in, effects out.
 
+pub mod action;
+pub mod change;
 mod context;
+pub mod connection;
+pub mod cursor;
+pub mod diff;
 mod draft;
+mod encode;
 mod error;
 mod field;
+pub mod filter;
+mod fold;
+pub mod group;
+mod limits;
+pub mod list;
+pub mod log;
 mod lookup;
+mod message;
 mod resource;
+pub mod sql;
+pub mod subscription;
 mod value;
 
 #[doc(hidden)]
@@ -15,7 +30,9 @@ pub mod __private;
 pub use context::{Context, Principal};
 pub use draft::{Draft, Hooks};
 pub use error::{Code, Error, NON_FIELD_ERRORS};
+pub use encode::object;
 pub use field::{Field, FieldEnum, Kind};
+pub use limits::Limits;
 pub use lookup::{Lookup, LookupSet};
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};

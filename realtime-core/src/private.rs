@@ -42,13 +42,19 @@ where
     T: Field + ToSql<ST, DB>,
     ST: Send + 'static,
 {
-    let typed: Typed<T, ST> = Typed { value: T::from_value(value)?, sql_type: std::marker::PhantomData };
-    Some(Box::new(typed))
+    Some(Box::new(Typed::<T, ST>::new(T::from_value(value)?)))
 }
 
-struct Typed<T, ST> {
+/// A value on its way into a statement as a SQL type.
+pub(crate) struct Typed<T, ST> {
     value: T,
     sql_type: std::marker::PhantomData<fn() -> ST>,
+}
+
+impl<T, ST> Typed<T, ST> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value, sql_type: std::marker::PhantomData }
+    }
 }
 
 impl<T, ST, DB> QueryFragment<DB> for Typed<T, ST>

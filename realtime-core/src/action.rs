@@ -1,0 +1,416 @@
+//! One request, whatever it came by: checked and carried out against an open transaction.
+
+use diesel::backend::Backend;
+use serde_json::{Map, Value as Json};
+
+use crate::change::ResourceId;
+use crate::context::Context;
+use crate::draft::Draft;
+use crate::error::{Code, Error};
+use crate::filter;
+use crate::list::{ListQuery, Page};
+use crate::resource::{Action, Descriptor, Row};
+use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
+use crate::value::Value;
+
+/// What is asked of the database.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What to do with a resource's rows. A payload is looked at only when the row is known to exist.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Make a row.
+    Create(Map<String, Json>),
+    /// Change the named fields of a row.
+    Update(Value<'static>, Map<String, Json>),
+    /// Set all writable fields of a row.
+    Replace(Value<'static>, Map<String, Json>),
+    /// Remove a row.
+    Delete(Value<'static>),
+    /// Read a row.
+    Retrieve(Value<'static>),
+    /// Read a page of rows.
+    List(Box<ListQuery>),
+}
+
+impl Operation {
+    /// The action that the operation carries out.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Create(_) => Action::Create,
+            Self::Update(..) => Action::Update,
+            Self::Replace(..) => Action::Replace,
+            Self::Delete(_) => Action::Delete,
+            Self::Retrieve(_) => Action::Retrieve,
+            Self::List(_) => Action::List,
+        }
+    }
+}
+
+/// What a request came to.
+#[derive(Clone)]
+pub enum Outcome {
+    /// The row that was made.
+    Created(Row),
+    /// The row as it is now.
+    Object(Row),
+    /// The row is gone.
+    Deleted,
+    /// A page of rows.
+    Page(Page),
+}
+
+/// A foreign key of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The column that refers.
+    pub column: String,
+    /// The table that it refers to.
+    pub table: String,
+    /// The column that it refers to.
+    pub referenced: String,
+}
+
+/// Why a statement failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// A value that is unique exists already; the columns, where the database names them.
+    Unique(Vec<String>),
+    /// A row that is referred to does not exist, or one that is removed is still referred to.
+    ForeignKey,
+    /// A column may not be `NULL`.
+    NotNull(Option<String>),
+    /// A check of the database refuses the row.
+    Check,
+    /// The database cannot be asked at present.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else: a fault of the server.
+    Fault(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An open transaction of one backend. The only thing that actions ask of a database.
+///
+/// The functions are asynchronous so that one code serves a driver that is and one that is not.
+#[expect(async_fn_in_trait, reason = "callers are generic over the transaction, never over its futures")]
+pub trait Transaction {
+    /// Its backend.
+    type Backend: Dialect;
+
+    /// Runs a statement and decodes the rows of a table, whose fields it returns in their order.
+    async fn rows(
+        &mut self,
+        table: &Table<Self::Backend>,
+        statement: Statement<Self::Backend>,
+    ) -> Result<Vec<Row>, Failure>;
+
+    /// Runs a statement that answers one number.
+    async fn number(&mut self, statement: Statement<Self::Backend>) -> Result<i64, Failure>;
+
+    /// Runs a statement that answers nothing.
+    async fn execute(&mut self, statement: Statement<Self::Backend>) -> Result<(), Failure>;
+
+    /// The foreign keys of a table.
+    async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure>;
+}
+
+/// How an action ends without an outcome: the caller's fault, or the server's.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Answered to the caller.
+    Refused(Error),
+    /// Logged; the caller learns no more than that.
+    Fault(Box<dyn std::error::Error + Send + Sync>),
+    /// Logged; the caller is told to come again.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<NotOfItsType> for Refusal {
+    fn from(error: NotOfItsType) -> Self {
+        Self::Fault(Box::new(error))
+    }
+}
+
+/// Carries out an operation.
+///
+/// The order of checks is the protocol's: the row must exist before its payload is looked at.
+///
+/// # Errors
+/// See [`Refusal`]. The transaction must then be rolled back.
+pub async fn run<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    operation: &Operation,
+    context: &Context<'_>,
+) -> Result<Outcome, Refusal> {
+    match operation {
+        Operation::Create(payload) => create(transaction, table, payload, context).await,
+        Operation::Update(key, payload) => {
+            let before = existing(transaction, table, key).await?;
+            let draft = read_payload(table.descriptor(), payload);
+            change(transaction, table, key, &before, draft?, context).await
+        }
+        Operation::Replace(key, payload) => {
+            let before = existing(transaction, table, key).await?;
+            let draft = replacement(table, payload, context);
+            change(transaction, table, key, &before, draft?, context).await
+        }
+        Operation::Delete(key) => {
+            existing(transaction, table, key).await?;
+            let deleted = transaction.execute(sql::delete(table, key)?).await;
+            match deleted {
+                Ok(()) => Ok(Outcome::Deleted),
+                Err(Failure::ForeignKey) => {
+                    Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
+                }
+                Err(failure) => Err(other_failure(table.descriptor(), failure)),
+            }
+        }
+        Operation::Retrieve(key) => Ok(Outcome::Object(existing(transaction, table, key).await?)),
+        Operation::List(query) => {
+            let fail = |failure| other_failure(table.descriptor(), failure);
+            let rows = transaction.rows(table, sql::select_page(table, query)?).await.map_err(fail)?;
+            let count = if query.count {
+                let number = transaction.number(sql::count(table, &query.filter)?).await.map_err(fail)?;
+                Some(number.unsigned_abs())
+            } else {
+                None
+            };
+            Ok(Outcome::Page(query.page(table.descriptor(), rows, count)))
+        }
+    }
+}
+
+async fn existing<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    key: &Value<'static>,
+) -> Result<Row, Refusal> {
+    find(transaction, table, key).await?.ok_or_else(|| Error::not_found().into())
+}
+
+async fn find<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    key: &Value<'static>,
+) -> Result<Option<Row>, Refusal> {
+    let rows = transaction
+        .rows(table, sql::select_by_key(table, key)?)
+        .await
+        .map_err(|failure| other_failure(table.descriptor(), failure))?;
+    Ok(rows.into_iter().next())
+}
+
+async fn create<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    payload: &Map<String, Json>,
+    context: &Context<'_>,
+) -> Result<Outcome, Refusal> {
+    let descriptor = table.descriptor();
+    let mut draft = read_payload(descriptor, payload)?;
+    require(descriptor, payload, &mut draft);
+    for field in 0..descriptor.fields.len() {
+        if !draft.holds(field)
+            && let Some(value) = table.initial(field, context)?
+        {
+            draft.put(field, value);
+        }
+    }
+    let values = validated(table, draft, None, context)?;
+    let made = match transaction.rows(table, sql::insert(table, &values)?).await {
+        Ok(rows) => rows.into_iter().next(),
+        Err(failure) => return Err(write_failure(transaction, table, &values, failure).await),
+    };
+    let made = made.ok_or_else(|| fault("an insert returned no row"))?;
+    // Triggers of the application may have changed the row since: what is answered is what is stored.
+    let key = made.value(descriptor.key).into_owned();
+    let stored = find(transaction, table, &key).await?;
+    Ok(Outcome::Created(stored.unwrap_or(made)))
+}
+
+async fn change<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    key: &Value<'static>,
+    before: &Row,
+    draft: Draft,
+    context: &Context<'_>,
+) -> Result<Outcome, Refusal> {
+    let values = validated(table, draft, Some(before), context)?;
+    if values.is_empty() {
+        return Ok(Outcome::Object(Row::clone(before)));
+    }
+    if let Err(failure) = transaction.execute(sql::update(table, key, &values)?).await {
+        return Err(write_failure(transaction, table, &values, failure).await);
+    }
+    let key_now =
+        values.iter().find(|(field, _)| *field == table.descriptor().key).map_or(key, |(_, value)| value);
+    match find(transaction, table, key_now).await? {
+        Some(row) => Ok(Outcome::Object(row)),
+        None => Err(fault("an updated row is not there any more")),
+    }
+}
+
+/// Reads the fields that a payload names. All mistakes are reported at once.
+fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) -> Result<Draft, Error> {
+    let mut draft = Draft::new(descriptor);
+    for (name, json) in payload {
+        let Some(field) = descriptor.field_index(name) else {
+            let names: Vec<&str> =
+                descriptor.fields.iter().filter(|field| !field.read_only).map(|field| field.name).collect();
+            draft.refuse(name, format!("Unknown field; the fields are {}.", names.join(", ")));
+            continue;
+        };
+        let known = &descriptor.fields[field];
+        // Read-only fields are ignored, so that what was read can be written back.
+        if known.read_only {
+            continue;
+        }
+        if json.is_null() {
+            if known.nullable {
+                draft.put(field, Value::Null);
+            } else {
+                draft.refuse(name, "This field may not be null.");
+            }
+            continue;
+        }
+        match filter::parse_value(known.kind, json) {
+            Ok(Value::Text(text)) if text.contains('\0') => {
+                draft.refuse(name, "Null characters are not allowed.");
+            }
+            Ok(value) => draft.put(field, value),
+            Err(message) => draft.refuse(name, message),
+        }
+    }
+    Ok(draft)
+}
+
+/// Every field that a payload must name is named, if only with a mistake.
+fn require(descriptor: &'static Descriptor, payload: &Map<String, Json>, draft: &mut Draft) {
+    for field in descriptor.fields.iter().filter(|field| field.required && !payload.contains_key(field.name)) {
+        draft.refuse(field.name, "This field is required.");
+    }
+}
+
+fn replacement<DB: Backend + 'static>(
+    table: &Table<DB>,
+    payload: &Map<String, Json>,
+    context: &Context<'_>,
+) -> Result<Draft, Error> {
+    let descriptor = table.descriptor();
+    let mut draft = read_payload(descriptor, payload)?;
+    require(descriptor, payload, &mut draft);
+    for (at, field) in descriptor.fields.iter().enumerate() {
+        if field.read_only || field.required || payload.contains_key(field.name) {
+            continue;
+        }
+        let value = table.initial(at, context)?.unwrap_or(Value::Null);
+        draft.put(at, value);
+    }
+    Ok(draft)
+}
+
+fn validated<DB: Backend + 'static>(
+    table: &Table<DB>,
+    mut draft: Draft,
+    before: Option<&Row>,
+    context: &Context<'_>,
+) -> Result<Vec<(usize, Value<'static>)>, Error> {
+    table.validate(&mut draft, before.map(AsRef::as_ref), context)?;
+    let (values, error) = draft.into_parts();
+    match error {
+        Some(error) => Err(error),
+        None => Ok(values),
+    }
+}
+
+/// What a failed insert or update is answered with: the constraint's message on the field that it is about.
+async fn write_failure<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    values: &[(usize, Value<'static>)],
+    failure: Failure,
+) -> Refusal {
+    if !matches!(failure, Failure::ForeignKey) {
+        return other_failure(table.descriptor(), failure);
+    }
+    match missing_references(transaction, table, values).await {
+        Ok(Some(error)) => error.into(),
+        Ok(None) => Error::validation(crate::error::NON_FIELD_ERRORS, "An object that is referred to does not exist.").into(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// SQLite does not say which foreign key failed: look which of the values refer to nothing.
+async fn missing_references<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    values: &[(usize, Value<'static>)],
+) -> Result<Option<Error>, Refusal> {
+    let descriptor = table.descriptor();
+    let fail = |failure| other_failure(descriptor, failure);
+    let mut error: Option<Error> = None;
+    for reference in transaction.foreign_keys(descriptor.table).await.map_err(fail)? {
+        let Some((field, value)) = values
+            .iter()
+            .find(|(field, value)| descriptor.fields[*field].column == reference.column && !value.is_null())
+        else {
+            continue;
+        };
+        let statement = sql::keys_present(table, *field, value, reference.table, reference.referenced)?;
+        if transaction.number(statement).await.map_err(fail)? == 0 {
+            let name = descriptor.fields[*field].name;
+            let mut json = String::new();
+            value.write_json(&mut json);
+            let message = format!("Invalid pk {json} - object does not exist.");
+            error = Some(match error {
+                Some(error) => error.and(name, message),
+                None => Error::validation(name, message),
+            });
+        }
+    }
+    Ok(error)
+}
+
+fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
+    // A column that the resource does not show is not named.
+    let public = |column: &String| {
+        descriptor.fields.iter().find(|field| field.column == column.as_str()).map_or(crate::error::NON_FIELD_ERRORS, |field| field.name)
+    };
+    match failure {
+        Failure::Unique(columns) => {
+            let mut error = Error::new(Code::Conflict, "An object with these values exists already.");
+            for column in &columns {
+                error = error.and(public(column), "This value is already taken.");
+            }
+            error.into()
+        }
+        Failure::NotNull(column) => Error::validation(
+            column.as_ref().map_or(crate::error::NON_FIELD_ERRORS, public),
+            "This field may not be null.",
+        )
+        .into(),
+        Failure::Check => {
+            Error::validation(crate::error::NON_FIELD_ERRORS, "A check of the database refuses these values.").into()
+        }
+        Failure::ForeignKey => fault("a foreign key failed where nothing was written"),
+        Failure::Unavailable(source) => Refusal::Unavailable(source),
+        Failure::Fault(source) => Refusal::Fault(source),
+    }
+}
+
+fn fault(message: &'static str) -> Refusal {
+    Refusal::Fault(message.into())
+}

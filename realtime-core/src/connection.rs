@@ -1,0 +1,557 @@
+//! One client's side of the protocol: messages in, effects out. It reads no clock, opens nothing and sends nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::action::{Operation, Outcome, Request};
+use crate::change::ResourceId;
+use crate::cursor::Cursor;
+use crate::encode::{self, Head};
+use crate::error::{Code, Error};
+use crate::filter::{self, Filter, RawArgument};
+use crate::group::GroupId;
+use crate::limits::Limits;
+use crate::list::{LIST_OPTIONS, ListQuery, Page};
+use crate::message::{self, Message};
+use crate::resource::{Action, Descriptor};
+use crate::subscription::{EventActions, Form, Subscription};
+use crate::value::Value;
+
+/// What all connections of a scope have in common.
+#[derive(Debug)]
+pub struct Surface {
+    /// The mounted resources, in the order of their ids.
+    pub descriptors: Vec<&'static Descriptor>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Surface {
+    /// The resource of a stream.
+    pub fn find(&self, stream: &str) -> Option<(ResourceId, &'static Descriptor)> {
+        let at = self.descriptors.iter().position(|descriptor| descriptor.stream == stream)?;
+        Some((ResourceId(at), self.descriptors[at]))
+    }
+}
+
+/// Names a request that an effect belongs to, until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// What the connection asks its owner to do. To be done in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a text frame.
+    Send(String),
+    /// Carry out a request and report with [`Connection::answered`].
+    Execute(Ticket, Box<Request>),
+    /// Join the group of a subscription and report with [`Connection::joined`] before any of its events.
+    Join(Ticket, Arc<Subscription>),
+    /// Leave a group; none of its events may follow.
+    Leave(GroupId),
+    /// Find out the position up to which all events have been sent and report with [`Connection::positioned`].
+    AskPosition(Ticket),
+    /// Send a close frame and end.
+    Close(u16, &'static str),
+}
+
+#[derive(Debug)]
+struct Pending {
+    head: Head,
+    descriptor: Option<&'static Descriptor>,
+    ordered: bool,
+    subscription: Option<Arc<Subscription>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    group: GroupId,
+    count: usize,
+    id: String,
+}
+
+/// A request that must not overtake the one before it.
+#[derive(Debug)]
+struct Queued {
+    head: Head,
+    resource: ResourceId,
+    descriptor: &'static Descriptor,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Write(Operation),
+    Subscribe(Arc<Subscription>),
+    Unsubscribe(Unsubscribe),
+}
+
+#[derive(Debug)]
+enum Unsubscribe {
+    Id(String),
+    Same(Arc<Subscription>),
+}
+
+/// One connection.
+///
+/// Writes, subscribes and unsubscribes are carried out one after the other in the order in which they came; reads
+/// overtake them.
+#[derive(Debug)]
+pub struct Connection {
+    surface: Arc<Surface>,
+    default_address: Option<String>,
+    held: HashMap<String, Held>,
+    pending: HashMap<Ticket, Pending>,
+    queue: VecDeque<Queued>,
+    /// Is an ordered request running?
+    busy: bool,
+    next_ticket: u64,
+    bucket: Bucket,
+    closed: bool,
+}
+
+/// The request-rate limit: a bucket of tokens that fills with time.
+#[derive(Debug)]
+struct Bucket {
+    /// Thousandths of a request.
+    tokens: u64,
+    at_ms: u64,
+    refused_in_a_row: u32,
+}
+
+impl Bucket {
+    fn take(&mut self, limits: &Limits, now_ms: u64) -> bool {
+        let full = u64::from(limits.request_burst) * 1_000;
+        let elapsed = now_ms.saturating_sub(self.at_ms);
+        self.at_ms = self.at_ms.max(now_ms);
+        let refill = elapsed.saturating_mul(u64::from(limits.requests_per_second));
+        self.tokens = self.tokens.saturating_add(refill).min(full);
+        if self.tokens >= 1_000 {
+            self.tokens -= 1_000;
+            self.refused_in_a_row = 0;
+            true
+        } else {
+            self.refused_in_a_row += 1;
+            false
+        }
+    }
+}
+
+impl Connection {
+    /// A connection that has just been opened. `default_address` is that of the path form of the route.
+    pub fn new(surface: Arc<Surface>, default_address: Option<String>, now_ms: u64) -> Self {
+        let tokens = u64::from(surface.limits.request_burst) * 1_000;
+        Self {
+            surface,
+            default_address,
+            held: HashMap::new(),
+            pending: HashMap::new(),
+            queue: VecDeque::new(),
+            busy: false,
+            next_ticket: 0,
+            bucket: Bucket { tokens, at_ms: now_ms, refused_in_a_row: 0 },
+            closed: false,
+        }
+    }
+
+    /// Are as many requests running or waiting as may be? Then nothing more is to be read.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() + self.queue.len() >= self.surface.limits.running_requests
+    }
+
+    /// The groups that the connection is a member of.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.held.values().map(|held| held.group)
+    }
+
+    /// A text frame has come.
+    pub fn text(&mut self, text: &str, now_ms: u64) -> Vec<Effect> {
+        if self.closed {
+            return Vec::new();
+        }
+        let parsed = message::parse(text, self.default_address.as_deref());
+        if !self.bucket.take(&self.surface.limits, now_ms) {
+            let head = match parsed {
+                Ok(message) => message.head,
+                Err((head, _)) => head,
+            };
+            return self.throttled(&head);
+        }
+        match parsed {
+            Ok(message) => {
+                let head = message.head.clone();
+                self.dispatch(message).unwrap_or_else(|error| refuse(&head, &error))
+            }
+            Err((head, error)) => refuse(&head, &error),
+        }
+    }
+
+    /// A binary frame has come.
+    pub fn binary(&mut self, now_ms: u64) -> Vec<Effect> {
+        if self.closed {
+            return Vec::new();
+        }
+        if !self.bucket.take(&self.surface.limits, now_ms) {
+            return self.throttled(&Head::default());
+        }
+        refuse(&Head::default(), &Error::new(Code::UnsupportedFrame, "Only text frames are read."))
+    }
+
+    fn throttled(&mut self, head: &Head) -> Vec<Effect> {
+        if self.bucket.refused_in_a_row > self.surface.limits.throttled_in_a_row {
+            self.closed = true;
+            return vec![Effect::Close(4429, "too many requests")];
+        }
+        let seconds = 1.0 / f64::from(self.surface.limits.requests_per_second.max(1));
+        refuse(head, &Error::new(Code::Throttled, "Too many requests.").retry_after(seconds))
+    }
+
+    fn dispatch(&mut self, message: Message) -> Result<Vec<Effect>, Error> {
+        let Some(stream) = &message.stream else { return self.streamless(message) };
+        let (resource, descriptor) = self
+            .surface
+            .find(stream)
+            .ok_or_else(|| Error::new(Code::NotFound, format!("There is no stream {stream:?}.")))?;
+        let action = Action::from_name(&message.action)
+            .filter(|action| descriptor.actions.contains(*action))
+            .ok_or_else(|| not_allowed(descriptor, &message.action))?;
+        check_options(action, &message.options)?;
+        if action.needs_key() && message.key.is_none() {
+            return Err(Error::bad_request(format!("{} needs a pk.", action.name())));
+        }
+        if matches!(action, Action::Create | Action::List) && message.key.is_some() {
+            return Err(Error::bad_request(format!("{} takes no pk.", action.name())));
+        }
+        match action {
+            Action::List => {
+                let query = ListQuery::parse(
+                    descriptor,
+                    json_entries(message.payload),
+                    &message.options,
+                    &self.surface.limits,
+                )?;
+                Ok(self.execute(message.head, resource, descriptor, Operation::List(Box::new(query)), false))
+            }
+            Action::Retrieve => {
+                let key = key(descriptor, message.key.as_ref())?;
+                Ok(self.execute(message.head, resource, descriptor, Operation::Retrieve(key), false))
+            }
+            Action::Create => {
+                let work = Work::Write(Operation::Create(message.payload));
+                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
+            }
+            Action::Update | Action::Replace | Action::Delete => {
+                let key = key(descriptor, message.key.as_ref())?;
+                let operation = match action {
+                    Action::Update => Operation::Update(key, message.payload),
+                    Action::Replace => Operation::Replace(key, message.payload),
+                    _ => Operation::Delete(key),
+                };
+                let work = Work::Write(operation);
+                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
+            }
+            Action::Subscribe => {
+                let work = Work::Subscribe(self.subscription(resource, descriptor, &message)?);
+                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
+            }
+            Action::Unsubscribe => {
+                let named = message.options.iter().find(|(name, _)| name == "subscription");
+                let work = Work::Unsubscribe(match named {
+                    Some((_, Json::String(id))) if message.payload.is_empty() => Unsubscribe::Id(id.clone()),
+                    Some((_, Json::String(_))) => {
+                        return Err(Error::bad_request("unsubscribe names a subscription or a filter, not both."));
+                    }
+                    Some(_) => return Err(Error::bad_request("subscription is a string.")),
+                    None => Unsubscribe::Same(self.subscription(resource, descriptor, &message)?),
+                });
+                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
+            }
+        }
+    }
+
+    fn streamless(&mut self, message: Message) -> Result<Vec<Effect>, Error> {
+        if message.action != "ping" {
+            return Err(Error::bad_request("This server has no authentication by message yet."));
+        }
+        if let Some((name, _)) = message.options.first() {
+            return Err(unknown_member(name));
+        }
+        let ticket = self.issue(Pending { head: message.head, descriptor: None, ordered: false, subscription: None });
+        Ok(vec![Effect::AskPosition(ticket)])
+    }
+
+    fn subscription(
+        &self,
+        resource: ResourceId,
+        descriptor: &'static Descriptor,
+        message: &Message,
+    ) -> Result<Arc<Subscription>, Error> {
+        let option = |name: &str| message.options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
+        for name in ["snapshot", "since"] {
+            if !matches!(option(name), None | Some(Json::Null | Json::Bool(false))) {
+                return Err(Error::bad_request(format!("{name} is not offered by this server yet.")));
+            }
+        }
+        let form = match option("form").map(Json::as_str) {
+            None | Some(Some("diff")) => Form::Diff,
+            Some(Some("full")) => Form::Full,
+            Some(_) => return Err(Error::bad_request("form is \"diff\" or \"full\".")),
+        };
+        let fields = option("fields").map(|json| parse_fields(descriptor, json)).transpose()?;
+        let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
+        let mut filter =
+            filter::parse(descriptor, json_entries(message.payload.clone()), &self.surface.limits)?;
+        if message.key.is_some() {
+            let value = key(descriptor, message.key.as_ref())?;
+            let mut predicates = filter.predicates().to_vec();
+            predicates.push(filter::Predicate {
+                field: descriptor.key,
+                negated: false,
+                condition: filter::Condition::OneOf(vec![value]),
+            });
+            filter = Filter::new(descriptor, predicates);
+        }
+        Ok(Arc::new(Subscription::new(resource, descriptor, filter, fields, form, actions)))
+    }
+
+    fn issue(&mut self, pending: Pending) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.pending.insert(ticket, pending);
+        ticket
+    }
+
+    fn execute(
+        &mut self,
+        head: Head,
+        resource: ResourceId,
+        descriptor: &'static Descriptor,
+        operation: Operation,
+        ordered: bool,
+    ) -> Vec<Effect> {
+        let ticket = self.issue(Pending { head, descriptor: Some(descriptor), ordered, subscription: None });
+        vec![Effect::Execute(ticket, Box::new(Request { resource, operation }))]
+    }
+
+    fn enqueue(&mut self, queued: Queued) -> Vec<Effect> {
+        self.queue.push_back(queued);
+        self.advance()
+    }
+
+    /// Begins the next ordered requests, up to one that has to be waited for.
+    fn advance(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while !self.busy {
+            let Some(Queued { head, resource, descriptor, work }) = self.queue.pop_front() else { break };
+            match work {
+                Work::Write(operation) => {
+                    self.busy = true;
+                    effects.extend(self.execute(head, resource, descriptor, operation, true));
+                }
+                Work::Subscribe(subscription) => effects.extend(self.subscribe(head, descriptor, subscription)),
+                Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
+            }
+        }
+        effects
+    }
+
+    fn subscribe(
+        &mut self,
+        head: Head,
+        descriptor: &'static Descriptor,
+        subscription: Arc<Subscription>,
+    ) -> Vec<Effect> {
+        let is_held = self.held.contains_key(subscription.identity());
+        let limit = self.surface.limits.subscriptions;
+        if !is_held && self.held.len() >= limit {
+            let detail = format!("A connection holds at most {limit} subscriptions (limit subscriptions).");
+            return refuse(&head, &Error::validation(crate::error::NON_FIELD_ERRORS, detail));
+        }
+        self.busy = true;
+        let ticket = self.issue(Pending {
+            head,
+            descriptor: Some(descriptor),
+            ordered: true,
+            subscription: Some(Arc::clone(&subscription)),
+        });
+        if is_held {
+            // The events flow already; only the position is missing.
+            vec![Effect::AskPosition(ticket)]
+        } else {
+            vec![Effect::Join(ticket, subscription)]
+        }
+    }
+
+    /// Success also where nothing was held.
+    fn unsubscribe(&mut self, head: &Head, descriptor: &Descriptor, which: &Unsubscribe) -> Vec<Effect> {
+        let identity = match which {
+            Unsubscribe::Same(subscription) => Some(subscription.identity().to_owned()),
+            Unsubscribe::Id(id) => self
+                .held
+                .iter()
+                .find(|(identity, held)| held.id == *id && identity.lines().next() == Some(descriptor.stream))
+                .map(|(identity, _)| identity.clone()),
+        };
+        let mut effects = Vec::new();
+        if let Some(identity) = identity
+            && let Some(held) = self.held.get_mut(&identity)
+        {
+            held.count -= 1;
+            if held.count == 0 {
+                effects.push(Effect::Leave(held.group));
+                self.held.remove(&identity);
+            }
+        }
+        effects.push(Effect::Send(encode::reply(head, 204, None)));
+        effects
+    }
+
+    /// The group has been joined: its events begin right after the cursor.
+    pub fn joined(&mut self, ticket: Ticket, group: GroupId, cursor: Cursor) -> Vec<Effect> {
+        let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(group)] };
+        let Some(subscription) = pending.subscription else { return vec![Effect::Leave(group)] };
+        let held = Held { group, count: 1, id: subscription.id().to_owned() };
+        self.held.insert(subscription.identity().to_owned(), held);
+        self.finish(pending.ordered, subscribed(&pending.head, &subscription, cursor))
+    }
+
+    /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
+    pub fn positioned(&mut self, ticket: Ticket, cursor: Cursor, time: &str) -> Vec<Effect> {
+        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let text = match &pending.subscription {
+            Some(subscription) => {
+                if let Some(held) = self.held.get_mut(subscription.identity()) {
+                    held.count += 1;
+                }
+                subscribed(&pending.head, subscription, cursor)
+            }
+            None => {
+                let data = format!(r#"{{"time":"{time}","cursor":"{cursor}"}}"#);
+                encode::reply(&pending.head, 200, Some(&data))
+            }
+        };
+        self.finish(pending.ordered, text)
+    }
+
+    /// A request has been carried out; `feed` is the position that a list is true at.
+    pub fn answered(&mut self, ticket: Ticket, result: Result<(Outcome, Cursor), Error>) -> Vec<Effect> {
+        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let text = match (result, pending.descriptor) {
+            (Ok((outcome, feed)), Some(descriptor)) => answer(&pending.head, descriptor, &outcome, feed),
+            (Ok(_), None) => encode::reply(&pending.head, 200, None),
+            (Err(error), _) => encode::error_reply(&pending.head, &error),
+        };
+        self.finish(pending.ordered, text)
+    }
+
+    fn finish(&mut self, ordered: bool, text: String) -> Vec<Effect> {
+        let mut effects = vec![Effect::Send(text)];
+        if ordered {
+            self.busy = false;
+            effects.extend(self.advance());
+        }
+        effects
+    }
+}
+
+fn refuse(head: &Head, error: &Error) -> Vec<Effect> {
+    vec![Effect::Send(encode::error_reply(head, error))]
+}
+
+fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor) -> String {
+    let data = format!(r#"{{"subscription":"{}","cursor":"{cursor}","recovered":false}}"#, subscription.id());
+    encode::reply(head, 200, Some(&data))
+}
+
+fn answer(head: &Head, descriptor: &'static Descriptor, outcome: &Outcome, feed: Cursor) -> String {
+    match outcome {
+        Outcome::Created(row) => encode::reply(head, 201, Some(&encode::object(descriptor, row.as_ref()))),
+        Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(descriptor, row.as_ref()))),
+        Outcome::Deleted => encode::reply(head, 204, None),
+        Outcome::Page(page) => {
+            let links = [page.next.clone(), page.previous.clone()];
+            encode::reply(head, 200, Some(&page_object(descriptor, page, links, Some(feed))))
+        }
+    }
+}
+
+/// A page as an object, with the links in the form of the transport: next, then previous.
+pub fn page_object(
+    descriptor: &Descriptor,
+    page: &Page,
+    [next, previous]: [Option<String>; 2],
+    feed: Option<Cursor>,
+) -> String {
+    let mut out = String::with_capacity(64 + page.rows.len() * 192);
+    out.push_str(r#"{"results":["#);
+    for (at, row) in page.rows.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        encode::write_object(descriptor, row.as_ref(), 0..descriptor.fields.len(), &mut out);
+    }
+    out.push(']');
+    for (name, link) in [("next", next), ("previous", previous)] {
+        out.push_str(&format!(r#","{name}":{}"#, Json::from(link)));
+    }
+    out.push_str(&format!(r#","count":{}"#, Json::from(page.count)));
+    if let Some(feed) = feed {
+        out.push_str(&format!(r#","feed":"{feed}""#));
+    }
+    out.push('}');
+    out
+}
+
+/// 405, with the actions that there are.
+pub fn not_allowed(descriptor: &Descriptor, action: &str) -> Error {
+    let offered: Vec<&str> =
+        Action::ALL.iter().filter(|action| descriptor.actions.contains(**action)).map(|action| action.name()).collect();
+    let detail = format!("{:?} does not offer {action:?}; its actions are {}.", descriptor.stream, offered.join(", "));
+    Error::new(Code::ActionNotAllowed, detail)
+}
+
+/// The key that a request names. A key of the wrong type is that of no row: 404.
+///
+/// # Errors
+/// 404.
+pub fn key(descriptor: &Descriptor, json: Option<&Json>) -> Result<Value<'static>, Error> {
+    json.and_then(|json| filter::parse_key(descriptor.key_field().kind, json)).ok_or_else(Error::not_found)
+}
+
+fn json_entries(payload: serde_json::Map<String, Json>) -> impl Iterator<Item = (String, RawArgument)> {
+    payload.into_iter().map(|(key, json)| (key, RawArgument::Json(json)))
+}
+
+fn unknown_member(name: &str) -> Error {
+    Error::bad_request(format!("{name:?} is not a member of this message."))
+}
+
+/// The options that an action has beside its payload; any other member is a mistake that must not be ignored.
+fn check_options(action: Action, options: &[(String, Json)]) -> Result<(), Error> {
+    let known: &[&str] = match action {
+        Action::List => LIST_OPTIONS,
+        Action::Subscribe => &["form", "fields", "actions", "snapshot", "since"],
+        Action::Unsubscribe => &["form", "fields", "actions", "snapshot", "since", "subscription"],
+        _ => &[],
+    };
+    match options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        Some((name, _)) => Err(unknown_member(name)),
+        None => Ok(()),
+    }
+}
+
+fn parse_fields(descriptor: &Descriptor, json: &Json) -> Result<Vec<usize>, Error> {
+    let names = json.as_array().ok_or_else(|| Error::bad_request("fields is a list of names."))?;
+    names
+        .iter()
+        .map(|name| {
+            name.as_str().and_then(|name| descriptor.field_index(name)).ok_or_else(|| {
+                let known: Vec<&str> = descriptor.fields.iter().map(|field| field.name).collect();
+                Error::new(Code::UnknownField, format!("{name} is not a field of this stream."))
+                    .and("fields", format!("Choices are {}.", known.join(", ")))
+            })
+        })
+        .collect()
+}

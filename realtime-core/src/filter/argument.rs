@@ -1,0 +1,143 @@
+//! From what a client sent to a value of a field's kind.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use serde_json::Value as Json;
+
+use crate::field::Kind;
+use crate::value::Value;
+
+/// A filter's argument: a value, or an integer that no row of the column can have.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    Value(Value<'static>),
+    /// Below every value of the column.
+    Below,
+    /// Above every value of the column.
+    Above,
+}
+
+/// Reads a filter's argument. Strings of the type's form are accepted, so that a query string and JSON mean the same.
+///
+/// The error is a sentence about the value.
+pub(super) fn parse_operand(kind: Kind, json: &Json) -> Result<Operand, String> {
+    if let Kind::Integer { min, max } = kind {
+        return integer(json).map(|number| match i64::try_from(number) {
+            Ok(number) if number < min => Operand::Below,
+            Ok(number) if number > max => Operand::Above,
+            Ok(number) => Operand::Value(Value::Int(number)),
+            Err(_) if number < 0 => Operand::Below,
+            Err(_) => Operand::Above,
+        });
+    }
+    lenient(kind, json).map(Operand::Value)
+}
+
+fn lenient(kind: Kind, json: &Json) -> Result<Value<'static>, String> {
+    match (kind, json) {
+        (Kind::Bool, Json::String(text)) if text == "true" => Ok(Value::Bool(true)),
+        (Kind::Bool, Json::String(text)) if text == "false" => Ok(Value::Bool(false)),
+        (Kind::Float, Json::String(text)) => match text.as_str() {
+            "NaN" => Ok(Value::Float(f64::NAN)),
+            "Infinity" => Ok(Value::Float(f64::INFINITY)),
+            "-Infinity" => Ok(Value::Float(f64::NEG_INFINITY)),
+            // Rust's parser would also take "inf", "nan" and "+1": only what the type's form on the wire is counts.
+            text => match serde_json::from_str::<f64>(text) {
+                Ok(number) if number.is_finite() => Ok(Value::Float(number)),
+                _ => Err("A valid number is required.".into()),
+            },
+        },
+        _ => parse_value(kind, json),
+    }
+}
+
+/// Reads a value of a payload, where `"5"` is no integer. Integers are checked against the column's range.
+///
+/// # Errors
+/// A sentence about the value.
+pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, String> {
+    match kind {
+        Kind::Bool => json.as_bool().map(Value::Bool).ok_or_else(|| "Must be a valid boolean.".into()),
+        Kind::Integer { min, max } => {
+            if json.is_string() {
+                return Err(NOT_AN_INTEGER.into());
+            }
+            let number = integer(json)?;
+            if number < i128::from(min) {
+                return Err(format!("Ensure this value is greater than or equal to {min}."));
+            }
+            match i64::try_from(number) {
+                Ok(number) if number <= max => Ok(Value::Int(number)),
+                _ => Err(format!("Ensure this value is less than or equal to {max}.")),
+            }
+        }
+        Kind::Float => json
+            .as_f64()
+            .filter(|number| number.is_finite())
+            .map(Value::Float)
+            .ok_or_else(|| "A valid number is required.".into()),
+        Kind::Text => match json {
+            Json::String(text) => Ok(Value::Text(Cow::Owned(text.clone()))),
+            _ => Err("Not a valid string.".into()),
+        },
+        Kind::Timestamp => json
+            .as_str()
+            .and_then(timestamp)
+            .map(Value::Timestamp)
+            .ok_or_else(|| "A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z.".into()),
+        Kind::Enum(names) => match json {
+            Json::String(text) if names().contains(&text.as_str()) => Ok(Value::Text(Cow::Owned(text.clone()))),
+            _ => Err(format!("{json} is not a valid choice; the choices are {}.", names().join(", "))),
+        },
+    }
+}
+
+const NOT_AN_INTEGER: &str = "A valid integer is required.";
+
+/// An integer of any size: `5`, `5.0` and `"5"`. Larger ones than an `i128` keep their side of every column.
+fn integer(json: &Json) -> Result<i128, String> {
+    let number = match json {
+        Json::Number(number) => number
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| number.as_u64().map(i128::from))
+            .or_else(|| number.as_f64().filter(|float| float.fract() == 0.0).map(saturate)),
+        Json::String(text) => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let digits_only = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let bound = if text.starts_with('-') { i128::MIN } else { i128::MAX };
+            digits_only.then(|| text.parse().unwrap_or(bound))
+        }
+        _ => None,
+    };
+    number.ok_or_else(|| NOT_AN_INTEGER.into())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
+fn saturate(float: f64) -> i128 {
+    float as i128
+}
+
+/// A timestamp of RFC 3339; without an offset it is in UTC, a bare date is its midnight.
+fn timestamp(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(with_offset) = DateTime::parse_from_rfc3339(text) {
+        return Some(with_offset.with_timezone(&Utc));
+    }
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
+        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
+            return Some(naive.and_utc());
+        }
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc())
+}
+
+/// The key that a client named; `None` where no row can have it, be it of the wrong type or out of range.
+pub fn parse_key(kind: Kind, json: &Json) -> Option<Value<'static>> {
+    match parse_operand(kind, json) {
+        Ok(Operand::Value(Value::Text(text))) if text.contains('\0') => None,
+        Ok(Operand::Value(value)) => Some(value),
+        _ => None,
+    }
+}

@@ -1,0 +1,62 @@
+//! A filter in memory.
+
+use std::cmp::Ordering;
+
+use super::{Condition, Predicate, TextMatch};
+use crate::fold::{fold, folded};
+use crate::resource::Record;
+use crate::value::Value;
+
+impl Predicate {
+    /// Does the row satisfy the lookup, or, negated, does it not?
+    pub fn matches(&self, row: &dyn Record) -> bool {
+        self.condition.holds(&row.value(self.field)) != self.negated
+    }
+}
+
+impl Condition {
+    /// Two-valued: `NULL` satisfies nothing but `IsNull`, and a negation is then true.
+    fn holds(&self, value: &Value<'_>) -> bool {
+        match self {
+            Self::IsNull(yes) => value.is_null() == *yes,
+            Self::OneOf(values) => {
+                !value.is_null()
+                    && values
+                        .binary_search_by(|candidate| candidate.compare(value).unwrap_or(Ordering::Less))
+                        .is_ok()
+            }
+            Self::Between { lower, upper } => {
+                let within = |bound: &Option<(Value<'static>, bool)>, wanted: Ordering| match bound {
+                    None => true,
+                    Some((bound, included)) => match value.compare(bound) {
+                        Some(Ordering::Equal) => *included,
+                        Some(found) => found == wanted,
+                        None => false,
+                    },
+                };
+                !value.is_null() && within(lower, Ordering::Greater) && within(upper, Ordering::Less)
+            }
+            Self::Text(how, pattern) => match value {
+                Value::Text(text) => how.holds(text, pattern),
+                _ => false,
+            },
+        }
+    }
+}
+
+impl TextMatch {
+    fn holds(self, text: &str, pattern: &str) -> bool {
+        match self {
+            Self::Contains => text.contains(pattern),
+            Self::StartsWith => text.starts_with(pattern),
+            Self::EndsWith => text.ends_with(pattern),
+            Self::IExact => folded(text).eq(pattern.chars()),
+            Self::IStartsWith => {
+                let mut text = folded(text);
+                pattern.chars().all(|wanted| text.next() == Some(wanted))
+            }
+            Self::IContains => fold(text).contains(pattern),
+            Self::IEndsWith => fold(text).ends_with(pattern),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! From the entries of a client's filter to a [`Filter`]: one parser for JSON and for query strings.
+
+use std::cmp::Ordering;
+
+use serde_json::Value as Json;
+
+use super::argument::{Operand, parse_operand};
+use super::{Condition, Filter, Predicate, TextMatch};
+use crate::error::{Code, Error};
+use crate::fold::fold;
+use crate::limits::Limits;
+use crate::lookup::{Lookup, LookupSet};
+use crate::resource::Descriptor;
+use crate::value::Value;
+
+/// The value of one entry, in the form in which it came.
+#[derive(Clone, Debug)]
+pub enum RawArgument {
+    /// From a payload.
+    Json(Json),
+    /// From a query string: every value that the key had, percent-decoded.
+    Query(Vec<String>),
+}
+
+/// Parses the entries of a filter; all of them must hold.
+///
+/// # Errors
+/// `unknown_field` and `unknown_lookup` for a key that the resource does not offer, with the choices;
+/// `validation_error` for values, all of them at once, and for a filter over a limit.
+pub fn parse(
+    descriptor: &Descriptor,
+    entries: impl IntoIterator<Item = (String, RawArgument)>,
+    limits: &Limits,
+) -> Result<Filter, Error> {
+    let mut predicates = Vec::new();
+    let mut refused: Option<Error> = None;
+    let mut entries_seen = 0;
+    for (key, argument) in entries {
+        entries_seen += 1;
+        if entries_seen > limits.filter_predicates {
+            return Err(Error::validation(
+                crate::error::NON_FIELD_ERRORS,
+                format!("A filter has at most {} entries (limit filter_predicates).", limits.filter_predicates),
+            ));
+        }
+        let resolved = resolve(descriptor, &key)?;
+        match condition(descriptor, &resolved, argument, limits) {
+            Ok(condition) => {
+                predicates.push(Predicate { field: resolved.field, negated: resolved.negated, condition });
+            }
+            Err(message) => {
+                refused = Some(match refused {
+                    Some(error) => error.and(key, message),
+                    None => Error::validation(key, message),
+                });
+            }
+        }
+    }
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(Filter::new(descriptor, predicates)),
+    }
+}
+
+struct Resolved {
+    field: usize,
+    lookup: Lookup,
+    negated: bool,
+}
+
+fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
+    let (negated, positive) = match key.strip_prefix("not__") {
+        Some(rest) => (true, rest),
+        None => (false, key),
+    };
+    if let Some(alias) = descriptor.aliases.iter().find(|alias| alias.name == positive) {
+        return Ok(Resolved { field: alias.field, lookup: alias.lookup, negated });
+    }
+    let (name, lookup_name) = match positive.split_once("__") {
+        Some((name, lookup)) => (name, lookup),
+        None => (positive, Lookup::Exact.name()),
+    };
+    let field = match name {
+        "pk" => Some(descriptor.key),
+        name => descriptor.field_index(name),
+    };
+    // A field without any lookup is answered like one that does not exist.
+    let Some(field) = field.filter(|field| !lookups(descriptor, *field).is_empty()) else {
+        return Err(Error::new(Code::UnknownField, format!("{key:?} is not a filter of this stream."))
+            .and(key, format!("Choices are {}.", choices(descriptor))));
+    };
+    let offered = lookups(descriptor, field);
+    match Lookup::from_name(lookup_name).filter(|lookup| offered.contains(*lookup)) {
+        Some(lookup) => Ok(Resolved { field, lookup, negated }),
+        None => {
+            let names: Vec<&str> = offered.iter().map(Lookup::name).collect();
+            Err(Error::new(Code::UnknownLookup, format!("{lookup_name:?} is not a lookup of {name:?}."))
+                .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
+        }
+    }
+}
+
+fn lookups(descriptor: &Descriptor, field: usize) -> LookupSet {
+    descriptor.fields[field].lookups
+}
+
+fn choices(descriptor: &Descriptor) -> String {
+    let aliases = descriptor.aliases.iter().map(|alias| alias.name);
+    let fields = descriptor.fields.iter().filter(|field| !field.lookups.is_empty()).map(|field| field.name);
+    aliases.chain(fields).collect::<Vec<_>>().join(", ")
+}
+
+/// Builds the condition. The error is a sentence about the value.
+fn condition(
+    descriptor: &Descriptor,
+    resolved: &Resolved,
+    argument: RawArgument,
+    limits: &Limits,
+) -> Result<Condition, String> {
+    let kind = descriptor.fields[resolved.field].kind;
+    if resolved.lookup.takes_list() {
+        let items = list(argument, limits)?;
+        let operands =
+            items.iter().map(|item| parse_operand(kind, item)).collect::<Result<Vec<Operand>, String>>()?;
+        return if resolved.lookup == Lookup::In { Ok(one_of(operands)) } else { range(operands) };
+    }
+    let json = single(argument)?;
+    if resolved.lookup == Lookup::IsNull {
+        return match &json {
+            Json::Bool(yes) => Ok(Condition::IsNull(*yes)),
+            Json::String(text) if text == "true" || text == "false" => Ok(Condition::IsNull(text == "true")),
+            _ => Err("Must be a valid boolean.".into()),
+        };
+    }
+    if json.is_null() {
+        return match resolved.lookup {
+            Lookup::Exact => Ok(Condition::IsNull(true)),
+            lookup => Err(format!("null is no argument of {}; use isnull.", lookup.name())),
+        };
+    }
+    if let Some(how) = TextMatch::of(resolved.lookup) {
+        return text(how, &json, limits);
+    }
+    let operand = parse_operand(kind, &json)?;
+    Ok(match resolved.lookup {
+        Lookup::Gt => bounds(Some((operand, false)), None),
+        Lookup::Gte => bounds(Some((operand, true)), None),
+        Lookup::Lt => bounds(None, Some((operand, false))),
+        Lookup::Lte => bounds(None, Some((operand, true))),
+        _ => one_of(vec![operand]),
+    })
+}
+
+fn single(argument: RawArgument) -> Result<Json, String> {
+    match argument {
+        RawArgument::Json(json) => Ok(json),
+        RawArgument::Query(mut values) if values.len() == 1 => Ok(Json::String(values.remove(0))),
+        RawArgument::Query(_) => Err("May be given once only.".into()),
+    }
+}
+
+fn list(argument: RawArgument, limits: &Limits) -> Result<Vec<Json>, String> {
+    let items: Vec<Json> = match argument {
+        RawArgument::Json(Json::Array(items)) => items,
+        RawArgument::Json(_) => return Err("Expected a list of values.".into()),
+        RawArgument::Query(values) => values
+            .iter()
+            .filter(|value| !value.is_empty())
+            .flat_map(|value| value.split(','))
+            .map(|item| Json::String(item.to_owned()))
+            .collect(),
+    };
+    if items.len() > limits.filter_list {
+        return Err(format!("A list has at most {} values (limit filter_list).", limits.filter_list));
+    }
+    if items.iter().any(Json::is_null) {
+        return Err("null is no value of a list; use isnull.".into());
+    }
+    Ok(items)
+}
+
+/// U+0000 in a filter value selects nothing, on every database.
+fn is_storable(value: &Value<'_>) -> bool {
+    !matches!(value, Value::Text(text) if text.contains('\0'))
+}
+
+fn one_of(operands: Vec<Operand>) -> Condition {
+    let mut values: Vec<Value<'static>> = operands
+        .into_iter()
+        .filter_map(|operand| match operand {
+            Operand::Value(value) if is_storable(&value) => Some(normal_zero(value)),
+            _ => None,
+        })
+        .collect();
+    values.sort_by(|left, right| left.compare(right).unwrap_or(Ordering::Equal));
+    values.dedup_by(|left, right| left.compare(right) == Some(Ordering::Equal));
+    Condition::OneOf(values)
+}
+
+/// `-0.0` is `0.0` in every comparison; one spelling keeps equal filters one group.
+fn normal_zero(value: Value<'static>) -> Value<'static> {
+    match value {
+        Value::Float(number) if number == 0.0 => Value::Float(0.0),
+        value => value,
+    }
+}
+
+type Bound = Option<(Operand, bool)>;
+
+fn range(operands: Vec<Operand>) -> Result<Condition, String> {
+    let [lower, upper] = <[Operand; 2]>::try_from(operands).map_err(|_| "Expected two values.".to_owned())?;
+    Ok(bounds(Some((lower, true)), Some((upper, true))))
+}
+
+fn bounds(lower: Bound, upper: Bound) -> Condition {
+    enum Side {
+        Open,
+        At((Value<'static>, bool)),
+        Nothing,
+    }
+    let side = |bound: Bound, is_lower: bool| match bound {
+        None => Side::Open,
+        Some((Operand::Value(value), _)) if !is_storable(&value) => Side::Nothing,
+        Some((Operand::Value(value), included)) => Side::At((normal_zero(value), included)),
+        // A bound that lies beyond the column: every row is on one side of it.
+        Some((Operand::Below, _)) if is_lower => Side::Open,
+        Some((Operand::Above, _)) if !is_lower => Side::Open,
+        Some(_) => Side::Nothing,
+    };
+    match (side(lower, true), side(upper, false)) {
+        (Side::Nothing, _) | (_, Side::Nothing) => Condition::OneOf(Vec::new()),
+        (Side::Open, Side::Open) => Condition::IsNull(false),
+        (Side::At(lower), Side::Open) => Condition::Between { lower: Some(lower), upper: None },
+        (Side::Open, Side::At(upper)) => Condition::Between { lower: None, upper: Some(upper) },
+        (Side::At(lower), Side::At(upper)) => Condition::Between { lower: Some(lower), upper: Some(upper) },
+    }
+}
+
+fn text(how: TextMatch, json: &Json, limits: &Limits) -> Result<Condition, String> {
+    let Json::String(pattern) = json else { return Err("Not a valid string.".into()) };
+    if pattern.len() > limits.filter_pattern_bytes {
+        return Err(format!(
+            "A pattern has at most {} bytes (limit filter_pattern_bytes).",
+            limits.filter_pattern_bytes
+        ));
+    }
+    if pattern.contains('\0') {
+        return Ok(Condition::OneOf(Vec::new()));
+    }
+    Ok(Condition::Text(how, if how.folds() { fold(pattern) } else { pattern.clone() }))
+}

@@ -1,0 +1,72 @@
+//! Every bound in one place. What is over one is answered, never cut off in silence.
+
+/// The limits of a mounted scope, with the defaults of the protocol.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one WebSocket frame and of one message of several frames. Over it: close 1009.
+    pub message_bytes: usize,
+    /// Bytes of a REST body. Over it: 413.
+    pub body_bytes: usize,
+    /// Subscriptions of one connection, equal ones counted once. Over it: 400.
+    pub subscriptions: usize,
+    /// Requests of one connection that run at the same time. Over it the socket is not read.
+    pub running_requests: usize,
+    /// Requests of one connection for each second, on average. Over it: 429.
+    pub requests_per_second: u32,
+    /// Requests that a connection may send at once after a rest.
+    pub request_burst: u32,
+    /// Replies 429 in a row after which the connection is closed with 4429.
+    pub throttled_in_a_row: u32,
+    /// Predicates of one filter. Over it: 400.
+    pub filter_predicates: usize,
+    /// Values of one list in a filter. Over it: 400.
+    pub filter_list: usize,
+    /// Bytes of one pattern in a filter: the argument of `contains`, `startswith` and their like. Over it: 400.
+    pub filter_pattern_bytes: usize,
+    /// Rows of one page of a list. Over it: 400.
+    pub page_rows: usize,
+    /// Rows of a page that names no limit.
+    pub default_page_rows: usize,
+    /// Bytes that wait for one slow connection. Over it: close 4408.
+    pub outbox_bytes: usize,
+    /// Frames that wait for one slow connection. Over it: close 4408.
+    pub outbox_frames: usize,
+    /// Milliseconds between two pings; a peer silent for two of them is dropped.
+    pub heartbeat_ms: u64,
+    /// Writes that wait for the database. Over it: 503.
+    pub waiting_writes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 1 << 20,
+            body_bytes: 1 << 20,
+            subscriptions: 128,
+            running_requests: 16,
+            requests_per_second: 1_000,
+            request_burst: 2_000,
+            throttled_in_a_row: 10_000,
+            filter_predicates: 32,
+            filter_list: 1_000,
+            filter_pattern_bytes: 256,
+            page_rows: 1_000,
+            default_page_rows: 100,
+            outbox_bytes: 4 << 20,
+            outbox_frames: 4_096,
+            heartbeat_ms: 20_000,
+            waiting_writes: 4_096,
+        }
+    }
+}
+
+impl Limits {
+    /// Without the limits on rates, for load tests.
+    #[must_use]
+    pub fn without_rates(mut self) -> Self {
+        self.requests_per_second = u32::MAX;
+        self.request_burst = u32::MAX;
+        self
+    }
+}

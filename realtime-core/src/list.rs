@@ -1,0 +1,222 @@
+//! A list: which page of which rows, in which order.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value as Json;
+
+use crate::error::Error;
+use crate::filter::{self, Filter, RawArgument};
+use crate::limits::Limits;
+use crate::resource::{Descriptor, Record, Row};
+use crate::value::Value;
+
+/// The names that stand beside a list's filter. No filter may bear them.
+pub const LIST_OPTIONS: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count"];
+
+/// Names that the protocol keeps for other requests or for later. In a query string they are no filter.
+pub const RESERVED: &[&str] = &[
+    "form", "fields", "actions", "snapshot", "since", "wait", "limit", "offset", "cursor", "ordering", "search", "expand",
+    "count", "page", "page_size",
+];
+
+/// One key of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    /// The index of the field.
+    pub field: usize,
+    /// From the greatest to the smallest; `NULL` is then first, otherwise last.
+    pub descending: bool,
+}
+
+impl OrderKey {
+    pub(crate) fn reversed(self) -> Self {
+        Self { descending: !self.descending, ..self }
+    }
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    Offset(u64),
+    /// After the row with these values of the order's keys, or, backward, before it.
+    Beside {
+        values: Vec<Value<'static>>,
+        backward: bool,
+    },
+}
+
+/// A parsed list request.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    pub(crate) filter: Filter,
+    /// Never empty: the primary key breaks every tie.
+    pub(crate) order: Vec<OrderKey>,
+    pub(crate) limit: usize,
+    pub(crate) start: Start,
+    pub(crate) count: bool,
+}
+
+/// The rows of one page and the way to its neighbours.
+#[derive(Clone)]
+pub struct Page {
+    /// The rows, in order.
+    pub rows: Vec<Row>,
+    /// The cursor of the page after.
+    pub next: Option<String>,
+    /// The cursor of the page before.
+    pub previous: Option<String>,
+    /// The number of all rows that the filter selects.
+    pub count: Option<u64>,
+}
+
+impl ListQuery {
+    /// Parses a filter and the options beside it.
+    ///
+    /// # Errors
+    /// 400 that names the key.
+    pub fn parse(
+        descriptor: &Descriptor,
+        filter: impl IntoIterator<Item = (String, RawArgument)>,
+        options: &[(String, Json)],
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let filter = filter::parse(descriptor, filter, limits)?;
+        let option = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
+        if option("search").is_some() {
+            return Err(Error::validation("search", "This stream has no search."));
+        }
+        let limit = match option("limit") {
+            None => limits.default_page_rows.min(limits.page_rows),
+            Some(json) => whole_number(json)
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| (1..=limits.page_rows).contains(limit))
+                .ok_or_else(|| {
+                    Error::validation("limit", format!("A number from 1 to {} is required.", limits.page_rows))
+                })?,
+        };
+        let count = match option("count") {
+            None => true,
+            Some(Json::Bool(count)) => *count,
+            Some(Json::String(text)) if text == "true" || text == "false" => text == "true",
+            Some(_) => return Err(Error::validation("count", "Must be a valid boolean.")),
+        };
+        let order = parse_order(descriptor, option("ordering"))?;
+        let start = match (option("offset"), option("cursor")) {
+            (Some(_), Some(_)) => {
+                return Err(Error::validation("cursor", "A list has an offset or a cursor, not both."));
+            }
+            (None, None) => Start::Offset(0),
+            (Some(json), None) => Start::Offset(
+                whole_number(json)
+                    .filter(|offset| i64::try_from(*offset).is_ok())
+                    .ok_or_else(|| Error::validation("offset", "A number from 0 is required."))?,
+            ),
+            (None, Some(json)) => json
+                .as_str()
+                .and_then(|text| parse_page_cursor(descriptor, &order, text))
+                .ok_or_else(|| Error::validation("cursor", "Not a cursor of this list."))?,
+        };
+        Ok(Self { filter, order, limit, start, count })
+    }
+
+    /// The order in which the database is asked: reversed for the way back.
+    pub(crate) fn asked_order(&self) -> Vec<OrderKey> {
+        match self.start {
+            Start::Beside { backward: true, .. } => self.order.iter().map(|key| key.reversed()).collect(),
+            _ => self.order.clone(),
+        }
+    }
+
+    /// Makes the page of the rows that were read in the asked order, one more than the limit where there are.
+    pub(crate) fn page(&self, descriptor: &Descriptor, mut rows: Vec<Row>, count: Option<u64>) -> Page {
+        let beyond = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let (has_next, has_previous) = match &self.start {
+            Start::Offset(offset) => (beyond, *offset > 0),
+            Start::Beside { backward: false, .. } => (beyond, true),
+            Start::Beside { backward: true, .. } => {
+                rows.reverse();
+                (true, beyond)
+            }
+        };
+        let cursor = |row: Option<&Row>, backward: bool| Some(self.cursor(descriptor, row?.as_ref(), backward));
+        Page {
+            next: if has_next { cursor(rows.last(), false) } else { None },
+            previous: if has_previous { cursor(rows.first(), true) } else { None },
+            rows,
+            count,
+        }
+    }
+
+    fn cursor(&self, descriptor: &Descriptor, row: &dyn Record, backward: bool) -> String {
+        let values = self.order.iter().map(|key| row.value(key.field).to_json()).collect();
+        let parts = [Json::from(backward), Json::from(order_text(descriptor, &self.order)), Json::Array(values)];
+        URL_SAFE_NO_PAD.encode(Json::from(parts.to_vec()).to_string())
+    }
+}
+
+fn whole_number(json: &Json) -> Option<u64> {
+    match json {
+        Json::Number(number) => number.as_u64(),
+        Json::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn order_text(descriptor: &Descriptor, order: &[OrderKey]) -> String {
+    let names: Vec<String> = order
+        .iter()
+        .map(|key| format!("{}{}", if key.descending { "-" } else { "" }, descriptor.fields[key.field].name))
+        .collect();
+    names.join(",")
+}
+
+fn parse_order(descriptor: &Descriptor, option: Option<&Json>) -> Result<Vec<OrderKey>, Error> {
+    let mut order: Vec<OrderKey> = Vec::new();
+    let text = match option {
+        None => "",
+        Some(Json::String(text)) => text,
+        Some(_) => return Err(Error::validation("ordering", "Not a valid string.")),
+    };
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (descending, name) = match part.strip_prefix('-') {
+            Some(name) => (true, name),
+            None => (false, part),
+        };
+        let field = if name == "pk" { Some(descriptor.key) } else { descriptor.field_index(name) };
+        let Some(field) = field.filter(|field| descriptor.fields[*field].orderable) else {
+            let choices: Vec<&str> =
+                descriptor.fields.iter().filter(|field| field.orderable).map(|field| field.name).collect();
+            return Err(Error::validation(
+                "ordering",
+                format!("{name:?} is not a field to order by; the choices are {}.", choices.join(", ")),
+            ));
+        };
+        if !order.iter().any(|key| key.field == field) {
+            order.push(OrderKey { field, descending });
+        }
+    }
+    // After the key nothing can be tied.
+    if let Some(at) = order.iter().position(|key| key.field == descriptor.key) {
+        order.truncate(at + 1);
+    } else {
+        order.push(OrderKey { field: descriptor.key, descending: false });
+    }
+    Ok(order)
+}
+
+fn parse_page_cursor(descriptor: &Descriptor, order: &[OrderKey], text: &str) -> Option<Start> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (backward, wanted, values): (bool, String, Vec<Json>) = serde_json::from_slice(&bytes).ok()?;
+    if wanted != order_text(descriptor, order) || values.len() != order.len() {
+        return None;
+    }
+    let values = order
+        .iter()
+        .zip(&values)
+        .map(|(key, json)| {
+            if json.is_null() { Some(Value::Null) } else { filter::parse_key(descriptor.fields[key.field].kind, json) }
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(Start::Beside { values, backward })
+}

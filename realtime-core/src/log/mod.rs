@@ -1,0 +1,41 @@
+//! The change log: a table of the same database into which triggers write every row's image before and after, so that
+//! every writer is seen, a rollback takes its rows along, and a position can be resumed from.
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+/// What a row of the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The end of a transaction: the rows before it, up to the mark before, belong together.
+    Mark,
+    /// A row was inserted.
+    Insert,
+    /// A row was updated.
+    Update,
+    /// A row was deleted.
+    Delete,
+}
+
+impl Entry {
+    /// The number in the column `operation`.
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Mark => 0,
+            Self::Insert => 1,
+            Self::Update => 2,
+            Self::Delete => 3,
+        }
+    }
+
+    /// The entry of a number in the column `operation`.
+    pub const fn from_code(code: i32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Mark),
+            1 => Some(Self::Insert),
+            2 => Some(Self::Update),
+            3 => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The change log on SQLite.
+//!
+//! `realtime_log(seq, layout, operation, before_0 …, after_0 …)` holds the images column by column, without a type, so
+//! that every value is stored exactly as it was: an image read back gives what a `SELECT` of the row would have given.
+//! Which column of which table a `before_n` is, the row's *layout* says: `realtime_layout(id, table_name, columns)`.
+//! SQLite has one writer at a time, so `seq` is commit order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::connection::LoadConnection;
+use diesel::row::Field as _;
+use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel::{QueryResult, RunQueryDsl};
+use sha2::{Digest, Sha256};
+
+use super::Entry;
+use crate::__private::read;
+use crate::change::{Batch, Change, ResourceId, coalesce};
+use crate::cursor::{Epoch, Position};
+use crate::resource::{Columns, Row};
+use crate::sql::{Statement, Table};
+
+/// The tables that are watched and, of each, the columns that some resource names, in a fixed order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    tables: BTreeMap<&'static str, Vec<&'static str>>,
+}
+
+impl Watch {
+    /// Watches what the resources show. What none of them names is never in the log.
+    pub fn over(tables: &[Table<Sqlite>]) -> Self {
+        let mut columns: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+        for table in tables {
+            let named = columns.entry(table.descriptor().table).or_default();
+            named.extend(table.descriptor().fields.iter().map(|field| field.column));
+        }
+        Self { tables: columns.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect() }
+    }
+
+    fn width(&self) -> usize {
+        self.tables.values().map(Vec::len).max().unwrap_or(0)
+    }
+}
+
+/// Names a table and its columns in six bytes, the same on every machine, so that printed SQL can bear it.
+fn layout_id(table: &str, columns: &[&str]) -> i64 {
+    let mut hash = Sha256::new();
+    for name in std::iter::once(&table).chain(columns) {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize()[..6].iter().fold(0, |id, byte| (id << 8) | i64::from(*byte))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A mounted resource's table does not exist.
+    #[error("the database has no table {0:?}; create it (run the migrations) before starting")]
+    NoTable(String),
+    /// A mounted resource names a column that its table does not have.
+    #[error("the table {table:?} has no column {column:?}, which the resource names")]
+    NoColumn {
+        /// The table.
+        table: String,
+        /// The missing column.
+        column: String,
+    },
+    /// The database refused.
+    #[error("the database refused: {0}")]
+    Database(#[from] diesel::result::Error),
+}
+
+/// The statements that bring the log of a database up to date; none where it is.
+///
+/// An application that prefers migrations puts them into one; otherwise they are run at start-up.
+///
+/// # Errors
+/// Where a table or a column that a resource names is not there, or the database refuses to be read.
+pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<Vec<String>, InstallError> {
+    for (table, columns) in &watch.tables {
+        let present = names(connection, &format!("SELECT name FROM pragma_table_info({})", literal(table)))?;
+        if present.is_empty() {
+            return Err(InstallError::NoTable((*table).to_owned()));
+        }
+        if let Some(column) = columns.iter().find(|column| !present.iter().any(|name| name == *column)) {
+            return Err(InstallError::NoColumn { table: (*table).to_owned(), column: (*column).to_owned() });
+        }
+    }
+    let mut statements = Vec::new();
+    let present = names(connection, "SELECT name FROM pragma_table_info('realtime_log')")?;
+    if present.is_empty() {
+        statements.push(
+            "CREATE TABLE realtime_log (seq INTEGER PRIMARY KEY, layout INTEGER NOT NULL, operation INTEGER NOT NULL)"
+                .to_owned(),
+        );
+    }
+    for side in ["before", "after"] {
+        for at in 0..watch.width() {
+            let column = format!("{side}_{at}");
+            if !present.contains(&column) {
+                statements.push(format!("ALTER TABLE realtime_log ADD COLUMN {column}"));
+            }
+        }
+    }
+    let known = names(connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'realtime%'")?;
+    if !known.iter().any(|name| name == "realtime_layout") {
+        statements.push(
+            "CREATE TABLE realtime_layout (id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, columns TEXT NOT NULL)"
+                .to_owned(),
+        );
+    }
+    if !known.iter().any(|name| name == "realtime_epoch") {
+        statements.push("CREATE TABLE realtime_epoch (epoch INTEGER NOT NULL)".to_owned());
+        // Positive, so that it is the same number as unsigned.
+        statements.push("INSERT INTO realtime_epoch SELECT random() & 9223372036854775807".to_owned());
+    }
+    let layouts = if known.iter().any(|name| name == "realtime_layout") {
+        names(connection, "SELECT CAST(id AS TEXT) AS name FROM realtime_layout")?
+    } else {
+        Vec::new()
+    };
+    let mut wanted: BTreeMap<String, String> = BTreeMap::new();
+    for (table, columns) in &watch.tables {
+        let id = layout_id(table, columns);
+        if !layouts.contains(&id.to_string()) {
+            statements.push(format!(
+                "INSERT INTO realtime_layout (id, table_name, columns) VALUES ({id}, {}, {})",
+                literal(table),
+                literal(&serde_json::Value::from(columns.clone()).to_string())
+            ));
+        }
+        for (name, sql) in triggers(table, columns, id) {
+            wanted.insert(name, sql);
+        }
+    }
+    let installed = pairs(
+        connection,
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'realtime!_%' ESCAPE '!' ORDER BY name",
+    )?;
+    for (name, sql) in &installed {
+        // A trigger of a table that is no longer watched would only cost its writers.
+        if wanted.get(name) != Some(sql) {
+            statements.push(format!("DROP TRIGGER {}", quoted(name)));
+        }
+    }
+    for (name, sql) in wanted {
+        if !installed.iter().any(|(installed, text)| *installed == name && *text == sql) {
+            statements.push(sql);
+        }
+    }
+    Ok(statements)
+}
+
+/// The three triggers of a table: name and text.
+fn triggers(table: &str, columns: &[&str], layout: i64) -> Vec<(String, String)> {
+    let image = |side: &str| -> (String, String) {
+        let targets: Vec<String> =
+            (0..columns.len()).map(|at| format!("{}_{at}", if side == "OLD" { "before" } else { "after" })).collect();
+        let values: Vec<String> = columns.iter().map(|column| format!("{side}.{}", quoted(column))).collect();
+        (targets.join(", "), values.join(", "))
+    };
+    let (before, old) = image("OLD");
+    let (after, new) = image("NEW");
+    // `IS NOT` takes the column's collation, and one without case would hide a change of case. 1 and 1.0 are equal to
+    // it, and both zeros, which is how a column of one type stores them too.
+    let changed: Vec<String> = columns
+        .iter()
+        .map(|column| format!("OLD.{0} IS NOT NEW.{0} COLLATE BINARY", quoted(column)))
+        .collect();
+    let kinds = [
+        (Entry::Insert, "insert", "INSERT", String::new(), after.clone(), new.clone()),
+        (
+            Entry::Update,
+            "update",
+            "UPDATE",
+            format!("WHEN {} ", changed.join(" OR ")),
+            format!("{before}, {after}"),
+            format!("{old}, {new}"),
+        ),
+        (Entry::Delete, "delete", "DELETE", String::new(), before, old),
+    ];
+    kinds
+        .into_iter()
+        .map(|(entry, suffix, event, condition, targets, values)| {
+            let name = format!("realtime_{table}_{suffix}");
+            let sql = format!(
+                "CREATE TRIGGER {} AFTER {event} ON {} {condition}BEGIN \
+                 INSERT INTO realtime_log (layout, operation, {targets}) VALUES ({layout}, {}, {values}); END",
+                quoted(&name),
+                quoted(table),
+                entry.code()
+            );
+            (name, sql)
+        })
+        .collect()
+}
+
+fn names(connection: &mut SqliteConnection, sql: &str) -> QueryResult<Vec<String>> {
+    let mut statement = Statement::new("");
+    statement.sql(sql.to_owned());
+    let rows = connection.load(statement)?;
+    rows.map(|row| text(&Cells(&row?), 0)).collect()
+}
+
+fn pairs(connection: &mut SqliteConnection, sql: &'static str) -> QueryResult<Vec<(String, String)>> {
+    let rows = connection.load(Statement::new(sql))?;
+    rows.map(|row| {
+        let row = row?;
+        Ok((text(&Cells(&row), 0)?, text(&Cells(&row), 1)?))
+    })
+    .collect()
+}
+
+fn text(columns: &dyn Columns<Sqlite>, column: usize) -> QueryResult<String> {
+    read::<String, Text, Sqlite>(columns, column).map_err(diesel::result::Error::DeserializationError)
+}
+
+/// A result row of Diesel's, as columns.
+pub struct Cells<'a, R>(pub &'a R);
+
+impl<'a, R: diesel::row::Row<'a, Sqlite>> Columns<Sqlite> for Cells<'_, R> {
+    fn visit(
+        &self,
+        column: usize,
+        visit: &mut dyn FnMut(Option<<Sqlite as diesel::backend::Backend>::RawValue<'_>>),
+    ) {
+        if let Some(field) = self.0.get(column) {
+            visit(field.value());
+        }
+    }
+}
+
+/// How the log of a database is read.
+pub struct Reader {
+    tables: Vec<Table<Sqlite>>,
+    layouts: BTreeMap<i64, Layout>,
+    /// The text of the `SELECT`, as wide as the log is.
+    select: String,
+    /// Where in the result the images begin.
+    width: usize,
+}
+
+/// Of one layout: which resources look at the table, and where each finds its fields among the columns.
+struct Layout {
+    resources: Vec<(ResourceId, Vec<usize>)>,
+}
+
+/// What was read of the log at one look.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Whole transactions.
+    pub batch: Batch,
+    /// The last row is not a mark: other writers' rows that count as one transaction once a mark follows them.
+    pub unmarked: bool,
+    /// The resources of which a row could not be decoded, and why.
+    pub corrupt: Vec<(ResourceId, String)>,
+}
+
+impl Reader {
+    /// Looks up how the rows of the log are laid out.
+    ///
+    /// # Errors
+    /// Where the database refuses, or the log is not installed.
+    pub fn new(connection: &mut SqliteConnection, tables: Vec<Table<Sqlite>>) -> QueryResult<Self> {
+        let width = names(connection, "SELECT name FROM pragma_table_info('realtime_log') WHERE name LIKE 'before%'")?.len();
+        let mut select = "SELECT seq, layout, operation".to_owned();
+        for side in ["before", "after"] {
+            for at in 0..width {
+                select.push_str(&format!(", {side}_{at}"));
+            }
+        }
+        select.push_str(" FROM realtime_log WHERE seq > ");
+        let mut reader = Self { tables, layouts: BTreeMap::new(), select, width };
+        reader.read_layouts(connection)?;
+        Ok(reader)
+    }
+
+    fn read_layouts(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        let rows = connection.load(Statement::new("SELECT id, table_name, columns FROM realtime_layout"))?;
+        for row in rows {
+            let row = row?;
+            let cells = Cells(&row);
+            let id = read::<i64, BigInt, Sqlite>(&cells, 0).map_err(diesel::result::Error::DeserializationError)?;
+            let (table_name, columns) = (text(&cells, 1)?, text(&cells, 2)?);
+            let columns: Vec<String> = serde_json::from_str(&columns)
+                .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;
+            // A resource that names a column that the layout has not cannot be read from its rows.
+            let resources = self
+                .tables
+                .iter()
+                .enumerate()
+                .filter(|(_, table)| table.descriptor().table == table_name)
+                .filter_map(|(at, table)| {
+                    let fields = table.descriptor().fields.iter();
+                    let places: Option<Vec<usize>> =
+                        fields.map(|field| columns.iter().position(|column| *column == field.column)).collect();
+                    Some((ResourceId(at), places?))
+                })
+                .collect();
+            self.layouts.insert(id, Layout { resources });
+        }
+        Ok(())
+    }
+
+    /// Reads what was written after a position, in commit order, each transaction's changes coalesced.
+    ///
+    /// # Errors
+    /// Where the database refuses.
+    pub fn read(&self, connection: &mut SqliteConnection, after: Position) -> QueryResult<Read> {
+        let mut statement = Statement::new("");
+        statement.sql(self.select.clone()).bind::<BigInt, _>(after.0).sql(" ORDER BY seq");
+        let mut read = Read { batch: Batch { changes: Vec::new(), position: after }, ..Read::default() };
+        let mut open: Vec<Change> = Vec::new();
+        for row in connection.load(statement)? {
+            let row = row?;
+            let cells = Cells(&row);
+            let fault = diesel::result::Error::DeserializationError;
+            let position = Position(read_cell::<i64, BigInt>(&cells, 0).map_err(fault)?);
+            let layout = read_cell::<i64, BigInt>(&cells, 1).map_err(fault)?;
+            let operation = read_cell::<i32, Integer>(&cells, 2).map_err(fault)?;
+            read.batch.position = position;
+            match Entry::from_code(operation) {
+                Some(Entry::Mark) => {
+                    self.close(&mut open, &mut read.batch);
+                    read.unmarked = false;
+                    continue;
+                }
+                Some(entry) => self.decode(&cells, layout, entry, position, &mut open, &mut read.corrupt),
+                None => read.corrupt.extend(
+                    self.resources_of(layout).iter().map(|(id, _)| (*id, format!("operation {operation} in row {}", position.0))),
+                ),
+            }
+            read.unmarked = true;
+        }
+        self.close(&mut open, &mut read.batch);
+        Ok(read)
+    }
+
+    fn resources_of(&self, layout: i64) -> &[(ResourceId, Vec<usize>)] {
+        self.layouts.get(&layout).map_or(&[], |layout| &layout.resources)
+    }
+
+    fn close(&self, open: &mut Vec<Change>, batch: &mut Batch) {
+        if open.is_empty() {
+            return;
+        }
+        batch.changes.extend(coalesce(std::mem::take(open), |resource, row| {
+            row.value(self.tables[resource.0].descriptor().key).into_owned()
+        }));
+    }
+
+    fn decode(
+        &self,
+        cells: &dyn Columns<Sqlite>,
+        layout: i64,
+        entry: Entry,
+        position: Position,
+        open: &mut Vec<Change>,
+        corrupt: &mut Vec<(ResourceId, String)>,
+    ) {
+        for (id, places) in self.resources_of(layout) {
+            let table = &self.tables[id.0];
+            let image = |present: bool, start: usize| -> diesel::deserialize::Result<Option<Row>> {
+                let at: Vec<usize> = places.iter().map(|place| start + place).collect();
+                present.then(|| table.decode(cells, &at)).transpose()
+            };
+            let first = 3;
+            let images = image(entry != Entry::Insert, first)
+                .and_then(|before| Ok((before, image(entry != Entry::Delete, first + self.width)?)));
+            match images {
+                Ok((before, after)) => {
+                    let Some(row) = before.as_ref().or(after.as_ref()) else { continue };
+                    let key = row.value(table.descriptor().key).into_owned();
+                    open.push(Change { resource: *id, key, before, after, cursor: position });
+                }
+                Err(error) => corrupt.push((*id, format!("row {}: {error}", position.0))),
+            }
+        }
+    }
+}
+
+fn read_cell<T, ST>(cells: &dyn Columns<Sqlite>, column: usize) -> diesel::deserialize::Result<T>
+where
+    T: diesel::deserialize::FromSql<ST, Sqlite>,
+{
+    read::<T, ST, Sqlite>(cells, column)
+}
+
+/// The position after the newest row of the log.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn newest(connection: &mut SqliteConnection) -> QueryResult<Position> {
+    number(connection, Statement::new("SELECT coalesce(max(seq), 0) FROM realtime_log")).map(Position)
+}
+
+/// Which log this is.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn epoch(connection: &mut SqliteConnection) -> QueryResult<Epoch> {
+    number(connection, Statement::new("SELECT epoch FROM realtime_epoch")).map(|epoch| Epoch(epoch.unsigned_abs()))
+}
+
+/// Marks the end of a transaction, if it wrote to the log since a position.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn mark(connection: &mut SqliteConnection, since: Position) -> QueryResult<Position> {
+    let now = newest(connection)?;
+    if now == since {
+        return Ok(now);
+    }
+    let mut statement = Statement::new("INSERT INTO realtime_log (layout, operation) VALUES (0, 0)");
+    statement.sql("");
+    statement.execute(connection)?;
+    newest(connection)
+}
+
+fn number(connection: &mut SqliteConnection, statement: Statement<Sqlite>) -> QueryResult<i64> {
+    let mut rows = connection.load(statement)?;
+    let row = rows.next().ok_or(diesel::result::Error::NotFound)??;
+    read::<i64, BigInt, Sqlite>(&Cells(&row), 0).map_err(diesel::result::Error::DeserializationError)
+}

@@ -1,0 +1,161 @@
+//! Reading rows.
+
+use super::{Dialect, NotOfItsType, Statement, Table};
+use crate::filter::Filter;
+use crate::list::{ListQuery, OrderKey, Start};
+use crate::value::Value;
+
+fn select<DB: Dialect>(table: &Table<DB>) -> Statement<DB> {
+    let mut statement = Statement::new("SELECT ");
+    table.write_columns(&mut statement);
+    statement.sql(" FROM ").identifier(table.descriptor.table);
+    statement
+}
+
+/// The row with a key.
+pub(crate) fn select_by_key<DB: Dialect>(
+    table: &Table<DB>,
+    key: &Value<'static>,
+) -> Result<Statement<DB>, NotOfItsType> {
+    let mut statement = select(table);
+    statement.sql(" WHERE ");
+    table.write_column(&mut statement, table.descriptor.key);
+    statement.sql(" = ");
+    table.write_value(&mut statement, table.descriptor.key, key)?;
+    Ok(statement)
+}
+
+/// One page, and one row more to see whether there is another.
+pub(crate) fn select_page<DB: Dialect>(
+    table: &Table<DB>,
+    query: &ListQuery,
+) -> Result<Statement<DB>, NotOfItsType> {
+    let order = query.asked_order();
+    let mut statement = select(table);
+    write_filter(&mut statement, table, &query.filter)?;
+    if let Start::Beside { values, .. } = &query.start {
+        statement.sql(if query.filter.predicates().is_empty() { " WHERE " } else { " AND " });
+        write_after(&mut statement, table, &order, values)?;
+    }
+    statement.sql(" ORDER BY ");
+    for (at, key) in order.iter().enumerate() {
+        if at > 0 {
+            statement.sql(", ");
+        }
+        DB::write_comparable(&mut statement, table, key.field);
+        statement.sql(match (key.descending, table.descriptor.fields[key.field].nullable) {
+            (false, false) => " ASC",
+            (true, false) => " DESC",
+            (false, true) => " ASC NULLS LAST",
+            (true, true) => " DESC NULLS FIRST",
+        });
+    }
+    statement.sql(" LIMIT ");
+    DB::write_number(&mut statement, i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1));
+    if let Start::Offset(offset) = query.start {
+        statement.sql(" OFFSET ");
+        DB::write_number(&mut statement, i64::try_from(offset).unwrap_or(i64::MAX));
+    }
+    Ok(statement)
+}
+
+/// The number of rows that a filter selects.
+pub(crate) fn count<DB: Dialect>(table: &Table<DB>, filter: &Filter) -> Result<Statement<DB>, NotOfItsType> {
+    let mut statement = Statement::new("SELECT count(*) FROM ");
+    statement.identifier(table.descriptor.table);
+    write_filter(&mut statement, table, filter)?;
+    Ok(statement)
+}
+
+/// The number of rows of another table whose column has the value of one of our fields.
+pub(crate) fn keys_present<DB: Dialect>(
+    table: &Table<DB>,
+    field: usize,
+    value: &Value<'static>,
+    other: String,
+    column: String,
+) -> Result<Statement<DB>, NotOfItsType> {
+    let mut statement = Statement::new("SELECT count(*) FROM ");
+    statement.identifier(other).sql(" WHERE ").identifier(column).sql(" = ");
+    table.write_value(&mut statement, field, value)?;
+    Ok(statement)
+}
+
+fn write_filter<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    table: &Table<DB>,
+    filter: &Filter,
+) -> Result<(), NotOfItsType> {
+    for (at, predicate) in filter.predicates().iter().enumerate() {
+        statement.sql(if at == 0 { " WHERE " } else { " AND " });
+        DB::write_predicate(statement, table, predicate)?;
+    }
+    if !filter.predicates().is_empty() {
+        // The text depends on the client's choice of lookups and list lengths: caching it would let him fill memory.
+        statement.varies();
+    }
+    Ok(())
+}
+
+/// The rows after the one with the given values: greater in the first key, or equal in it and greater in the second …
+fn write_after<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    table: &Table<DB>,
+    order: &[OrderKey],
+    values: &[Value<'static>],
+) -> Result<(), NotOfItsType> {
+    statement.sql("(");
+    for (at, (key, value)) in order.iter().zip(values).enumerate() {
+        if at > 0 {
+            statement.sql(" OR ");
+        }
+        statement.sql("(");
+        for (equal, value) in order[..at].iter().zip(values) {
+            DB::write_comparable(statement, table, equal.field);
+            if value.is_null() {
+                statement.sql(" IS NULL");
+            } else {
+                statement.sql(" = ");
+                DB::write_operand(statement, table, equal.field, value)?;
+            }
+            statement.sql(" AND ");
+        }
+        write_beyond(statement, table, *key, value)?;
+        statement.sql(")");
+    }
+    statement.sql(")");
+    statement.varies();
+    Ok(())
+}
+
+fn write_beyond<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    table: &Table<DB>,
+    key: OrderKey,
+    value: &Value<'static>,
+) -> Result<(), NotOfItsType> {
+    match (value.is_null(), key.descending) {
+        // `NULL` is last: nothing is after it.
+        (true, false) => {
+            statement.sql("1 = 0");
+        }
+        // `NULL` is first: everything else is after it.
+        (true, true) => {
+            DB::write_comparable(statement, table, key.field);
+            statement.sql(" IS NOT NULL");
+        }
+        (false, descending) => {
+            statement.sql("(");
+            DB::write_comparable(statement, table, key.field);
+            statement.sql(if descending { " < " } else { " > " });
+            DB::write_operand(statement, table, key.field, value)?;
+            if !descending && table.descriptor.fields[key.field].nullable {
+                statement.sql(" OR ");
+                DB::write_comparable(statement, table, key.field);
+                statement.sql(" IS NULL");
+            }
+            statement.sql(")");
+        }
+    }
+    Ok(())
+}

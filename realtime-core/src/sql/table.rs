@@ -1,0 +1,103 @@
+//! A resource on one backend, without its type: what the generic statements work with.
+
+use std::sync::Arc;
+
+use diesel::backend::Backend;
+
+use super::{NotOfItsType, Statement};
+use crate::context::Context;
+use crate::draft::{Draft, Hooks};
+use crate::error::Error;
+use crate::resource::{Bind, Columns, Descriptor, Record, ResourceOn, Row};
+use crate::value::Value;
+
+type Decode<DB> = fn(&dyn Columns<DB>, &[usize]) -> diesel::deserialize::Result<Row>;
+type Validate = fn(&mut Draft, Option<&dyn Record>, &Context<'_>) -> Result<(), Error>;
+type InitialValue = fn(usize, &Context<'_>) -> Result<Option<Value<'static>>, Error>;
+
+/// A resource on one backend: its descriptor and the functions of its model.
+pub struct Table<DB: Backend + 'static> {
+    pub(crate) descriptor: &'static Descriptor,
+    decode: Decode<DB>,
+    bind: fn(usize, Value<'_>) -> Option<Bind<DB>>,
+    initial: InitialValue,
+    validate: Validate,
+}
+
+impl<DB: Backend + 'static> Clone for Table<DB> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<DB: Backend + 'static> Copy for Table<DB> {}
+
+impl<DB: Backend + 'static> Table<DB> {
+    /// The table of a model.
+    pub fn of<M: ResourceOn<DB> + Hooks>() -> Self {
+        Self {
+            descriptor: M::DESCRIPTOR,
+            decode: |columns, at| Ok(Arc::new(M::from_columns(columns, at)?)),
+            bind: M::bind,
+            initial: M::initial,
+            validate: |draft, before, context| {
+                // The row was decoded by this very table, so the downcast finds its model.
+                let before = before.and_then(|row| (row as &dyn std::any::Any).downcast_ref::<M>());
+                M::validate(draft, before, context)
+            },
+        }
+    }
+
+    /// What is known of the resource.
+    pub fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+
+    /// Builds the model from a result row; `at[field]` is the position of each field's column.
+    ///
+    /// # Errors
+    /// What Diesel's `FromSql` of a field's type fails with.
+    pub fn decode(&self, columns: &dyn Columns<DB>, at: &[usize]) -> diesel::deserialize::Result<Row> {
+        (self.decode)(columns, at)
+    }
+
+    pub(crate) fn initial(&self, field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
+        (self.initial)(field, context)
+    }
+
+    pub(crate) fn validate(
+        &self,
+        draft: &mut Draft,
+        before: Option<&dyn Record>,
+        context: &Context<'_>,
+    ) -> Result<(), Error> {
+        (self.validate)(draft, before, context)
+    }
+
+    /// Appends a value of a field as a bind of the field's own types.
+    pub(crate) fn write_value(
+        &self,
+        statement: &mut Statement<DB>,
+        field: usize,
+        value: &Value<'_>,
+    ) -> Result<(), NotOfItsType> {
+        let bind = (self.bind)(field, value.as_borrowed()).ok_or(NotOfItsType {
+            table: self.descriptor.table,
+            field: self.descriptor.fields[field].name,
+        })?;
+        statement.bind_typed(bind);
+        Ok(())
+    }
+
+    pub(crate) fn write_column(&self, statement: &mut Statement<DB>, field: usize) {
+        statement.identifier(self.descriptor.fields[field].column);
+    }
+
+    pub(crate) fn write_columns(&self, statement: &mut Statement<DB>) {
+        for field in 0..self.descriptor.fields.len() {
+            if field > 0 {
+                statement.sql(", ");
+            }
+            self.write_column(statement, field);
+        }
+    }
+}
