@@ -299,7 +299,8 @@ fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) ->
 
 /// Every field that a payload must name is named, if only with a mistake.
 fn require(descriptor: &'static Descriptor, payload: &Map<String, Json>, draft: &mut Draft) {
-    for field in descriptor.fields.iter().filter(|field| field.required && !payload.contains_key(field.name)) {
+    for field in descriptor.fields.iter().filter(|field| field.required && !payload.contains_key(field.name))
+    {
         draft.refuse(field.name, "This field is required.");
     }
 }
@@ -348,7 +349,10 @@ async fn write_failure<T: Transaction>(
     }
     match missing_references(transaction, table, values).await {
         Ok(Some(error)) => error.into(),
-        Ok(None) => Error::validation(crate::error::NON_FIELD_ERRORS, "An object that is referred to does not exist.").into(),
+        Ok(None) => {
+            Error::validation(crate::error::NON_FIELD_ERRORS, "An object that is referred to does not exist.")
+                .into()
+        }
         Err(refusal) => refusal,
     }
 }
@@ -387,7 +391,11 @@ async fn missing_references<T: Transaction>(
 fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
     // A column that the resource does not show is not named.
     let public = |column: &String| {
-        descriptor.fields.iter().find(|field| field.column == column.as_str()).map_or(crate::error::NON_FIELD_ERRORS, |field| field.name)
+        descriptor
+            .fields
+            .iter()
+            .find(|field| field.column == column.as_str())
+            .map_or(crate::error::NON_FIELD_ERRORS, |field| field.name)
     };
     match failure {
         Failure::Unique(columns) => {
@@ -403,7 +411,8 @@ fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
         )
         .into(),
         Failure::Check => {
-            Error::validation(crate::error::NON_FIELD_ERRORS, "A check of the database refuses these values.").into()
+            Error::validation(crate::error::NON_FIELD_ERRORS, "A check of the database refuses these values.")
+                .into()
         }
         Failure::ForeignKey => fault("a foreign key failed where nothing was written"),
         Failure::Unavailable(source) => Refusal::Unavailable(source),

@@ -64,7 +64,10 @@ pub struct Batch {
 ///
 /// A change of the primary key counts as the removal of one row and the making of another. The order is that in which
 /// the transaction first touched the rows.
-pub fn coalesce(changes: Vec<Change>, key_of: impl Fn(ResourceId, &dyn Record) -> Value<'static>) -> Vec<Change> {
+pub fn coalesce(
+    changes: Vec<Change>,
+    key_of: impl Fn(ResourceId, &dyn Record) -> Value<'static>,
+) -> Vec<Change> {
     let mut whole: Vec<Change> = Vec::with_capacity(changes.len());
     let mut seen: std::collections::HashMap<(ResourceId, String), usize> = std::collections::HashMap::new();
     let single = changes.len() == 1;
@@ -133,8 +136,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(changes: &[(Option<(i64, i64)>, Option<(i64, i64)>)], expected: &[(Option<(i64, i64)>, Option<(i64, i64)>)]) {
-        let whole = coalesce(changes.iter().map(|(b, a)| change(*b, *a)).collect(), |_, row| row.value(0).into_owned());
+    fn check(
+        changes: &[(Option<(i64, i64)>, Option<(i64, i64)>)],
+        expected: &[(Option<(i64, i64)>, Option<(i64, i64)>)],
+    ) {
+        let whole = coalesce(changes.iter().map(|(b, a)| change(*b, *a)).collect(), |_, row| {
+            row.value(0).into_owned()
+        });
         let seen: Vec<_> = whole
             .iter()
             .map(|change| {
@@ -148,7 +156,12 @@ mod tests {
     #[test]
     fn several_changes_of_a_row_are_one() {
         check(
-            &[(None, Some((1, 1))), (Some((1, 1)), Some((1, 2))), (None, Some((2, 0))), (Some((1, 2)), Some((1, 3)))],
+            &[
+                (None, Some((1, 1))),
+                (Some((1, 1)), Some((1, 2))),
+                (None, Some((2, 0))),
+                (Some((1, 2)), Some((1, 3))),
+            ],
             &[(None, Some((1, 3))), (None, Some((2, 0)))],
         );
     }
@@ -166,9 +179,6 @@ mod tests {
     #[test]
     fn a_changed_key_is_a_removal_and_an_arrival() {
         check(&[(Some((1, 5)), Some((2, 5)))], &[(Some((1, 5)), None), (None, Some((2, 5)))]);
-        check(
-            &[(Some((1, 5)), Some((2, 5))), (Some((2, 5)), Some((1, 6)))],
-            &[(Some((1, 5)), Some((1, 6)))],
-        );
+        check(&[(Some((1, 5)), Some((2, 5))), (Some((2, 5)), Some((1, 6)))], &[(Some((1, 5)), Some((1, 6)))]);
     }
 }

@@ -261,7 +261,9 @@ impl Connection {
                 let work = Work::Unsubscribe(match named {
                     Some((_, Json::String(id))) if message.payload.is_empty() => Unsubscribe::Id(id.clone()),
                     Some((_, Json::String(_))) => {
-                        return Err(Error::bad_request("unsubscribe names a subscription or a filter, not both."));
+                        return Err(Error::bad_request(
+                            "unsubscribe names a subscription or a filter, not both.",
+                        ));
                     }
                     Some(_) => return Err(Error::bad_request("subscription is a string.")),
                     None => Unsubscribe::Same(self.subscription(resource, descriptor, &message)?),
@@ -278,7 +280,8 @@ impl Connection {
         if let Some((name, _)) = message.options.first() {
             return Err(unknown_member(name));
         }
-        let ticket = self.issue(Pending { head: message.head, descriptor: None, ordered: false, subscription: None });
+        let ticket =
+            self.issue(Pending { head: message.head, descriptor: None, ordered: false, subscription: None });
         Ok(vec![Effect::AskPosition(ticket)])
     }
 
@@ -350,7 +353,9 @@ impl Connection {
                     self.busy = true;
                     effects.extend(self.execute(head, resource, descriptor, operation, true));
                 }
-                Work::Subscribe(subscription) => effects.extend(self.subscribe(head, descriptor, subscription)),
+                Work::Subscribe(subscription) => {
+                    effects.extend(self.subscribe(head, descriptor, subscription))
+                }
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
             }
         }
@@ -506,9 +511,13 @@ pub fn page_object(
 
 /// 405, with the actions that there are.
 pub fn not_allowed(descriptor: &Descriptor, action: &str) -> Error {
-    let offered: Vec<&str> =
-        Action::ALL.iter().filter(|action| descriptor.actions.contains(**action)).map(|action| action.name()).collect();
-    let detail = format!("{:?} does not offer {action:?}; its actions are {}.", descriptor.stream, offered.join(", "));
+    let offered: Vec<&str> = Action::ALL
+        .iter()
+        .filter(|action| descriptor.actions.contains(**action))
+        .map(|action| action.name())
+        .collect();
+    let detail =
+        format!("{:?} does not offer {action:?}; its actions are {}.", descriptor.stream, offered.join(", "));
     Error::new(Code::ActionNotAllowed, detail)
 }
 

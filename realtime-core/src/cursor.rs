@@ -58,7 +58,15 @@ mod tests {
         let cursor = Cursor { epoch: Epoch(0xfeed), position: Position(42) };
         assert_eq!(cursor.to_string(), "000000000000feed-42");
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for text in ["", "-", "42", "feed-42", "000000000000feed--1", "000000000000feed-+1", "000000000000feed-9999999999999999999"] {
+        for text in [
+            "",
+            "-",
+            "42",
+            "feed-42",
+            "000000000000feed--1",
+            "000000000000feed-+1",
+            "000000000000feed-9999999999999999999",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(MalformedCursor), "{text}");
         }
     }

@@ -37,9 +37,9 @@ impl Draft {
     }
 
     fn index(&self, name: &str) -> usize {
-        self.descriptor.field_index(name).unwrap_or_else(|| {
-            panic!("`{name}` is not a field of the resource `{}`", self.descriptor.stream)
-        })
+        self.descriptor
+            .field_index(name)
+            .unwrap_or_else(|| panic!("`{name}` is not a field of the resource `{}`", self.descriptor.stream))
     }
 
     /// Will the field be written?
@@ -108,4 +108,3 @@ pub trait Hooks: RealtimeResource {
         Ok(())
     }
 }
-

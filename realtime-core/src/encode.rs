@@ -11,7 +11,12 @@ use crate::subscription::EventAction;
 use crate::value::{Value, write_text};
 
 /// Appends a row as an object of the given fields.
-pub(crate) fn write_object(descriptor: &Descriptor, row: &dyn Record, fields: impl IntoIterator<Item = usize>, out: &mut String) {
+pub(crate) fn write_object(
+    descriptor: &Descriptor,
+    row: &dyn Record,
+    fields: impl IntoIterator<Item = usize>,
+    out: &mut String,
+) {
     out.push('{');
     for (at, field) in fields.into_iter().enumerate() {
         if at > 0 {

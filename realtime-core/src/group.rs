@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
-use crate::cursor::{Cursor, Epoch};
+use crate::cursor::Cursor;
 use crate::diff::diff;
 use crate::encode::{self, Event};
 use crate::resource::{Descriptor, Record};
@@ -46,12 +46,12 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// No groups yet, over the resources in the order of their ids.
-    pub fn new(descriptors: Vec<&'static Descriptor>, epoch: Epoch) -> Self {
+    /// No groups yet, over the resources in the order of their ids. The feed begins after the cursor.
+    pub fn new(descriptors: Vec<&'static Descriptor>, cursor: Cursor) -> Self {
         Self {
             by_resource: vec![Vec::new(); descriptors.len()],
             descriptors,
-            cursor: Cursor { epoch, position: Default::default() },
+            cursor,
             next: 0,
             groups: HashMap::new(),
             by_identity: HashMap::new(),
@@ -130,7 +130,8 @@ impl Groups {
         let mut place: HashMap<GroupId, usize> = HashMap::new();
         for change in &batch.changes {
             for id in self.groups_of(change.resource) {
-                let Some(what) = self.groups.get(id).and_then(|group| tell(&group.subscription, change)) else {
+                let Some(what) = self.groups.get(id).and_then(|group| tell(&group.subscription, change))
+                else {
                     continue;
                 };
                 let at = *place.entry(*id).or_insert_with(|| {
@@ -170,7 +171,11 @@ impl Groups {
                 )
             })
             .collect();
-        Some(Delivery { group: id, workers: group.members.iter().map(|(worker, _)| *worker).collect(), events })
+        Some(Delivery {
+            group: id,
+            workers: group.members.iter().map(|(worker, _)| *worker).collect(),
+            events,
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 pub mod action;
 pub mod change;
-mod context;
 pub mod connection;
+mod context;
 pub mod cursor;
 pub mod diff;
 mod draft;
@@ -18,7 +18,7 @@ pub mod list;
 pub mod log;
 mod lookup;
 mod message;
-mod resource;
+pub mod resource;
 pub mod sql;
 pub mod subscription;
 mod value;
@@ -29,14 +29,16 @@ pub mod __private;
 
 pub use context::{Context, Principal};
 pub use draft::{Draft, Hooks};
-pub use error::{Code, Error, NON_FIELD_ERRORS};
 pub use encode::object;
+pub use error::{Code, Error, NON_FIELD_ERRORS};
 pub use field::{Field, FieldEnum, Kind};
 pub use limits::Limits;
 pub use lookup::{Lookup, LookupSet};
+pub use message::url_decoded;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};
 pub use resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record, ResourceOn, Row,
+    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
+    ResourceOn, Row,
 };
 pub use value::Value;

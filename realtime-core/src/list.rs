@@ -15,8 +15,21 @@ pub const LIST_OPTIONS: &[&str] = &["limit", "offset", "cursor", "ordering", "se
 
 /// Names that the protocol keeps for other requests or for later. In a query string they are no filter.
 pub const RESERVED: &[&str] = &[
-    "form", "fields", "actions", "snapshot", "since", "wait", "limit", "offset", "cursor", "ordering", "search", "expand",
-    "count", "page", "page_size",
+    "form",
+    "fields",
+    "actions",
+    "snapshot",
+    "since",
+    "wait",
+    "limit",
+    "offset",
+    "cursor",
+    "ordering",
+    "search",
+    "expand",
+    "count",
+    "page",
+    "page_size",
 ];
 
 /// One key of an order.
@@ -91,7 +104,10 @@ impl ListQuery {
                 .and_then(|limit| usize::try_from(limit).ok())
                 .filter(|limit| (1..=limits.page_rows).contains(limit))
                 .ok_or_else(|| {
-                    Error::validation("limit", format!("A number from 1 to {} is required.", limits.page_rows))
+                    Error::validation(
+                        "limit",
+                        format!("A number from 1 to {} is required.", limits.page_rows),
+                    )
                 })?,
         };
         let count = match option("count") {
@@ -139,7 +155,8 @@ impl ListQuery {
                 (true, beyond)
             }
         };
-        let cursor = |row: Option<&Row>, backward: bool| Some(self.cursor(descriptor, row?.as_ref(), backward));
+        let cursor =
+            |row: Option<&Row>, backward: bool| Some(self.cursor(descriptor, row?.as_ref(), backward));
         Page {
             next: if has_next { cursor(rows.last(), false) } else { None },
             previous: if has_previous { cursor(rows.first(), true) } else { None },
@@ -150,7 +167,8 @@ impl ListQuery {
 
     fn cursor(&self, descriptor: &Descriptor, row: &dyn Record, backward: bool) -> String {
         let values = self.order.iter().map(|key| row.value(key.field).to_json()).collect();
-        let parts = [Json::from(backward), Json::from(order_text(descriptor, &self.order)), Json::Array(values)];
+        let parts =
+            [Json::from(backward), Json::from(order_text(descriptor, &self.order)), Json::Array(values)];
         URL_SAFE_NO_PAD.encode(Json::from(parts.to_vec()).to_string())
     }
 }
@@ -215,7 +233,11 @@ fn parse_page_cursor(descriptor: &Descriptor, order: &[OrderKey], text: &str) ->
         .iter()
         .zip(&values)
         .map(|(key, json)| {
-            if json.is_null() { Some(Value::Null) } else { filter::parse_key(descriptor.fields[key.field].kind, json) }
+            if json.is_null() {
+                Some(Value::Null)
+            } else {
+                filter::parse_key(descriptor.fields[key.field].kind, json)
+            }
         })
         .collect::<Option<Vec<_>>>()?;
     Some(Start::Beside { values, backward })

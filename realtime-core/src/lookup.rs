@@ -151,7 +151,9 @@ pub const fn check_lookup(kind: Kind, lookup: Lookup) {
             "an integer field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
         ),
         Kind::Float => {
-            panic!("a float field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`")
+            panic!(
+                "a float field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+            )
         }
         Kind::Timestamp => panic!(
             "a timestamp field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"

@@ -76,7 +76,8 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
         problem = problem.or(found.err());
     }
     head.action.clone_from(&action);
-    let streamless = address.is_none() && action.as_deref().is_some_and(|action| STREAMLESS.contains(&action));
+    let streamless =
+        address.is_none() && action.as_deref().is_some_and(|action| STREAMLESS.contains(&action));
     let address = address.or_else(|| default_address.filter(|_| !streamless).map(str::to_owned));
     let mut segments = Vec::new();
     if let Some(address) = &address {
@@ -161,7 +162,7 @@ fn is_text_of(text: &str, json: &Json) -> bool {
 }
 
 /// Percent-decodes a segment of an address; `None` where the result is no text or an escape is broken.
-fn url_decoded(segment: &str) -> Option<String> {
+pub fn url_decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {

@@ -14,12 +14,61 @@ pub use crate::error::Error;
 pub use crate::field::{Field, FieldEnum};
 pub use crate::lookup::{Lookup, LookupSet, check_lookup};
 pub use crate::resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record, ResourceOn,
+    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
+    ResourceOn,
 };
 pub use crate::value::Value;
 
 /// The SQL type of a column.
 pub type SqlTypeOf<C> = <C as diesel::Expression>::SqlType;
+
+/// A field's type that fits the SQL type of its column.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` does not fit a column of the SQL type `{ST}`",
+    label = "does not fit the column",
+    note = "a column that may be `NULL` is `Nullable<..>`, and its field an `Option`; others are neither",
+    note = "a type of your own needs Diesel's `FromSql` and `ToSql` for the SQL type"
+)]
+pub trait Fits<ST, DB: Backend>: Field + FromSql<ST, DB> + ToSql<ST, DB> {}
+
+#[diagnostic::do_not_recommend]
+impl<T, ST, DB> Fits<ST, DB> for T
+where
+    DB: Backend,
+    T: Field + FromSql<ST, DB> + ToSql<ST, DB>,
+{
+}
+
+/// What reads and binds one field. Without bounds of its own, so that [`cell`] alone reports a type that does not fit.
+pub struct Cell<T, DB: Backend + 'static> {
+    read: fn(&dyn Columns<DB>, usize) -> diesel::deserialize::Result<T>,
+    bind: fn(Value<'_>) -> Option<Bind<DB>>,
+}
+
+/// What reads and binds a field of type `T` in a column of the SQL type `ST`.
+pub const fn cell<T, ST, DB>() -> Cell<T, DB>
+where
+    DB: Backend + HasSqlType<ST> + 'static,
+    T: Fits<ST, DB>,
+    ST: Send + 'static,
+{
+    Cell { read: read::<T, ST, DB>, bind: bind::<T, ST, DB> }
+}
+
+impl<T, DB: Backend + 'static> Cell<T, DB> {
+    /// Reads the field from its column as a `SELECT` would.
+    ///
+    /// # Errors
+    /// What `FromSql` fails with.
+    pub fn read(self, columns: &dyn Columns<DB>, column: usize) -> diesel::deserialize::Result<T> {
+        (self.read)(columns, column)
+    }
+
+    /// Turns a value into a bind of the field's own types; `None` where it is not one of them.
+    pub fn bind(self, value: Value<'_>) -> Option<Bind<DB>> {
+        (self.bind)(value)
+    }
+}
 
 /// Reads one field from its column as a `SELECT` would.
 ///

@@ -65,7 +65,8 @@ impl EventActions {
     /// # Errors
     /// 400 for anything but a list of at least one of the three names.
     pub fn parse(json: &serde_json::Value) -> Result<Self, Error> {
-        let refused = || Error::bad_request("actions is a list of at least one of create, update and delete.");
+        let refused =
+            || Error::bad_request("actions is a list of at least one of create, update and delete.");
         let mut set = Self(0);
         for name in json.as_array().filter(|names| !names.is_empty()).ok_or_else(refused)? {
             let action = EventAction::ALL.into_iter().find(|action| name.as_str() == Some(action.name()));
@@ -98,7 +99,9 @@ impl Subscription {
         actions: EventActions,
     ) -> Self {
         let all = 0..descriptor.fields.len();
-        let shown = |field: &usize| fields.as_ref().is_none_or(|some| some.contains(field) || *field == descriptor.key);
+        let shown = |field: &usize| {
+            fields.as_ref().is_none_or(|some| some.contains(field) || *field == descriptor.key)
+        };
         let fields: Vec<usize> = all.filter(shown).collect();
         let mut names: Vec<&str> = fields.iter().map(|field| descriptor.fields[*field].name).collect();
         names.sort_unstable();

@@ -118,6 +118,12 @@ impl<'a> Value<'a> {
     }
 }
 
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
 /// Total order of doubles as PostgreSQL has it: `-0.0 == 0.0`, `NaN == NaN`, `NaN` last.
 pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
@@ -177,7 +183,8 @@ mod tests {
 
     #[test]
     fn text_is_written_as_serde_json_writes_it() {
-        for text in ["", "plain", "q\"b\\", "\u{0}\u{1}\u{8}\t\n\u{c}\r\u{1f} \u{7f} é ß 😀", "\u{2028}"] {
+        for text in ["", "plain", "q\"b\\", "\u{0}\u{1}\u{8}\t\n\u{c}\r\u{1f} \u{7f} é ß 😀", "\u{2028}"]
+        {
             let mut out = String::new();
             Value::Text(text.into()).write_json(&mut out);
             assert_eq!(out, serde_json::to_string(text).expect("a string is JSON"));

@@ -1,2 +1,110 @@
-//! x
-fn main() {}
+//! The example application: a live forum from one derive on each Diesel model.
+
+mod demo;
+mod health;
+mod models;
+mod options;
+mod page;
+mod schema;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer};
+use clap::Parser as _;
+use demo::Demo;
+use models::{Comment, Topic};
+use options::{LimitsChoice, Options};
+use realtime_actix::{Limits, Principal, Realtime, socket_options};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How long a stopping server waits for requests that run.
+const DRAIN: Duration = Duration::from_secs(8);
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            let _ = writeln!(std::io::stderr(), "forum: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    let filter =
+        EnvFilter::try_new(&options.log).map_err(|error| format!("--log {:?}: {error}", options.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if options.bus != "memory" {
+        return Err(format!("--bus {:?} is not yet built; the only one so far is memory", options.bus));
+    }
+    if options.database_url.starts_with("postgres") {
+        return Err(
+            "--database-url: PostgreSQL is not yet built; use sqlite://PATH or sqlite::memory:".into()
+        );
+    }
+
+    let demo = if options.no_demo_data { Demo::Nothing } else { Demo::IfEmpty };
+    let limits = match options.limits {
+        LimitsChoice::Default => Limits::default(),
+        LimitsChoice::Off => Limits::default().without_rates(),
+    };
+    let mut connect = Realtime::connect(&options.database_url)
+        .prepare(move |connection| Ok(demo::prepare(connection, demo)?))
+        .resource::<Topic>()
+        .resource::<Comment>()
+        .limits(limits)
+        // Until callers can log in, everybody is the demo user ann.
+        .everyone_is(Principal::user(demo::ANN));
+    for origin in &options.allow_origin {
+        connect = connect.allow_origin(origin);
+    }
+    let realtime = connect.start().await.map_err(|error| error.to_string())?;
+
+    let mounted = realtime.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .configure(page::routes)
+            .configure(|config| health::routes(config, &mounted))
+            .service(mounted.scope("/api"))
+    })
+    .on_connect(socket_options)
+    .workers(options.workers.map_or_else(default_workers, usize::from))
+    .shutdown_timeout(DRAIN.as_secs())
+    .disable_signals()
+    .bind(options.listen)
+    .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+
+    let address = server.addrs().first().copied().unwrap_or(options.listen);
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on http://{address}")
+        .and_then(|()| out.flush())
+        .map_err(|error| error.to_string())?;
+
+    let running = server.run();
+    let handle = running.handle();
+    let stop = async {
+        wait_for_signal().await?;
+        tracing::info!("draining");
+        realtime.drain().await;
+        handle.stop(true).await;
+        Ok::<(), String>(())
+    };
+    let (served, stopped) = futures_util::future::join(running, stop).await;
+    realtime.close().await;
+    served.map_err(|error| error.to_string()).and(stopped)
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+async fn wait_for_signal() -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| error.to_string());
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    futures_util::future::select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+    Ok(())
+}

@@ -87,7 +87,9 @@ pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, Str
             .map(Value::Timestamp)
             .ok_or_else(|| "A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z.".into()),
         Kind::Enum(names) => match json {
-            Json::String(text) if names().contains(&text.as_str()) => Ok(Value::Text(Cow::Owned(text.clone()))),
+            Json::String(text) if names().contains(&text.as_str()) => {
+                Ok(Value::Text(Cow::Owned(text.clone())))
+            }
             _ => Err(format!("{json} is not a valid choice; the choices are {}.", names().join(", "))),
         },
     }

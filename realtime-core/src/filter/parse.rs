@@ -40,7 +40,10 @@ pub fn parse(
         if entries_seen > limits.filter_predicates {
             return Err(Error::validation(
                 crate::error::NON_FIELD_ERRORS,
-                format!("A filter has at most {} entries (limit filter_predicates).", limits.filter_predicates),
+                format!(
+                    "A filter has at most {} entries (limit filter_predicates).",
+                    limits.filter_predicates
+                ),
             ));
         }
         let resolved = resolve(descriptor, &key)?;

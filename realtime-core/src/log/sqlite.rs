@@ -35,7 +35,12 @@ impl Watch {
             let named = columns.entry(table.descriptor().table).or_default();
             named.extend(table.descriptor().fields.iter().map(|field| field.column));
         }
-        Self { tables: columns.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect() }
+        Self {
+            tables: columns
+                .into_iter()
+                .map(|(table, columns)| (table, columns.into_iter().collect()))
+                .collect(),
+        }
     }
 
     fn width(&self) -> usize {
@@ -112,7 +117,8 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
             }
         }
     }
-    let known = names(connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'realtime%'")?;
+    let known =
+        names(connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'realtime%'")?;
     if !known.iter().any(|name| name == "realtime_layout") {
         statements.push(
             "CREATE TABLE realtime_layout (id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, columns TEXT NOT NULL)"
@@ -164,8 +170,9 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
 /// The three triggers of a table: name and text.
 fn triggers(table: &str, columns: &[&str], layout: i64) -> Vec<(String, String)> {
     let image = |side: &str| -> (String, String) {
-        let targets: Vec<String> =
-            (0..columns.len()).map(|at| format!("{}_{at}", if side == "OLD" { "before" } else { "after" })).collect();
+        let targets: Vec<String> = (0..columns.len())
+            .map(|at| format!("{}_{at}", if side == "OLD" { "before" } else { "after" }))
+            .collect();
         let values: Vec<String> = columns.iter().map(|column| format!("{side}.{}", quoted(column))).collect();
         (targets.join(", "), values.join(", "))
     };
@@ -272,7 +279,11 @@ impl Reader {
     /// # Errors
     /// Where the database refuses, or the log is not installed.
     pub fn new(connection: &mut SqliteConnection, tables: Vec<Table<Sqlite>>) -> QueryResult<Self> {
-        let width = names(connection, "SELECT name FROM pragma_table_info('realtime_log') WHERE name LIKE 'before%'")?.len();
+        let width = names(
+            connection,
+            "SELECT name FROM pragma_table_info('realtime_log') WHERE name LIKE 'before%'",
+        )?
+        .len();
         let mut select = "SELECT seq, layout, operation".to_owned();
         for side in ["before", "after"] {
             for at in 0..width {
@@ -290,7 +301,8 @@ impl Reader {
         for row in rows {
             let row = row?;
             let cells = Cells(&row);
-            let id = read::<i64, BigInt, Sqlite>(&cells, 0).map_err(diesel::result::Error::DeserializationError)?;
+            let id = read::<i64, BigInt, Sqlite>(&cells, 0)
+                .map_err(diesel::result::Error::DeserializationError)?;
             let (table_name, columns) = (text(&cells, 1)?, text(&cells, 2)?);
             let columns: Vec<String> = serde_json::from_str(&columns)
                 .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;
@@ -302,8 +314,9 @@ impl Reader {
                 .filter(|(_, table)| table.descriptor().table == table_name)
                 .filter_map(|(at, table)| {
                     let fields = table.descriptor().fields.iter();
-                    let places: Option<Vec<usize>> =
-                        fields.map(|field| columns.iter().position(|column| *column == field.column)).collect();
+                    let places: Option<Vec<usize>> = fields
+                        .map(|field| columns.iter().position(|column| *column == field.column))
+                        .collect();
                     Some((ResourceId(at), places?))
                 })
                 .collect();
@@ -337,7 +350,9 @@ impl Reader {
                 }
                 Some(entry) => self.decode(&cells, layout, entry, position, &mut open, &mut read.corrupt),
                 None => read.corrupt.extend(
-                    self.resources_of(layout).iter().map(|(id, _)| (*id, format!("operation {operation} in row {}", position.0))),
+                    self.resources_of(layout)
+                        .iter()
+                        .map(|(id, _)| (*id, format!("operation {operation} in row {}", position.0))),
                 ),
             }
             read.unmarked = true;
@@ -409,10 +424,11 @@ pub fn newest(connection: &mut SqliteConnection) -> QueryResult<Position> {
 /// # Errors
 /// Where the database refuses.
 pub fn epoch(connection: &mut SqliteConnection) -> QueryResult<Epoch> {
-    number(connection, Statement::new("SELECT epoch FROM realtime_epoch")).map(|epoch| Epoch(epoch.unsigned_abs()))
+    number(connection, Statement::new("SELECT epoch FROM realtime_epoch"))
+        .map(|epoch| Epoch(epoch.unsigned_abs()))
 }
 
-/// Marks the end of a transaction, if it wrote to the log since a position.
+/// Marks the end of a transaction, if it wrote to the log since a position. Gives the position after the mark.
 ///
 /// # Errors
 /// Where the database refuses.
@@ -421,10 +437,31 @@ pub fn mark(connection: &mut SqliteConnection, since: Position) -> QueryResult<P
     if now == since {
         return Ok(now);
     }
-    let mut statement = Statement::new("INSERT INTO realtime_log (layout, operation) VALUES (0, 0)");
-    statement.sql("");
-    statement.execute(connection)?;
+    Statement::new("INSERT INTO realtime_log (layout, operation) VALUES (0, 0)").execute(connection)?;
     newest(connection)
+}
+
+/// Marks the end of what other connections have written, which know of no marks: what is found at one look counts as
+/// one transaction. Gives the position after it.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn close_unmarked(connection: &mut SqliteConnection) -> QueryResult<Position> {
+    let newest = newest(connection)?;
+    let mut statement = Statement::new("SELECT count(*) FROM realtime_log WHERE operation <> 0 AND seq = ");
+    statement.bind::<BigInt, _>(newest.0);
+    if number(connection, statement)? == 0 {
+        return Ok(newest);
+    }
+    mark(connection, Position(newest.0 - 1))
+}
+
+/// A number that changes when another connection commits.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn data_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    number(connection, Statement::new("PRAGMA data_version"))
 }
 
 fn number(connection: &mut SqliteConnection, statement: Statement<Sqlite>) -> QueryResult<i64> {

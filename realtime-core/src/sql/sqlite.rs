@@ -41,7 +41,9 @@ pub fn register_functions(connection: &mut SqliteConnection) -> QueryResult<()> 
     realtime_ends_with_utils::register_impl(connection, |text: Option<String>, pattern: String| {
         text.is_some_and(|text| text.ends_with(&pattern))
     })?;
-    realtime_instant_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>| timestamp.map(instant))
+    realtime_instant_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>| {
+        timestamp.map(instant)
+    })
 }
 
 /// Twelve bytes: the seconds since 1970, moved to be positive, and the nanoseconds, big-endian.
@@ -97,7 +99,9 @@ impl Dialect for Sqlite {
             (Kind::Float, Value::Float(number)) => statement.bind::<Double, _>(*number),
             (Kind::Bool, Value::Bool(flag)) => statement.bind::<BigInt, _>(i64::from(*flag)),
             (Kind::Text, Value::Text(text)) => statement.bind::<Text, _>(text.clone().into_owned()),
-            (Kind::Timestamp, Value::Timestamp(timestamp)) => statement.bind::<Binary, _>(instant(*timestamp)),
+            (Kind::Timestamp, Value::Timestamp(timestamp)) => {
+                statement.bind::<Binary, _>(instant(*timestamp))
+            }
             _ => return table.write_value(statement, field, value),
         };
         Ok(())
@@ -121,7 +125,8 @@ fn write_condition(
         }
         Condition::OneOf(values) => {
             // SQLite stores NaN as NULL, and binds it so: it is in no list.
-            let values = values.iter().filter(|value| !matches!(value, Value::Float(number) if number.is_nan()));
+            let values =
+                values.iter().filter(|value| !matches!(value, Value::Float(number) if number.is_nan()));
             Sqlite::write_comparable(statement, table, field);
             statement.sql(" IN (");
             for (at, value) in values.enumerate() {
@@ -133,13 +138,12 @@ fn write_condition(
             statement.sql(")");
         }
         Condition::Between { lower, upper } => {
-            for (at, (value, sign)) in [
-                (lower, [" > ", " >= "]),
-                (upper, [" < ", " <= "]),
-            ]
-            .into_iter()
-            .filter_map(|(bound, signs)| bound.as_ref().map(|(value, included)| (value, signs[usize::from(*included)])))
-            .enumerate()
+            for (at, (value, sign)) in [(lower, [" > ", " >= "]), (upper, [" < ", " <= "])]
+                .into_iter()
+                .filter_map(|(bound, signs)| {
+                    bound.as_ref().map(|(value, included)| (value, signs[usize::from(*included)]))
+                })
+                .enumerate()
             {
                 if at > 0 {
                     statement.sql(" AND ");

@@ -60,7 +60,11 @@ impl<DB: Backend + 'static> Table<DB> {
         (self.decode)(columns, at)
     }
 
-    pub(crate) fn initial(&self, field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
+    pub(crate) fn initial(
+        &self,
+        field: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<Value<'static>>, Error> {
         (self.initial)(field, context)
     }
 

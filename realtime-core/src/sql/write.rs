@@ -50,7 +50,10 @@ pub(crate) fn update<DB: Dialect>(
 }
 
 /// Removes the row with a key.
-pub(crate) fn delete<DB: Dialect>(table: &Table<DB>, key: &Value<'static>) -> Result<Statement<DB>, NotOfItsType> {
+pub(crate) fn delete<DB: Dialect>(
+    table: &Table<DB>,
+    key: &Value<'static>,
+) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = Statement::new("DELETE FROM ");
     statement.identifier(table.descriptor.table);
     write_key(&mut statement, table, key)?;

@@ -1,0 +1,55 @@
+//! The command line, every option also as an environment variable.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+/// A live forum: topics and comments that everybody sees change.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, env = "FORUM_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Database: sqlite://PATH or sqlite::memory:
+    #[arg(long, env = "FORUM_DATABASE_URL", value_name = "URL", default_value = "sqlite://forum.db")]
+    pub(crate) database_url: String,
+
+    /// What wakes other nodes: only `memory` so far
+    #[arg(long, env = "FORUM_BUS", value_name = "URL", default_value = "memory")]
+    pub(crate) bus: String,
+
+    /// Worker threads; the number of cores by default
+    #[arg(long, env = "FORUM_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+
+    /// Fill an empty database with something to look at (the default)
+    #[arg(long, env = "FORUM_DEMO_DATA", overrides_with = "no_demo_data")]
+    pub(crate) demo_data: bool,
+
+    /// Leave an empty database empty
+    #[arg(long, env = "FORUM_NO_DEMO_DATA", overrides_with = "demo_data")]
+    pub(crate) no_demo_data: bool,
+
+    /// Another origin whose pages may open a socket; may be repeated
+    #[arg(long, env = "FORUM_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) allow_origin: Vec<String>,
+
+    /// `off` lifts the limits on rates, for load tests
+    #[arg(long, env = "FORUM_LIMITS", value_name = "LIMITS", default_value = "default")]
+    pub(crate) limits: LimitsChoice,
+
+    /// What is logged to standard error, as a `tracing` filter
+    #[arg(long, env = "FORUM_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Which limits hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LimitsChoice {
+    /// Those of the protocol.
+    Default,
+    /// None on rates.
+    Off,
+}

@@ -1,0 +1,28 @@
+CREATE TABLE IF NOT EXISTS users (
+    id INTEGER PRIMARY KEY NOT NULL,
+    username TEXT NOT NULL UNIQUE,
+    is_staff BOOLEAN NOT NULL DEFAULT FALSE,
+    joined_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS topics (
+    id INTEGER PRIMARY KEY NOT NULL,
+    title TEXT NOT NULL,
+    locked BOOLEAN NOT NULL DEFAULT FALSE,
+    owner_id INTEGER NOT NULL REFERENCES users (id),
+    created_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS comments (
+    id INTEGER PRIMARY KEY NOT NULL,
+    topic_id INTEGER NOT NULL REFERENCES topics (id) ON DELETE CASCADE,
+    author_id INTEGER NOT NULL REFERENCES users (id),
+    body TEXT NOT NULL,
+    score INTEGER NOT NULL DEFAULT 0,
+    rating DOUBLE,
+    status TEXT NOT NULL DEFAULT 'published',
+    edited_at TIMESTAMP,
+    created_at TIMESTAMP NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS comments_of_topic ON comments (topic_id);

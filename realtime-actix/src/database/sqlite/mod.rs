@@ -1,0 +1,269 @@
+//! SQLite: one thread that writes, a few connections that read.
+
+mod readers;
+mod transaction;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{SubsecRound as _, Utc};
+use diesel::connection::SimpleConnection as _;
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection as _, ConnectionError};
+use futures_util::FutureExt as _;
+use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
+use realtime_core::cursor::{Epoch, Position};
+use realtime_core::log::sqlite as log;
+use realtime_core::sql::Table;
+use realtime_core::{Context, Principal};
+use tokio::sync::mpsc;
+
+use self::readers::Readers;
+use self::transaction::{SqliteTransaction, failure_of};
+use self::writer::Writer;
+pub(crate) use self::writer::{WriteError, Written};
+use crate::gate::Gate;
+use realtime_core::change::Batch;
+
+type Backend = diesel::sqlite::Sqlite;
+
+/// Where a SQLite database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    File(PathBuf),
+    /// In memory, seen by the writer's connection only.
+    Memory,
+}
+
+impl Location {
+    /// Reads `sqlite://PATH` or `sqlite::memory:`.
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        match url.strip_prefix("sqlite:")? {
+            ":memory:" | "//:memory:" => Some(Self::Memory),
+            rest => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                (!path.is_empty()).then(|| Self::File(path.into()))
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<SqliteConnection, ConnectionError> {
+        let mut connection = match self {
+            Self::Memory => SqliteConnection::establish(":memory:"),
+            // Diesel would read a path that begins with `file:` as a URI.
+            Self::File(path) => SqliteConnection::establish(
+                &std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy(),
+            ),
+        }?;
+        // `recursive_triggers`: without it a row that `INSERT OR REPLACE` removes is not seen by the log's triggers.
+        connection
+            .batch_execute(
+                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;",
+            )
+            .and_then(|()| realtime_core::sql::sqlite::register_functions(&mut connection))
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
+    }
+}
+
+/// What the application runs on the connection before the change log is looked at: its migrations.
+pub(crate) type Prepare =
+    Box<dyn FnOnce(&mut SqliteConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send>;
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Connect(#[from] ConnectionError),
+    #[error(transparent)]
+    Prepare(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Install(#[from] log::InstallError),
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+    #[error("the change log is not up to date; run these statements in a migration:\n{0}")]
+    Outstanding(String),
+    #[error("the writer thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Opens the database and says which statements would bring its change log up to date.
+pub(crate) fn outstanding(
+    location: &Location,
+    tables: &[Table<Backend>],
+    prepare: Option<Prepare>,
+) -> Result<Vec<String>, OpenError> {
+    let mut connection = location.connect()?;
+    if let Some(prepare) = prepare {
+        prepare(&mut connection).map_err(OpenError::Prepare)?;
+    }
+    Ok(log::outstanding(&mut connection, &log::Watch::over(tables))?)
+}
+
+/// How a database is opened.
+pub(crate) struct Options {
+    pub(crate) location: Location,
+    pub(crate) tables: Vec<Table<Backend>>,
+    pub(crate) prepare: Option<Prepare>,
+    /// Bring the change log up to date rather than insist that it is?
+    pub(crate) install: bool,
+    /// How often other processes' commits are looked for.
+    pub(crate) poll: Duration,
+    pub(crate) waiting_writes: usize,
+    /// The number of reading connections.
+    pub(crate) readers: usize,
+}
+
+/// An open SQLite database.
+pub(crate) struct Sqlite {
+    tables: Arc<[Table<Backend>]>,
+    writer: Writer,
+    readers: Option<Readers>,
+}
+
+impl Sqlite {
+    /// Opens the database, brings the change log up to date and starts the writer thread, which publishes every batch
+    /// of changes from now on. Blocks.
+    pub(crate) fn open(
+        options: Options,
+        feed: mpsc::Sender<Batch>,
+    ) -> Result<(Self, Epoch, Position), OpenError> {
+        let mut connection = options.location.connect()?;
+        if let Some(prepare) = options.prepare {
+            prepare(&mut connection).map_err(OpenError::Prepare)?;
+        }
+        let watch = log::Watch::over(&options.tables);
+        connection.immediate_transaction(|connection| {
+            let statements = log::outstanding(connection, &watch)?;
+            if !options.install && !statements.is_empty() {
+                return Err(OpenError::Outstanding(statements.join(";\n") + ";"));
+            }
+            for statement in &statements {
+                connection.batch_execute(statement)?;
+            }
+            Ok(())
+        })?;
+        let epoch = log::epoch(&mut connection)?;
+        let readers = match options.location {
+            Location::Memory => None,
+            Location::File(_) => Some(Readers::new(options.location, options.readers)),
+        };
+        let (writer, position) =
+            Writer::start(connection, options.tables.clone(), feed, options.poll, options.waiting_writes)?;
+        Ok((Self { tables: options.tables.into(), writer, readers }, epoch, position))
+    }
+
+    /// Carries out a request that reads, and says at which position its answer is true.
+    pub(crate) async fn read(
+        &self,
+        request: Request,
+        principal: Principal,
+    ) -> Result<(Outcome, Position), Refusal> {
+        let tables = Arc::clone(&self.tables);
+        let read = move |connection: &mut SqliteConnection| {
+            // One read transaction, so that the rows, their count and the position belong together.
+            connection.transaction(|connection| {
+                let position = log::newest(connection).map_err(refusal)?;
+                run(connection, &tables, &request, &principal)
+                    .map(|outcome| (outcome, position))
+                    .map_err(Stop::Refusal)
+            })
+        };
+        match &self.readers {
+            Some(readers) => readers.run(read).await.map_err(Stop::into_refusal),
+            None => match self.writer.run(move |connection| read(connection), None).await {
+                Ok(written) => Ok(written.value),
+                Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
+                Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
+            },
+        }
+    }
+
+    /// Carries out a request that writes.
+    pub(crate) async fn write(
+        &self,
+        request: Request,
+        principal: Principal,
+        gate: Option<Gate>,
+    ) -> Result<Written<Outcome>, Refusal> {
+        let tables = Arc::clone(&self.tables);
+        let job = move |connection: &mut SqliteConnection| run(connection, &tables, &request, &principal);
+        self.writer.run(job, gate).await.map_err(|error| match error {
+            WriteError::Refused(refusal) => refusal,
+            WriteError::Unavailable(source) => Refusal::Unavailable(source),
+        })
+    }
+
+    /// Runs code of the application in a transaction of the writer thread.
+    pub(crate) async fn run<T, E>(
+        &self,
+        job: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+    ) -> Result<Written<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.writer.run(job, None).await
+    }
+
+    /// Looks for other connections' commits at once.
+    pub(crate) fn wake(&self) {
+        self.writer.wake();
+    }
+
+    /// Does the writer thread live and reach its database?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.writer.is_ready()
+    }
+
+    /// Finishes the writes that wait and ends the writer thread. Blocks.
+    pub(crate) fn close(&self) {
+        self.writer.close();
+    }
+}
+
+/// How a read transaction ends early.
+enum Stop {
+    Refusal(Refusal),
+    Database(diesel::result::Error),
+}
+
+impl From<diesel::result::Error> for Stop {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Stop {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refusal(refusal) => refusal,
+            Self::Database(error) => match failure_of(error) {
+                Failure::Unavailable(source) => Refusal::Unavailable(source),
+                Failure::Fault(source) => Refusal::Fault(source),
+                _ => Refusal::Fault("a constraint failed while reading".into()),
+            },
+        }
+    }
+}
+
+fn refusal(error: diesel::result::Error) -> Stop {
+    Stop::Database(error)
+}
+
+fn run(
+    connection: &mut SqliteConnection,
+    tables: &[Table<Backend>],
+    request: &Request,
+    principal: &Principal,
+) -> Result<Outcome, Refusal> {
+    // Microseconds: what every database keeps, so that a stored time is the time that was answered.
+    let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
+    let mut transaction = SqliteTransaction::new(connection);
+    action::run(&mut transaction, &tables[request.resource.0], &request.operation, &context)
+        .now_or_never()
+        .unwrap_or_else(|| Err(Refusal::Fault("a SQLite transaction had to wait".into())))
+}

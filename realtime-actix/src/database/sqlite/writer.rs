@@ -1,0 +1,286 @@
+//! The one thread that writes to a SQLite database, and reads the change log.
+//!
+//! Jobs that wait are carried out together: one transaction, one savepoint for each job, one commit. The rows that they
+//! added to the log are read in the same transaction and published right after the commit. When nothing is to be
+//! written, `PRAGMA data_version` tells whether another connection has committed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection as _, QueryResult};
+use realtime_core::change::Batch;
+use realtime_core::cursor::Position;
+use realtime_core::log::sqlite::{self as log, Reader};
+use realtime_core::sql::Table;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::gate::{Gate, Hold};
+
+/// Jobs that share a commit, at most. More would make the first ones wait without making the rest cheaper.
+const JOBS_PER_COMMIT: usize = 128;
+
+/// The result of a committed job.
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    /// A position that includes the job's changes.
+    pub(crate) position: Position,
+    /// Keeps the events back until it is dropped.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Why a job was not committed.
+#[derive(Debug)]
+pub(crate) enum WriteError<E> {
+    /// The job itself gave up.
+    Refused(E),
+    /// The database could not be written to, or too many jobs wait.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A job, without its types.
+trait Job: Send {
+    /// Runs it in its savepoint; `false` rolls back.
+    fn run(&mut self, connection: &mut SqliteConnection) -> bool;
+    /// The commit has succeeded. Called before its changes are published.
+    fn committed(self: Box<Self>, position: Position);
+    /// The commit has failed.
+    fn failed(self: Box<Self>, reason: &str);
+}
+
+struct TypedJob<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<Written<T>, WriteError<E>>>,
+    gate: Option<Gate>,
+}
+
+impl<F, T, E> Job for TypedJob<F, T, E>
+where
+    F: FnOnce(&mut SqliteConnection) -> Result<T, E> + Send,
+    T: Send,
+    E: Send,
+{
+    fn run(&mut self, connection: &mut SqliteConnection) -> bool {
+        self.result = self.work.take().map(|work| work(connection));
+        matches!(self.result, Some(Ok(_)))
+    }
+
+    fn committed(self: Box<Self>, position: Position) {
+        let answer = match self.result {
+            Some(Ok(value)) => Ok(Written { value, position, hold: self.gate.map(|gate| gate.hold()) }),
+            Some(Err(error)) => Err(WriteError::Refused(error)),
+            None => Err(WriteError::Unavailable("the job panicked".into())),
+        };
+        // Nobody waits any more where the client has left; the write stands.
+        let _ = self.reply.send(answer);
+    }
+
+    fn failed(self: Box<Self>, reason: &str) {
+        let answer = match self.result {
+            Some(Err(error)) => WriteError::Refused(error),
+            _ => WriteError::Unavailable(reason.into()),
+        };
+        let _ = self.reply.send(Err(answer));
+    }
+}
+
+enum Task {
+    Job(Box<dyn Job>),
+    Wake,
+    Close,
+}
+
+/// The handle of the writer thread.
+pub(super) struct Writer {
+    tasks: SyncSender<Task>,
+    healthy: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread. The feed begins at the position that is returned.
+    pub(super) fn start(
+        mut connection: SqliteConnection,
+        tables: Vec<Table<diesel::sqlite::Sqlite>>,
+        feed: mpsc::Sender<Batch>,
+        poll: Duration,
+        waiting: usize,
+    ) -> Result<(Self, Position), super::OpenError> {
+        let reader = Reader::new(&mut connection, tables)?;
+        // What was written while nobody watched ends here.
+        let seen = connection.immediate_transaction(log::close_unmarked)?;
+        let version = log::data_version(&mut connection)?;
+        let (tasks, inbox) = sync_channel(waiting.max(1));
+        let healthy = Arc::new(AtomicBool::new(true));
+        let writing =
+            Writing { connection, reader, feed, seen, version, behind: false, healthy: Arc::clone(&healthy) };
+        let thread = std::thread::Builder::new()
+            .name("realtime-writer".into())
+            .spawn(move || writing.run(&inbox, poll))?;
+        Ok((Self { tasks, healthy, thread: Mutex::new(Some(thread)) }, seen))
+    }
+
+    /// Runs a closure in a transaction and waits for its commit.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+        gate: Option<Gate>,
+    ) -> Result<Written<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = TypedJob { work: Some(work), result: None, reply, gate };
+        if self.tasks.try_send(Task::Job(Box::new(job))).is_err() {
+            return Err(WriteError::Unavailable("the writer has too much to do or has ended".into()));
+        }
+        answer.await.unwrap_or_else(|_| Err(WriteError::Unavailable("the writer has ended".into())))
+    }
+
+    pub(super) fn wake(&self) {
+        // Where the queue is full, the thread is awake.
+        let _ = self.tasks.try_send(Task::Wake);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = self.tasks.send(Task::Close);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The thread's own state.
+struct Writing {
+    connection: SqliteConnection,
+    reader: Reader,
+    feed: mpsc::Sender<Batch>,
+    /// Everything up to here has been published.
+    seen: Position,
+    /// The last `data_version`.
+    version: i64,
+    /// Are there changes that could not be published because the feed was full?
+    behind: bool,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Writing {
+    fn run(mut self, inbox: &Receiver<Task>, poll: Duration) {
+        loop {
+            let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+            let mut look = self.behind;
+            let mut open = true;
+            match inbox.recv_timeout(poll) {
+                Ok(task) => take(task, &mut jobs, &mut look, &mut open),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while jobs.len() < JOBS_PER_COMMIT {
+                match inbox.try_recv() {
+                    Ok(task) => take(task, &mut jobs, &mut look, &mut open),
+                    Err(_) => break,
+                }
+            }
+            let outcome = if jobs.is_empty() { self.look(look) } else { self.commit(jobs) };
+            let healthy = outcome.is_ok();
+            if let Err(error) = outcome
+                && self.healthy.swap(false, Ordering::Relaxed)
+            {
+                tracing::error!(%error, "the database cannot be used; trying on");
+            } else if healthy && !self.healthy.swap(true, Ordering::Relaxed) {
+                tracing::info!("the database can be used again");
+            }
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// Reads what other connections have committed, if they have.
+    fn look(&mut self, anyway: bool) -> QueryResult<()> {
+        let version = log::data_version(&mut self.connection)?;
+        if version == self.version && !anyway {
+            return Ok(());
+        }
+        self.commit(Vec::new())?;
+        self.version = version;
+        Ok(())
+    }
+
+    /// One transaction for all jobs; publishes what it and other connections have changed.
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> QueryResult<()> {
+        let (seen, reader) = (self.seen, &self.reader);
+        // The place is taken before the log is read: what is read can then be published.
+        let place = self.feed.try_reserve();
+        let readable = place.is_ok();
+        let committed = self.connection.immediate_transaction(|connection| {
+            // Rows that other connections have added since the last look count as one transaction.
+            let mut position = log::close_unmarked(connection)?;
+            for job in &mut jobs {
+                let done = connection.transaction::<(), diesel::result::Error, _>(|connection| {
+                    match catch_unwind(AssertUnwindSafe(|| job.run(connection))) {
+                        Ok(true) => Ok(()),
+                        Ok(false) => Err(diesel::result::Error::RollbackTransaction),
+                        Err(_) => {
+                            tracing::error!("a job panicked and was rolled back");
+                            Err(diesel::result::Error::RollbackTransaction)
+                        }
+                    }
+                });
+                match done {
+                    Ok(()) => position = log::mark(connection, position)?,
+                    Err(diesel::result::Error::RollbackTransaction) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let read = if readable && position > seen { Some(reader.read(connection, seen)?) } else { None };
+            Ok((read, position))
+        });
+        let (read, position) = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                for job in jobs {
+                    job.failed(&error.to_string());
+                }
+                return Err(error);
+            }
+        };
+        for job in jobs {
+            job.committed(position);
+        }
+        self.behind = !readable && position > seen;
+        if let (Some(read), Ok(place)) = (read, place) {
+            for (resource, reason) in &read.corrupt {
+                tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
+            }
+            self.seen = read.batch.position;
+            place.send(read.batch);
+        }
+        Ok(())
+    }
+}
+
+fn take(task: Task, jobs: &mut Vec<Box<dyn Job>>, look: &mut bool, open: &mut bool) {
+    match task {
+        Task::Job(job) => jobs.push(job),
+        Task::Wake => *look = true,
+        Task::Close => *open = false,
+    }
+}

@@ -1,0 +1,35 @@
+//! Faults of the server: whole in the log, opaque to the client.
+
+use std::fmt;
+
+use realtime_core::Error;
+
+/// Logs a fault and gives the error that a client may see: a reference to the log entry, nothing else.
+pub(crate) fn report(what: &'static str, source: &(dyn std::error::Error + 'static)) -> Error {
+    let reference = reference();
+    tracing::error!(reference, error = %Chain(source), "{what}");
+    Error::internal(&reference)
+}
+
+/// A random name for a log entry: nothing can be concluded from it.
+fn reference() -> String {
+    let mut bytes = [0; 8];
+    // Without randomness the entry is still found by its time.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An error with all its causes.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

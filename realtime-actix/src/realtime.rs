@@ -1,0 +1,315 @@
+//! Starting it: from a database URL and resources to a handle that every worker mounts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use realtime_core::connection::Surface;
+use realtime_core::group::Groups;
+use realtime_core::sql::Table;
+use realtime_core::{Descriptor, Hooks, Limits, Principal, ResourceOn};
+use tokio::sync::mpsc;
+
+use crate::database::Database;
+use crate::database::sqlite::{self, Location, Options, Prepare, WriteError};
+use crate::scope::RealtimeScope;
+use crate::socket::group::{DrainSockets, GroupActor};
+
+/// Batches that wait for the groups, at most. The log keeps what comes after them.
+const FEED_QUEUE: usize = 64;
+
+/// How the change log comes into the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeLog {
+    /// Its table and triggers are created and kept current at start-up.
+    #[default]
+    Install,
+    /// The application's migrations do it, with the statements of [`Connect::outstanding_sql`]; starting fails where
+    /// they are not up to date.
+    Expect,
+}
+
+/// Why [`Connect::start`] failed, in one line for whoever starts the program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The URL is of no database that is supported.
+    #[error("{0:?} is not a database URL; supported are sqlite://PATH and sqlite::memory:")]
+    Url(String),
+    /// Two resources have one stream, or a stream's name is taken by a route.
+    #[error("{0}")]
+    Stream(String),
+    /// The database cannot be opened, or the change log cannot be installed.
+    #[error("cannot open the database {url}: {reason}")]
+    Database {
+        /// The URL.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A program's realtime service before it is started.
+#[must_use = "nothing happens until it is started"]
+pub struct Connect {
+    url: String,
+    tables: Vec<Table<Sqlite>>,
+    prepare: Option<Prepare>,
+    limits: Limits,
+    change_log: ChangeLog,
+    poll: Duration,
+    principal: Principal,
+    origins: Vec<String>,
+}
+
+impl Connect {
+    /// Makes a model live.
+    pub fn resource<M: ResourceOn<Sqlite> + Hooks>(mut self) -> Self {
+        self.tables.push(Table::of::<M>());
+        self
+    }
+
+    /// Runs the application's own set-up, its migrations for instance, before the change log is looked at.
+    pub fn prepare(
+        mut self,
+        prepare: impl FnOnce(&mut SqliteConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+        + Send
+        + 'static,
+    ) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
+    /// Sets the limits. The default is [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Says who brings the change log up to date. The default is [`ChangeLog::Install`].
+    pub fn change_log(mut self, change_log: ChangeLog) -> Self {
+        self.change_log = change_log;
+        self
+    }
+
+    /// How often other processes' commits are looked for. The default is 10 milliseconds; a look costs about six
+    /// microseconds.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Makes every caller act as this principal. Until callers can log in this is the only way to be somebody; the
+    /// default is [`Principal::anonymous`].
+    pub fn everyone_is(mut self, principal: Principal) -> Self {
+        self.principal = principal;
+        self
+    }
+
+    /// Lets pages of another origin, such as `https://app.example`, open a socket. May be called more than once. Those
+    /// of the server's own host always may.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// The statements that would bring the change log of the database up to date, each ended by a semicolon; empty
+    /// where it is. For applications whose migrations do it.
+    ///
+    /// # Errors
+    /// Where the database cannot be opened or a resource does not fit its table.
+    pub fn outstanding_sql(self) -> Result<String, StartError> {
+        self.check_streams()?;
+        let location = self.location()?;
+        let url = self.url.clone();
+        let statements = sqlite::outstanding(&location, &self.tables, self.prepare)
+            .map_err(|error| database_error(url, &error))?;
+        Ok(statements.into_iter().map(|statement| statement + ";\n").collect())
+    }
+
+    /// Opens the database, brings the change log up to date and begins to follow it.
+    ///
+    /// To be called once, inside of an actix system; every worker then mounts [`Realtime::scope`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(self) -> Result<Realtime, StartError> {
+        self.check_streams()?;
+        let location = self.location()?;
+        let descriptors: Vec<&'static Descriptor> = self.tables.iter().map(Table::descriptor).collect();
+        let options = Options {
+            location,
+            tables: self.tables,
+            prepare: self.prepare,
+            install: self.change_log == ChangeLog::Install,
+            poll: self.poll,
+            waiting_writes: self.limits.waiting_writes,
+            readers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
+        };
+        let (feed, batches) = mpsc::channel(FEED_QUEUE);
+        let url = self.url.clone();
+        let opened = actix_web::web::block(move || sqlite::Sqlite::open(options, feed))
+            .await
+            .map_err(|error| StartError::Database { url: self.url.clone(), reason: error.to_string() })?;
+        let (database, epoch, position) = opened.map_err(|error| database_error(url, &error))?;
+        let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
+        let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
+        let arbiter = Arbiter::new();
+        let groups = GroupActor::start_in_arbiter(&arbiter.handle(), |_| GroupActor::new(groups, batches));
+        Ok(Realtime {
+            shared: Arc::new(Shared {
+                database: Arc::new(Database { sqlite: database, epoch }),
+                surface,
+                groups,
+                workers: AtomicUsize::new(0),
+                principal: self.principal,
+                origins: self.origins,
+            }),
+        })
+    }
+
+    fn location(&self) -> Result<Location, StartError> {
+        Location::parse(&self.url).ok_or_else(|| StartError::Url(self.url.clone()))
+    }
+
+    fn check_streams(&self) -> Result<(), StartError> {
+        let streams: Vec<&str> = self.tables.iter().map(|table| table.descriptor().stream).collect();
+        for (at, stream) in streams.iter().enumerate() {
+            if streams[..at].contains(stream) {
+                return Err(StartError::Stream(format!(
+                    "two resources have the stream {stream:?}; name one otherwise"
+                )));
+            }
+            if ["ws", "explorer", "openapi.json", "asyncapi.json"].contains(stream) {
+                return Err(StartError::Stream(format!(
+                    "the stream name {stream:?} is taken by a route of the scope"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn database_error(url: String, error: &sqlite::OpenError) -> StartError {
+    StartError::Database { url, reason: error.to_string() }
+}
+
+/// What all workers share.
+pub(crate) struct Shared {
+    database: Arc<Database>,
+    surface: Arc<Surface>,
+    groups: Addr<GroupActor>,
+    workers: AtomicUsize,
+    principal: Principal,
+    origins: Vec<String>,
+}
+
+impl Shared {
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    pub(crate) fn surface(&self) -> &Arc<Surface> {
+        &self.surface
+    }
+
+    pub(crate) fn groups(&self) -> &Addr<GroupActor> {
+        &self.groups
+    }
+
+    pub(crate) fn next_worker(&self) -> usize {
+        self.workers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub(crate) fn origins(&self) -> &[String] {
+        &self.origins
+    }
+}
+
+/// A running realtime service. Clones are handles of the same one.
+#[derive(Clone)]
+pub struct Realtime {
+    shared: Arc<Shared>,
+}
+
+/// Why [`Realtime::write`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError<E> {
+    /// The closure failed; its transaction is rolled back.
+    #[error("the transaction was given up: {0}")]
+    Refused(E),
+    /// The database could not be written to, or too many writes wait.
+    #[error("the database is not available: {0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Realtime {
+    /// Begins with a database URL: `sqlite://PATH` or `sqlite::memory:`.
+    pub fn connect(url: impl Into<String>) -> Connect {
+        Connect {
+            url: url.into(),
+            tables: Vec::new(),
+            prepare: None,
+            limits: Limits::default(),
+            change_log: ChangeLog::default(),
+            poll: Duration::from_millis(10),
+            principal: Principal::anonymous(),
+            origins: Vec::new(),
+        }
+    }
+
+    /// The service of a path: REST and socket of every resource. Mounted once in each worker's `App`.
+    pub fn scope(&self, path: &str) -> RealtimeScope {
+        RealtimeScope::new(path, Arc::clone(&self.shared))
+    }
+
+    /// Runs the application's own Diesel code in a transaction of the writer thread; its changes are delivered at once.
+    ///
+    /// It must not wait for anything: all writes of the program are carried out one after the other.
+    ///
+    /// # Errors
+    /// What the closure failed with, or that the database is not available.
+    pub async fn write<T, E>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ServiceError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match self.shared.database.sqlite.run(work).await {
+            Ok(written) => Ok(written.value),
+            Err(WriteError::Refused(error)) => Err(ServiceError::Refused(error)),
+            Err(WriteError::Unavailable(source)) => Err(ServiceError::Unavailable(source)),
+        }
+    }
+
+    /// Says that the application has committed on a connection of its own: the change is then looked for at once.
+    pub fn wake(&self) {
+        self.shared.database.sqlite.wake();
+    }
+
+    /// Can requests be served?
+    pub fn is_ready(&self) -> bool {
+        self.shared.database.sqlite.is_ready()
+    }
+
+    /// Closes every socket with 1001 and refuses new ones, so that the server can be stopped gracefully.
+    pub async fn drain(&self) {
+        // Where the actor has ended there is nothing to close.
+        let _ = self.shared.groups.send(DrainSockets).await;
+    }
+
+    /// Finishes the writes that wait and closes the database.
+    pub async fn close(&self) {
+        let shared = Arc::clone(&self.shared);
+        let _ = actix_web::web::block(move || shared.database.sqlite.close()).await;
+    }
+}

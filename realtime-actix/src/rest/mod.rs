@@ -1,0 +1,165 @@
+//! The REST side: the same actions as over the socket, in HTTP's manners.
+
+mod body;
+pub(crate) mod problem;
+mod query;
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use realtime_core::action::{Operation, Outcome, Request};
+use realtime_core::change::ResourceId;
+use realtime_core::connection::{key, not_allowed, page_object};
+use realtime_core::cursor::Cursor;
+use realtime_core::list::ListQuery;
+use realtime_core::{Action, Code, Descriptor, Error};
+use serde_json::Value as Json;
+
+use crate::scope::CurrentWorker;
+use crate::socket::worker::Worker;
+
+/// `GET /`: the streams, with links.
+pub(crate) async fn index(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return problem::method_not_allowed(
+            "GET, HEAD",
+            &Error::new(Code::ActionNotAllowed, "The index is read only."),
+        );
+    }
+    let base = request.path().trim_end_matches('/');
+    let streams = &worker.surface().descriptors;
+    let links: serde_json::Map<String, Json> = streams
+        .iter()
+        .map(|descriptor| (descriptor.stream.to_owned(), format!("{base}/{}/", descriptor.stream).into()))
+        .collect();
+    json(200, Json::Object(links).to_string())
+}
+
+/// `/{stream}/`: list and create.
+pub(crate) async fn collection(
+    request: HttpRequest,
+    payload: web::Payload,
+    CurrentWorker(worker): CurrentWorker,
+) -> HttpResponse {
+    const METHODS: &[(Method, Action)] =
+        &[(Method::GET, Action::List), (Method::HEAD, Action::List), (Method::POST, Action::Create)];
+    serve(&request, payload, &worker, METHODS).await
+}
+
+/// `/{stream}/{pk}/`: retrieve, replace, update and delete.
+pub(crate) async fn object(
+    request: HttpRequest,
+    payload: web::Payload,
+    CurrentWorker(worker): CurrentWorker,
+) -> HttpResponse {
+    const METHODS: &[(Method, Action)] = &[
+        (Method::GET, Action::Retrieve),
+        (Method::HEAD, Action::Retrieve),
+        (Method::PUT, Action::Replace),
+        (Method::PATCH, Action::Update),
+        (Method::DELETE, Action::Delete),
+    ];
+    serve(&request, payload, &worker, METHODS).await
+}
+
+/// Any other path of the scope.
+pub(crate) async fn nothing_here() -> HttpResponse {
+    problem::response(&Error::not_found())
+}
+
+async fn serve(
+    request: &HttpRequest,
+    payload: web::Payload,
+    worker: &Worker,
+    methods: &[(Method, Action)],
+) -> HttpResponse {
+    let stream = request.match_info().get("stream").unwrap_or_default();
+    let Some((resource, descriptor)) = worker.surface().find(stream) else {
+        return problem::response(&Error::new(Code::NotFound, format!("There is no stream {stream:?}.")));
+    };
+    let offered = |(_, action): &&(Method, Action)| descriptor.actions.contains(*action);
+    let Some((_, action)) = methods.iter().filter(offered).find(|(method, _)| method == request.method())
+    else {
+        let allow: Vec<&str> = methods.iter().filter(offered).map(|(method, _)| method.as_str()).collect();
+        let error = not_allowed(descriptor, request.method().as_str());
+        return problem::method_not_allowed(&allow.join(", "), &error);
+    };
+    match carry_out(request, payload, worker, (resource, descriptor), *action).await {
+        Ok((outcome, feed)) => answer(request, descriptor, &outcome, feed),
+        Err(error) => problem::response(&error),
+    }
+}
+
+async fn carry_out(
+    request: &HttpRequest,
+    payload: web::Payload,
+    worker: &Worker,
+    (resource, descriptor): (ResourceId, &'static Descriptor),
+    action: Action,
+) -> Result<(Outcome, Cursor), Error> {
+    let pk = request.match_info().get("pk").map(|pk| Json::from(pk.to_owned()));
+    let limits = worker.limits();
+    let body = || body::read(request, payload, limits.body_bytes);
+    let operation = match action {
+        Action::List => {
+            let (filter, options) = query::parse(request.query_string())?;
+            Operation::List(Box::new(ListQuery::parse(descriptor, filter, &options, limits)?))
+        }
+        Action::Create => Operation::Create(body().await?),
+        Action::Update => {
+            let body = body().await?;
+            Operation::Update(key(descriptor, pk.as_ref())?, body)
+        }
+        Action::Replace => {
+            let body = body().await?;
+            Operation::Replace(key(descriptor, pk.as_ref())?, body)
+        }
+        Action::Delete => Operation::Delete(key(descriptor, pk.as_ref())?),
+        Action::Retrieve | Action::Subscribe | Action::Unsubscribe => {
+            Operation::Retrieve(key(descriptor, pk.as_ref())?)
+        }
+    };
+    let principal = worker.shared().principal().clone();
+    let (outcome, cursor, _) =
+        worker.database().execute(Request { resource, operation }, principal, None).await?;
+    Ok((outcome, cursor))
+}
+
+fn answer(
+    request: &HttpRequest,
+    descriptor: &'static Descriptor,
+    outcome: &Outcome,
+    feed: Cursor,
+) -> HttpResponse {
+    match outcome {
+        Outcome::Created(row) => {
+            let key = match row.value(descriptor.key).to_json() {
+                Json::String(text) => query::encoded(&text),
+                other => other.to_string(),
+            };
+            let location = format!("{}/{key}/", request.path().trim_end_matches('/'));
+            let mut response = json(201, realtime_core::object(descriptor, row.as_ref()));
+            if let Ok(location) = header::HeaderValue::from_str(&location) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
+        }
+        Outcome::Object(row) => json(200, realtime_core::object(descriptor, row.as_ref())),
+        Outcome::Deleted => HttpResponse::NoContent().finish(),
+        Outcome::Page(page) => {
+            let link = |cursor: &Option<String>| {
+                cursor.as_ref().map(|cursor| query::page_link(request.path(), request.query_string(), cursor))
+            };
+            let mut response =
+                json(200, page_object(descriptor, page, [link(&page.next), link(&page.previous)], None));
+            if let Ok(cursor) = header::HeaderValue::from_str(&feed.to_string()) {
+                response.headers_mut().insert(header::HeaderName::from_static("realtime-cursor"), cursor);
+            }
+            response
+        }
+    }
+}
+
+fn json(status: u16, body: String) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    HttpResponse::build(status).content_type("application/json").body(body)
+}

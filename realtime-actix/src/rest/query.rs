@@ -1,0 +1,102 @@
+//! A list's query string: filters and options.
+
+use realtime_core::Error;
+use realtime_core::filter::RawArgument;
+use realtime_core::list::{LIST_OPTIONS, RESERVED};
+use serde_json::Value as Json;
+
+type Entries = Vec<(String, RawArgument)>;
+type Options = Vec<(String, Json)>;
+
+/// Splits a query string into the entries of a filter and the options beside it.
+pub(super) fn parse(query: &str) -> Result<(Entries, Options), Error> {
+    let mut filter: Entries = Vec::new();
+    let mut options: Options = Vec::new();
+    for (name, value) in pairs(query)? {
+        if RESERVED.contains(&name.as_str()) {
+            if !LIST_OPTIONS.contains(&name.as_str()) {
+                return Err(Error::bad_request(format!("{name} is no option of a list.")));
+            }
+            if options.iter().any(|(known, _)| *known == name) {
+                return Err(Error::validation(name, "May be given once only."));
+            }
+            options.push((name, Json::String(value)));
+            continue;
+        }
+        match filter.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, RawArgument::Query(values))) => values.push(value),
+            _ => filter.push((name, RawArgument::Query(vec![value]))),
+        }
+    }
+    Ok((filter, options))
+}
+
+/// The link to another page of the same list: relative, as RFC 3986 has it.
+pub(super) fn page_link(path: &str, query: &str, cursor: &str) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !pair.is_empty() && name != "cursor" && name != "offset"
+    });
+    let mut link = format!("{path}?");
+    for pair in kept {
+        link.push_str(pair);
+        link.push('&');
+    }
+    link + "cursor=" + cursor
+}
+
+fn pairs(query: &str) -> Result<Vec<(String, String)>, Error> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = |text: &str| {
+                realtime_core::url_decoded(&text.replace('+', " "))
+                    .ok_or_else(|| Error::bad_request("The query string is not URL-encoded text."))
+            };
+            Ok((decoded(name)?, decoded(value)?))
+        })
+        .collect()
+}
+
+/// Percent-encodes a key so that it is one segment of a path.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_and_options_are_told_apart_and_repeated_keys_add_up() {
+        let (filter, options) = parse("ids=1,2&ids=3&text=a%20b+c&limit=5&flag").expect("a query");
+        let filter: Vec<String> = filter.iter().map(|entry| format!("{entry:?}")).collect();
+        assert_eq!(
+            filter,
+            [r#"("ids", Query(["1,2", "3"]))"#, r#"("text", Query(["a b c"]))"#, r#"("flag", Query([""]))"#]
+        );
+        assert_eq!(options, [("limit".to_owned(), Json::from("5"))]);
+        assert!(parse("limit=1&limit=2").is_err());
+        assert!(parse("expand=topic").is_err());
+        assert!(parse("a=%zz").is_err());
+    }
+
+    #[test]
+    fn a_page_link_keeps_everything_but_the_place() {
+        assert_eq!(
+            page_link("/api/x/", "a=1&offset=3&b=%2C&cursor=old", "new"),
+            "/api/x/?a=1&b=%2C&cursor=new"
+        );
+        assert_eq!(page_link("/api/x/", "", "new"), "/api/x/?cursor=new");
+    }
+}

@@ -1,0 +1,24 @@
+//! What the HTTP server around the scope should do with every accepted connection.
+
+use std::any::Any;
+use std::time::Duration;
+
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use socket2::SockRef;
+
+/// Sets the options that delivery relies on. To be given to `HttpServer::on_connect`.
+///
+/// `TCP_NODELAY`, because a frame must not wait for the next one; `TCP_USER_TIMEOUT` of 40 seconds, because a peer that
+/// takes nothing must not hold its memory for ever; and, on Linux, a `TCP_NOTSENT_LOWAT` of 16 KiB, because what the
+/// kernel has taken can no longer be put together with what comes after it.
+pub fn socket_options(connection: &dyn Any, _extensions: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+    let socket = SockRef::from(stream);
+    // An option that the system does not have is done without.
+    let _ = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(40)));
+    }
+}

@@ -1,0 +1,146 @@
+//! One connection as its worker sees it: the protocol's state, the outbox, and the actor that carries effects out.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use actix::Addr;
+use bytes::Bytes;
+use futures_util::Stream;
+use realtime_core::Limits;
+use realtime_core::connection::{Connection, Effect};
+
+use super::connection::{Carry, ConnectionActor, Stop};
+use super::frame;
+use super::outbox::{Outbox, Overflow};
+use crate::gate::Gate;
+
+/// Names a connection on its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClientId(pub(super) u64);
+
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    pub(super) connection: RefCell<Connection>,
+    pub(super) outbox: Outbox,
+    address: OnceCell<Addr<ConnectionActor>>,
+    /// The task that reads the socket, while it pauses.
+    paused: RefCell<Option<Waker>>,
+    opened: Instant,
+    gone: Cell<bool>,
+}
+
+impl Client {
+    pub(super) fn new(id: ClientId, connection: Connection, limits: &Limits, opened: Instant) -> Self {
+        Self {
+            id,
+            connection: RefCell::new(connection),
+            outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
+            address: OnceCell::new(),
+            paused: RefCell::new(None),
+            opened,
+            gone: Cell::new(false),
+        }
+    }
+
+    pub(super) fn set_address(&self, address: Addr<ConnectionActor>) {
+        // Set once, when the actor starts.
+        let _ = self.address.set(address);
+    }
+
+    /// Milliseconds since the connection was opened: the clock that core is given.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Has the connection ended? Then nothing more is told to it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.gone.set(true);
+    }
+
+    /// Sends what is to be sent, at once and in order, and hands the other effects to the actor.
+    pub(super) fn carry_out(&self, effects: Vec<Effect>) {
+        let mut others = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Send(text) => self.push(self.outbox.push_frame(frame::text(&text))),
+                Effect::Close(code, reason) => self.close(code, reason),
+                other => others.push(other),
+            }
+        }
+        if !others.is_empty()
+            && let Some(address) = self.address.get()
+        {
+            // Bounded: a connection has a few requests at a time, and each one effect.
+            address.do_send(Carry(others));
+        }
+        self.resume();
+    }
+
+    pub(super) fn push_events(&self, bytes: Bytes, frames: usize) {
+        self.push(self.outbox.push_events(bytes, frames));
+    }
+
+    fn push(&self, pushed: Result<(), Overflow>) {
+        if pushed.is_err() {
+            tracing::info!(client = self.id.0, "a client does not keep up");
+            self.outbox.finish(Some(frame::close(4408, "too slow")), true);
+            self.stop();
+        }
+    }
+
+    /// Sends a close frame after what waits, and ends.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        self.outbox.finish(Some(frame::close(code, reason)), false);
+        self.stop();
+    }
+
+    pub(super) fn stop(&self) {
+        if let Some(address) = self.address.get() {
+            address.do_send(Stop);
+        }
+    }
+
+    /// Is the connection busy enough that nothing more is to be read? Then the task is woken when it no longer is.
+    pub(super) fn must_pause(&self, context: &Context<'_>) -> bool {
+        let full = self.connection.borrow().is_full();
+        if full {
+            *self.paused.borrow_mut() = Some(context.waker().clone());
+        }
+        full
+    }
+
+    fn resume(&self) {
+        if let Some(waker) = self.paused.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Is reading paused? Then the peer's silence says nothing.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.borrow().is_some()
+    }
+}
+
+/// The response body of a socket: drains the outbox. When it is dropped, the connection is over.
+pub(super) struct OutboxStream(pub(super) Rc<Client>);
+
+impl Stream for OutboxStream {
+    type Item = Result<Bytes, actix_web::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.outbox.poll_next(context).map(|bytes| bytes.map(Ok))
+    }
+}
+
+impl Drop for OutboxStream {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

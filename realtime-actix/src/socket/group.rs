@@ -1,0 +1,191 @@
+//! The actor that owns all groups: it takes the batches of the feed one by one, in commit order, and tells the relays.
+//!
+//! One actor for all groups rather than one for each: a batch is then published in one step, every group sees the same
+//! order, and a group costs its table entries instead of a mailbox.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
+use bytes::{Bytes, BytesMut};
+use realtime_core::change::Batch;
+use realtime_core::cursor::Cursor;
+use realtime_core::group::{GroupId, Groups, WorkerId};
+use realtime_core::subscription::Subscription;
+use tokio::sync::mpsc;
+
+use super::frame;
+
+/// What a relay is told. They arrive in the order in which they were sent: a delivery before a [`Joined`](Self::Joined)
+/// is not for the new member, one after it is.
+#[derive(Debug)]
+pub(super) enum RelayMessage {
+    Joined {
+        request: u64,
+        group: GroupId,
+        cursor: Cursor,
+    },
+    Positioned {
+        request: u64,
+        cursor: Cursor,
+    },
+    Deliver(Vec<Frames>),
+    /// Close every connection with 1001.
+    Drain,
+}
+
+/// The frames of one batch for one group, end to end.
+#[derive(Clone, Debug)]
+pub(super) struct Frames {
+    pub(super) group: GroupId,
+    pub(super) bytes: Bytes,
+    pub(super) count: usize,
+}
+
+pub(crate) struct GroupActor {
+    groups: Groups,
+    relays: HashMap<WorkerId, mpsc::Sender<RelayMessage>>,
+    feed: Option<mpsc::Receiver<Batch>>,
+}
+
+impl GroupActor {
+    pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>) -> Self {
+        Self { groups, relays: HashMap::new(), feed: Some(feed) }
+    }
+
+    /// Tells a relay. A relay whose queue is full makes the feed wait: the log keeps what is not read yet.
+    fn tell(&mut self, worker: WorkerId, message: RelayMessage, context: &mut Context<Self>) {
+        let Some(relay) = self.relays.get(&worker) else { return };
+        match relay.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(message)) => {
+                let relay = relay.clone();
+                let sending = async move {
+                    // A relay that ends meanwhile is noticed at the next message.
+                    let _ = relay.send(message).await;
+                };
+                context.wait(sending.into_actor(self));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.relays.remove(&worker);
+                self.groups.forget_worker(worker);
+            }
+        }
+    }
+}
+
+impl Actor for GroupActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(mut feed) = self.feed.take() {
+            Self::add_stream(futures_util::stream::poll_fn(move |task| feed.poll_recv(task)), context);
+        }
+    }
+}
+
+impl StreamHandler<Batch> for GroupActor {
+    fn handle(&mut self, batch: Batch, context: &mut Self::Context) {
+        let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
+        for delivery in self.groups.publish(&batch) {
+            let mut bytes = BytesMut::new();
+            for event in &delivery.events {
+                bytes.extend_from_slice(&frame::text(event));
+            }
+            let frames =
+                Frames { group: delivery.group, bytes: bytes.freeze(), count: delivery.events.len() };
+            for worker in delivery.workers {
+                by_worker.entry(worker).or_default().push(frames.clone());
+            }
+        }
+        for (worker, frames) in by_worker {
+            self.tell(worker, RelayMessage::Deliver(frames), context);
+        }
+    }
+
+    /// The database has been closed; the groups stay, in silence, until the program ends.
+    fn finished(&mut self, _context: &mut Self::Context) {}
+}
+
+/// A worker has started.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct AddRelay {
+    pub(super) worker: WorkerId,
+    pub(super) relay: mpsc::Sender<RelayMessage>,
+}
+
+impl Handler<AddRelay> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, AddRelay { worker, relay }: AddRelay, _context: &mut Self::Context) {
+        self.relays.insert(worker, relay);
+    }
+}
+
+/// A connection joins the group of its subscription.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Join {
+    pub(super) worker: WorkerId,
+    pub(super) request: u64,
+    pub(super) subscription: Arc<Subscription>,
+}
+
+impl Handler<Join> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, Join { worker, request, subscription }: Join, context: &mut Self::Context) {
+        let (group, cursor) = self.groups.join(worker, &subscription);
+        self.tell(worker, RelayMessage::Joined { request, group, cursor }, context);
+    }
+}
+
+/// A connection leaves a group.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Leave {
+    pub(super) worker: WorkerId,
+    pub(super) group: GroupId,
+}
+
+impl Handler<Leave> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave { worker, group }: Leave, _context: &mut Self::Context) {
+        self.groups.leave(worker, group);
+    }
+}
+
+/// How far has the worker been told everything?
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct AskPosition {
+    pub(super) worker: WorkerId,
+    pub(super) request: u64,
+}
+
+impl Handler<AskPosition> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, AskPosition { worker, request }: AskPosition, context: &mut Self::Context) {
+        let cursor = self.groups.cursor();
+        self.tell(worker, RelayMessage::Positioned { request, cursor }, context);
+    }
+}
+
+/// Close every socket with 1001.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct DrainSockets;
+
+impl Handler<DrainSockets> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, _: DrainSockets, context: &mut Self::Context) {
+        let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
+        for worker in workers {
+            self.tell(worker, RelayMessage::Drain, context);
+        }
+    }
+}

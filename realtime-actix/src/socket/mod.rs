@@ -1,0 +1,64 @@
+//! The WebSocket: one actor for each connection, one for the groups, one relay for each worker.
+
+mod client;
+mod connection;
+mod frame;
+pub(crate) mod group;
+mod inbound;
+mod outbox;
+mod relay;
+pub(crate) mod worker;
+
+use std::rc::Rc;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws;
+use realtime_core::{Code, Error};
+
+use self::worker::Worker;
+use crate::origin;
+use crate::rest::problem;
+
+/// The subprotocol that is spoken. A client that offers none gets it too.
+const SUBPROTOCOL: &str = "realtime.v1.json";
+
+/// `GET /ws` and `GET /ws/{address}`.
+pub(crate) async fn handshake(
+    request: HttpRequest,
+    payload: web::Payload,
+    worker: Rc<Worker>,
+) -> HttpResponse {
+    match upgrade(&request, &worker) {
+        Ok(response) => {
+            let address = request.match_info().get("address").filter(|address| !address.is_empty());
+            worker.connect(response, payload, address.map(str::to_owned))
+        }
+        Err(error) => problem::response(&error),
+    }
+}
+
+fn upgrade(request: &HttpRequest, worker: &Worker) -> Result<actix_web::HttpResponseBuilder, Error> {
+    if worker.is_draining() {
+        return Err(Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0));
+    }
+    if !origin::is_allowed(request, worker.shared().origins()) {
+        return Err(Error::permission_denied("This origin may not open a socket here."));
+    }
+    let offered = offered_subprotocols(request)
+        .ok_or_else(|| Error::bad_request("Sec-WebSocket-Protocol is not a list of names."))?;
+    if !offered.is_empty() && !offered.iter().any(|name| name == SUBPROTOCOL) {
+        return Err(Error::bad_request(format!("The only subprotocol is {SUBPROTOCOL}.")));
+    }
+    ws::handshake_with_protocols(request, &[SUBPROTOCOL])
+        .map_err(|error| Error::bad_request(format!("This route speaks WebSocket: {error}.")))
+}
+
+fn offered_subprotocols(request: &HttpRequest) -> Option<Vec<String>> {
+    let mut offered = Vec::new();
+    for value in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        let names = value.to_str().ok()?.split(',');
+        offered.extend(names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
+    }
+    Some(offered)
+}

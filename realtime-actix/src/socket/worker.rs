@@ -1,0 +1,180 @@
+//! What the sockets of one actix worker share: who is a member of which group, and who waits for which answer.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor as _, Addr};
+use actix_web::HttpResponse;
+use chrono::{SecondsFormat, Utc};
+use realtime_core::Limits;
+use realtime_core::connection::{Connection, Surface, Ticket};
+use realtime_core::group::{GroupId, WorkerId};
+use realtime_core::subscription::Subscription;
+use tokio::sync::mpsc;
+
+use super::client::{Client, ClientId, OutboxStream};
+use super::connection::ConnectionActor;
+use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
+use super::relay::Relay;
+use crate::database::Database;
+use crate::realtime::Shared;
+
+/// Messages of the groups that wait for a relay, at most. More make the feed wait.
+const RELAY_QUEUE: usize = 256;
+
+/// One actix worker's sockets.
+pub(crate) struct Worker {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    groups: Addr<GroupActor>,
+    clients: RefCell<HashMap<ClientId, Rc<Client>>>,
+    members: RefCell<HashMap<GroupId, BTreeMap<ClientId, Rc<Client>>>>,
+    waiting: RefCell<HashMap<u64, (Rc<Client>, Ticket)>>,
+    next: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+impl Worker {
+    /// Starts the relay of the present worker.
+    pub(crate) fn start(shared: Arc<Shared>) -> Rc<Self> {
+        let id = WorkerId(shared.next_worker());
+        let groups = shared.groups().clone();
+        let (relay, messages) = mpsc::channel(RELAY_QUEUE);
+        let worker = Rc::new(Self {
+            id,
+            shared,
+            groups,
+            clients: RefCell::default(),
+            members: RefCell::default(),
+            waiting: RefCell::default(),
+            next: Cell::new(0),
+            draining: Cell::new(false),
+        });
+        worker.groups.do_send(AddRelay { worker: id, relay });
+        Relay::new(Rc::clone(&worker), messages).start();
+        worker
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn surface(&self) -> &Arc<Surface> {
+        self.shared.surface()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.surface().limits
+    }
+
+    pub(crate) fn database(&self) -> Arc<Database> {
+        Arc::clone(self.shared.database())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn issue(&self) -> u64 {
+        let next = self.next.get() + 1;
+        self.next.set(next);
+        next
+    }
+
+    /// Begins the actor of a connection and answers the handshake with the body that its frames go to.
+    pub(super) fn connect(
+        self: &Rc<Self>,
+        mut response: actix_web::HttpResponseBuilder,
+        payload: actix_web::web::Payload,
+        default_address: Option<String>,
+    ) -> HttpResponse {
+        let opened = Instant::now();
+        let connection = Connection::new(Arc::clone(self.surface()), default_address, 0);
+        let client = Rc::new(Client::new(ClientId(self.issue()), connection, self.limits(), opened));
+        self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
+        let principal = self.shared.principal().clone();
+        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(self), principal, payload);
+        client.set_address(actor.start());
+        response.streaming(OutboxStream(client))
+    }
+
+    pub(super) fn join(&self, client: &Rc<Client>, ticket: Ticket, subscription: Arc<Subscription>) {
+        let request = self.wait(client, ticket);
+        self.groups.do_send(Join { worker: self.id, request, subscription });
+    }
+
+    pub(super) fn ask_position(&self, client: &Rc<Client>, ticket: Ticket) {
+        let request = self.wait(client, ticket);
+        self.groups.do_send(AskPosition { worker: self.id, request });
+    }
+
+    fn wait(&self, client: &Rc<Client>, ticket: Ticket) -> u64 {
+        let request = self.issue();
+        self.waiting.borrow_mut().insert(request, (Rc::clone(client), ticket));
+        request
+    }
+
+    pub(super) fn leave(&self, client: &Client, group: GroupId) {
+        let mut members = self.members.borrow_mut();
+        if let Some(of_group) = members.get_mut(&group) {
+            of_group.remove(&client.id);
+            if of_group.is_empty() {
+                members.remove(&group);
+            }
+        }
+        drop(members);
+        self.groups.do_send(Leave { worker: self.id, group });
+    }
+
+    /// The connection has ended.
+    pub(super) fn forget(&self, client: &Client) {
+        client.set_gone();
+        self.clients.borrow_mut().remove(&client.id);
+        let groups: Vec<GroupId> = client.connection.borrow().groups().collect();
+        for group in groups {
+            self.leave(client, group);
+        }
+    }
+
+    /// The group has been joined: what it is sent from now on is for the client too.
+    pub(super) fn joined(&self, request: u64, group: GroupId, cursor: realtime_core::cursor::Cursor) {
+        let Some((client, ticket)) = self.waiting.borrow_mut().remove(&request) else { return };
+        if client.is_gone() {
+            self.groups.do_send(Leave { worker: self.id, group });
+            return;
+        }
+        self.members.borrow_mut().entry(group).or_default().insert(client.id, Rc::clone(&client));
+        let effects = client.connection.borrow_mut().joined(ticket, group, cursor);
+        client.carry_out(effects);
+    }
+
+    pub(super) fn positioned(&self, request: u64, cursor: realtime_core::cursor::Cursor) {
+        let Some((client, ticket)) = self.waiting.borrow_mut().remove(&request) else { return };
+        if client.is_gone() {
+            return;
+        }
+        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let effects = client.connection.borrow_mut().positioned(ticket, cursor, &time);
+        client.carry_out(effects);
+    }
+
+    /// Hands the frames of a group to every member on this worker: shared bytes, nothing is copied.
+    pub(super) fn deliver(&self, group: GroupId, bytes: &bytes::Bytes, frames: usize) {
+        if let Some(members) = self.members.borrow().get(&group) {
+            for client in members.values() {
+                client.push_events(bytes.clone(), frames);
+            }
+        }
+    }
+
+    /// Closes every socket with 1001.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        for client in self.clients.borrow().values() {
+            client.close(1001, "the server is shutting down");
+        }
+    }
+}

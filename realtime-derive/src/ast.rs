@@ -1,0 +1,389 @@
+//! The model of a resource: what the attributes say, with defaults filled in and names resolved to fields.
+
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type};
+
+use crate::attr::{FieldAttrs, Selection, StructAttrs};
+use crate::errors::{Errors, listed, unknown};
+use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, SEPARATOR, names, variant_of};
+
+/// A struct that becomes a resource.
+pub(crate) struct Model<'a> {
+    /// The struct's name.
+    pub(crate) ident: &'a Ident,
+    /// Diesel's module of the table.
+    pub(crate) table: Path,
+    /// The public name, on the token it comes from.
+    pub(crate) stream: LitStr,
+    /// The fields that clients see, in the order of the struct.
+    pub(crate) fields: Vec<Field<'a>>,
+    /// The fields that clients do not see.
+    pub(crate) skipped: Vec<Skipped<'a>>,
+    /// The index of the primary key in `fields`.
+    pub(crate) key: usize,
+    /// The subscription field mapping.
+    pub(crate) aliases: Vec<Alias<'a>>,
+    /// The variants of core's `Action`; `None` for all of them.
+    pub(crate) actions: Option<Vec<&'static str>>,
+    /// Does the user implement `Hooks` himself?
+    pub(crate) hooks: bool,
+    /// The doc comment.
+    pub(crate) description: String,
+}
+
+/// A field that clients see.
+pub(crate) struct Field<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) ty: &'a Type,
+    /// The name of the column in Diesel's module of the table.
+    pub(crate) column: Ident,
+    /// The public name.
+    pub(crate) name: String,
+    /// The lookups under the field's own name.
+    pub(crate) lookups: Lookups,
+    /// May a list be ordered by it?
+    pub(crate) orderable: bool,
+    /// What the options were.
+    pub(crate) attrs: FieldAttrs,
+}
+
+/// A field that clients do not see.
+pub(crate) struct Skipped<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) ty: &'a Type,
+    /// What the options were.
+    pub(crate) attrs: FieldAttrs,
+}
+
+/// The lookups of a field.
+pub(crate) enum Lookups {
+    /// Those that its type has.
+    All,
+    /// The given ones.
+    These(Vec<Lookup>),
+}
+
+/// One lookup, on the token that names it.
+pub(crate) struct Lookup {
+    /// The variant of core's `Lookup`.
+    pub(crate) variant: &'static str,
+    pub(crate) span: Span,
+}
+
+/// One entry of the subscription field mapping.
+pub(crate) struct Alias<'a> {
+    pub(crate) name: &'a Ident,
+    /// The index of the field.
+    pub(crate) field: usize,
+    pub(crate) lookup: Lookup,
+}
+
+/// The value of a new row's field that no payload names.
+pub(crate) enum Initial<'a> {
+    /// `default = expression`
+    Default(&'a Expr),
+    /// `on_create = function`
+    OnCreate(&'a Expr),
+}
+
+impl Field<'_> {
+    /// The value of a new row.
+    pub(crate) fn initial(&self) -> Option<Initial<'_>> {
+        let default = self.attrs.default.as_ref().map(|(_, expression)| Initial::Default(expression));
+        default.or_else(|| self.attrs.on_create.as_ref().map(|(_, function)| Initial::OnCreate(function)))
+    }
+
+    /// Where a mistake about the public name is reported.
+    pub(crate) fn name_span(&self) -> Span {
+        self.attrs.rename.as_ref().map_or_else(|| self.ident.span(), |(_, name)| name.span())
+    }
+}
+
+impl<'a> Model<'a> {
+    /// Resolves a struct and its attributes; `None` where it is not a struct that could be a resource.
+    ///
+    /// A name that leads nowhere is reported and replaced or left out, so that the rest can be looked at as well.
+    pub(crate) fn resolve(
+        input: &'a DeriveInput,
+        attrs: &'a StructAttrs,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let (fields, skipped) = fields(input, errors)?;
+        let table = table(input, attrs, errors);
+        let mut model = Self {
+            ident: &input.ident,
+            stream: stream(attrs, &table),
+            table,
+            fields,
+            skipped,
+            key: 0,
+            aliases: Vec::new(),
+            actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
+            hooks: attrs.hooks,
+            description: attrs.description.clone(),
+        };
+        model.resolve_key(attrs, errors);
+        model.resolve_lookups(attrs, errors);
+        model.resolve_ordering(attrs, errors);
+        model.aliases =
+            attrs.mapping.iter().filter_map(|(name, target)| model.alias(name, target, errors)).collect();
+        Some(model)
+    }
+
+    fn resolve_key(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+        let wanted = match (&attrs.key, attrs.diesel_key.as_slice()) {
+            (Some(key), _) | (None, [key]) => key.clone(),
+            (None, []) => Ident::new("id", self.ident.span()),
+            (None, [_, second, ..]) => {
+                errors.on(
+                    second,
+                    "a resource has one primary key: name the one column that identifies a row with \
+                     `#[realtime(primary_key = id)]`",
+                );
+                return;
+            }
+        };
+        let is_wanted = |ident: &Ident, column: Option<&Ident>| {
+            ident.unraw() == wanted.unraw() || column.is_some_and(|column| column.unraw() == wanted.unraw())
+        };
+        if let Some(key) = self.fields.iter().position(|field| is_wanted(field.ident, Some(&field.column))) {
+            self.key = key;
+        } else if let Some(skipped) =
+            self.skipped.iter().find(|field| is_wanted(field.ident, field.attrs.column.as_ref()))
+        {
+            // The rule is stated here because the resolved model has no place for such a key.
+            let token = skipped.attrs.skip.as_ref().unwrap_or(skipped.ident);
+            errors.on(token, "the primary key cannot be skipped: clients know rows by it");
+        } else if attrs.key.is_none() && attrs.diesel_key.is_empty() {
+            errors.on(
+                self.ident,
+                "a resource needs a primary key: add a field `id`, or name the field with \
+                 `#[diesel(primary_key(field))]`",
+            );
+        } else {
+            let fields = self.fields.iter().map(|field| field.ident.to_string()).collect::<Vec<_>>();
+            errors.on(&wanted, unknown("field", &wanted.to_string(), fields.iter().map(String::as_str)));
+        }
+    }
+
+    fn resolve_lookups(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+        let span = self.ident.span();
+        let key = self.key;
+        if let Some(key) = self.fields.get_mut(key) {
+            let of_key = ["Exact", "In"];
+            key.lookups = Lookups::These(of_key.map(|variant| Lookup { variant, span }).into());
+        }
+        match &attrs.lookups {
+            Selection::All => {
+                for field in &mut self.fields {
+                    field.lookups = Lookups::All;
+                }
+            }
+            Selection::These(listed) => {
+                for (name, lookups) in listed {
+                    let lookups = match lookups {
+                        Selection::All => Lookups::All,
+                        Selection::These(lookups) => Lookups::These(
+                            lookups.iter().filter_map(|lookup| resolve_lookup(lookup, errors)).collect(),
+                        ),
+                    };
+                    if let Some(field) = self.field(&name.unraw().to_string(), name.span(), errors) {
+                        self.fields[field].lookups = lookups;
+                    }
+                }
+            }
+        }
+    }
+
+    fn resolve_ordering(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+        let mut orderable = vec![matches!(attrs.ordering, Selection::All); self.fields.len()];
+        if let Some(key) = orderable.get_mut(self.key) {
+            *key = true;
+        }
+        if let Selection::These(listed) = &attrs.ordering {
+            for name in listed {
+                if let Some(field) = self.field(&name.unraw().to_string(), name.span(), errors) {
+                    orderable[field] = true;
+                }
+            }
+        }
+        for (field, orderable) in self.fields.iter_mut().zip(orderable) {
+            field.orderable = orderable;
+        }
+    }
+
+    fn alias(&self, name: &'a Ident, target: &LitStr, errors: &mut Errors) -> Option<Alias<'a>> {
+        let text = target.value();
+        if let Some(positive) = text.strip_prefix(NEGATION) {
+            errors.on(
+                target,
+                format!("an alias is not negated: write `\"{positive}\"`, a filter says `{NEGATION}{name}`"),
+            );
+            return None;
+        }
+        let (field, lookup) = text.split_once(SEPARATOR).unwrap_or((&text, "exact"));
+        let field = self.field(field, target.span(), errors);
+        let lookup = lookup_of(lookup, target.span(), errors);
+        Some(Alias { name, field: field?, lookup: lookup? })
+    }
+
+    /// The index of the field with a public name, or with the name that stands for the key.
+    fn field(&self, name: &str, span: Span, errors: &mut Errors) -> Option<usize> {
+        let found = self.fields.iter().position(|field| field.name == name);
+        if found.is_some() {
+            return found;
+        }
+        if name == KEY {
+            return Some(self.key).filter(|key| *key < self.fields.len());
+        }
+        let names = self.fields.iter().map(|field| field.name.as_str());
+        let renamed = self.fields.iter().find(|field| field.ident.unraw() == name);
+        let message = match renamed {
+            Some(field) => format!("the field `{name}` is known to clients as `{}`: write that", field.name),
+            None => format!(
+                "{}\nthe fields are {}",
+                unknown("field", name, names.clone()),
+                listed(names.chain([KEY]))
+            ),
+        };
+        errors.at(span, message);
+        None
+    }
+}
+
+/// The named fields, those that clients see and those that they do not.
+fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<(Vec<Field<'a>>, Vec<Skipped<'a>>)> {
+    let data = match &input.data {
+        Data::Struct(data) => data,
+        Data::Enum(data) => {
+            errors.on(
+                data.enum_token,
+                "a resource is a struct that maps to a table; an enum in a column has `#[derive(RealtimeEnum)]`",
+            );
+            return None;
+        }
+        Data::Union(data) => {
+            errors.on(data.union_token, "a resource is a struct that maps to a table, not a union");
+            return None;
+        }
+    };
+    let named = match &data.fields {
+        Fields::Named(fields) if !fields.named.is_empty() => &fields.named,
+        Fields::Unnamed(fields) => {
+            errors.on(fields, "a resource has named fields: `struct Comment { id: i64, body: String }`");
+            return None;
+        }
+        Fields::Named(_) | Fields::Unit => {
+            errors.on(&input.ident, "a resource has fields: `struct Comment { id: i64, body: String }`");
+            return None;
+        }
+    };
+    for parameter in &input.generics.params {
+        errors.on(
+            parameter,
+            "a resource has no generic parameters: its fields own what they hold, as `String` does",
+        );
+    }
+    let mut fields = Vec::new();
+    let mut skipped = Vec::new();
+    for field in named {
+        let Some(ident) = &field.ident else { continue };
+        let attrs = FieldAttrs::read(&field.attrs, errors);
+        if attrs.skip.is_some() {
+            skipped.push(Skipped { ident, ty: &field.ty, attrs });
+            continue;
+        }
+        let name = attrs.rename.as_ref().map_or_else(|| ident.unraw().to_string(), |(_, name)| name.value());
+        fields.push(Field {
+            ident,
+            ty: &field.ty,
+            column: attrs.column.clone().unwrap_or_else(|| ident.clone()),
+            name,
+            lookups: Lookups::These(Vec::new()),
+            orderable: false,
+            attrs,
+        });
+    }
+    Some((fields, skipped))
+}
+
+fn table(input: &DeriveInput, attrs: &StructAttrs, errors: &mut Errors) -> Path {
+    attrs.table.clone().unwrap_or_else(|| {
+        if !attrs.names_table {
+            errors.on(
+                &input.ident,
+                format!(
+                    "a resource needs a table: add `#[diesel(table_name = {})]` with the name of the table",
+                    plural(&input.ident.unraw().to_string()),
+                ),
+            );
+        }
+        input.ident.clone().into()
+    })
+}
+
+/// A guess at the table's name, for a message.
+fn plural(name: &str) -> String {
+    let mut plural = String::new();
+    for (at, letter) in name.char_indices() {
+        if letter.is_uppercase() && at > 0 {
+            plural.push('_');
+        }
+        plural.extend(letter.to_lowercase());
+    }
+    if !plural.ends_with('s') {
+        plural.push('s');
+    }
+    plural
+}
+
+fn stream(attrs: &StructAttrs, table: &Path) -> LitStr {
+    attrs.stream.clone().unwrap_or_else(|| {
+        let name = table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
+        LitStr::new(&name, table.segments.last().map_or_else(|| table.span(), |segment| segment.ident.span()))
+    })
+}
+
+fn resolve_actions(actions: &[Ident], errors: &mut Errors) -> Vec<&'static str> {
+    actions
+        .iter()
+        .filter_map(|action| {
+            let name = action.to_string();
+            let variant = variant_of(ACTIONS, &name);
+            if name == "unsubscribe" {
+                errors.on(action, "who may `subscribe` may `unsubscribe`: write `subscribe` only");
+            } else if variant.is_none() {
+                let first = unknown("action", &name, names(ACTIONS));
+                errors.on(action, format!("{first}\nthe actions are {}", listed(names(ACTIONS))));
+            }
+            variant
+        })
+        .collect()
+}
+
+fn resolve_lookup(lookup: &Ident, errors: &mut Errors) -> Option<Lookup> {
+    lookup_of(&lookup.unraw().to_string(), lookup.span(), errors)
+}
+
+fn lookup_of(name: &str, span: Span, errors: &mut Errors) -> Option<Lookup> {
+    let variant = variant_of(LOOKUPS, name);
+    if variant.is_none() {
+        let first = unknown("lookup", name, names(LOOKUPS));
+        errors.at(span, format!("{first}\nthe lookups are {}", listed(names(LOOKUPS))));
+    }
+    variant.map(|variant| Lookup { variant, span })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guess_at_a_table_is_what_diesel_users_write() {
+        assert_eq!(plural("Comment"), "comments");
+        assert_eq!(plural("BlogPost"), "blog_posts");
+        assert_eq!(plural("News"), "news");
+    }
+}

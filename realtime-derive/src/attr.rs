@@ -1,0 +1,499 @@
+//! Reads `#[realtime(..)]`, `#[diesel(..)]` and doc comments. Nothing else knows how an attribute is written.
+//!
+//! A mistake does not end the reading: it is collected, and the next option is read.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Path, Token, parenthesized, token};
+
+use crate::errors::{Errors, listed, unknown};
+
+/// What is said about a struct.
+#[derive(Default)]
+pub(crate) struct StructAttrs {
+    /// `#[realtime(crate = path)]`
+    pub(crate) runtime: Option<Path>,
+    /// `#[diesel(table_name = path)]`
+    pub(crate) table: Option<Path>,
+    /// Is there a `table_name`, be it well written or not?
+    pub(crate) names_table: bool,
+    /// `#[diesel(primary_key(column, ..))]`
+    pub(crate) diesel_key: Vec<Ident>,
+    /// `#[realtime(primary_key = field)]`
+    pub(crate) key: Option<Ident>,
+    /// `#[realtime(stream = "name")]`
+    pub(crate) stream: Option<LitStr>,
+    /// `#[realtime(subscription_field_mapping(alias = "field__lookup", ..))]`
+    pub(crate) mapping: Vec<(Ident, LitStr)>,
+    /// `#[realtime(lookups(..))]`
+    pub(crate) lookups: Selection<(Ident, Selection<Ident>)>,
+    /// `#[realtime(ordering(..))]`
+    pub(crate) ordering: Selection<Ident>,
+    /// `#[realtime(allowed_actions(..))]`
+    pub(crate) actions: Option<Vec<Ident>>,
+    /// `#[realtime(hooks)]`
+    pub(crate) hooks: bool,
+    /// The doc comment.
+    pub(crate) description: String,
+}
+
+/// `all`, or a list.
+pub(crate) enum Selection<T> {
+    All,
+    These(Vec<T>),
+}
+
+impl<T> Default for Selection<T> {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+const STRUCT_OPTIONS: &[&str] = &[
+    "stream",
+    "subscription_field_mapping",
+    "lookups",
+    "ordering",
+    "allowed_actions",
+    "hooks",
+    "primary_key",
+    "crate",
+];
+
+impl StructAttrs {
+    /// Reads the attributes of a struct.
+    pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
+        let mut attrs = Self { description: description(attributes), ..Self::default() };
+        realtime_options(attributes, errors, |key, input, errors| {
+            match key.to_string().as_str() {
+                "crate" => attrs.runtime = Some(runtime(key, input)?),
+                "stream" => attrs.stream = Some(string(key, input, "stream = \"comments\"")?),
+                "primary_key" => {
+                    let form = "`primary_key` names one field: `primary_key = id`";
+                    attrs.key = Some(assigned(key, input, form, Ident::parse_any)?);
+                }
+                "hooks" => {
+                    flag(key, input)?;
+                    attrs.hooks = true;
+                }
+                "subscription_field_mapping" => attrs.mapping = mapping(key, input, errors)?,
+                "lookups" => attrs.lookups = lookups(key, input, errors)?,
+                "ordering" => {
+                    let form = "`ordering` lists fields: `ordering(all)` or `ordering(id, created_at)`";
+                    attrs.ordering = Selection::of(words(key, input, errors, form)?, "ordering", errors);
+                }
+                "allowed_actions" => {
+                    let form =
+                        "`allowed_actions` lists actions: `allowed_actions(list, retrieve, subscribe)`";
+                    let actions = words(key, input, errors, form)?;
+                    if actions.is_empty() {
+                        return Err(syn::Error::new(key.span(), form));
+                    }
+                    attrs.actions = Some(actions);
+                }
+                word if FIELD_OPTIONS.contains(&word) => {
+                    return Err(syn::Error::new(
+                        key.span(),
+                        format!("`{word}` belongs to a field, not to the struct"),
+                    ));
+                }
+                "table_name" | "table" => {
+                    return Err(syn::Error::new(
+                        key.span(),
+                        "the table is named as for Diesel: `#[diesel(table_name = comments)]`",
+                    ));
+                }
+                word => return Err(unknown_option(key, word, "a struct", STRUCT_OPTIONS)),
+            }
+            Ok(())
+        });
+        diesel_options(attributes, errors, |key, input, errors| {
+            match key.to_string().as_str() {
+                "table_name" => {
+                    attrs.names_table = true;
+                    let form = "`table_name` is a path: `#[diesel(table_name = comments)]`";
+                    attrs.table = Some(assigned(key, input, form, path)?);
+                }
+                "primary_key" => {
+                    let form = "`primary_key` lists columns: `#[diesel(primary_key(id))]`";
+                    attrs.diesel_key = words(key, input, errors, form)?;
+                }
+                _ => skip_entry(input),
+            }
+            Ok(())
+        });
+        attrs
+    }
+}
+
+impl Selection<Ident> {
+    /// Turns the list with the only word `all` into [`Selection::All`].
+    fn of(words: Vec<Ident>, what: &str, errors: &mut Errors) -> Self {
+        match words.iter().find(|word| *word == "all") {
+            None => Self::These(words),
+            Some(all) => {
+                if words.len() > 1 {
+                    errors.on(
+                        all,
+                        format!("`all` stands alone: write `{what}(all)`, or leave it out of the list"),
+                    );
+                }
+                Self::All
+            }
+        }
+    }
+}
+
+/// What is said about a field. Options keep their own name: some mistakes are about the name, not the value.
+#[derive(Default)]
+pub(crate) struct FieldAttrs {
+    /// `#[realtime(read_only)]`
+    pub(crate) read_only: Option<Ident>,
+    /// `#[realtime(rename = "name")]`
+    pub(crate) rename: Option<(Ident, LitStr)>,
+    /// `#[realtime(skip)]`
+    pub(crate) skip: Option<Ident>,
+    /// `#[realtime(default = expression)]`
+    pub(crate) default: Option<(Ident, Expr)>,
+    /// `#[realtime(on_create = function)]`
+    pub(crate) on_create: Option<(Ident, Expr)>,
+    /// `#[diesel(column_name = column)]`
+    pub(crate) column: Option<Ident>,
+    /// `#[diesel(embed)]`
+    pub(crate) embed: Option<Ident>,
+    /// The doc comment.
+    pub(crate) description: String,
+}
+
+const FIELD_OPTIONS: &[&str] = &["read_only", "rename", "skip", "default", "on_create"];
+
+impl FieldAttrs {
+    /// Reads the attributes of a field.
+    pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
+        let mut attrs = Self { description: description(attributes), ..Self::default() };
+        realtime_options(attributes, errors, |key, input, _| {
+            match key.to_string().as_str() {
+                "read_only" => {
+                    attrs.read_only = Some(key.clone());
+                    flag(key, input)?;
+                }
+                "skip" => {
+                    attrs.skip = Some(key.clone());
+                    flag(key, input)?;
+                }
+                "rename" => {
+                    attrs.rename = Some((key.clone(), string(key, input, "rename = \"text\"")?));
+                }
+                "default" => {
+                    let form = "`default` takes an expression of the field's type: `default = 0`";
+                    attrs.default = Some((key.clone(), assigned(key, input, form, Parse::parse)?));
+                }
+                "on_create" => {
+                    let form =
+                        "`on_create` takes a function of the context: `on_create = |context| context.now`";
+                    attrs.on_create = Some((key.clone(), assigned(key, input, form, Parse::parse)?));
+                }
+                word if STRUCT_OPTIONS.contains(&word) => {
+                    return Err(syn::Error::new(
+                        key.span(),
+                        format!("`{word}` belongs to the struct, not to a field"),
+                    ));
+                }
+                "column_name" => {
+                    return Err(syn::Error::new(
+                        key.span(),
+                        "the column is named as for Diesel: `#[diesel(column_name = text)]`",
+                    ));
+                }
+                word => return Err(unknown_option(key, word, "a field", FIELD_OPTIONS)),
+            }
+            Ok(())
+        });
+        diesel_options(attributes, errors, |key, input, _| {
+            match key.to_string().as_str() {
+                "column_name" => {
+                    let form = "`column_name` names one column: `#[diesel(column_name = text)]`";
+                    attrs.column = Some(assigned(key, input, form, column)?);
+                }
+                "embed" => attrs.embed = Some(key.clone()),
+                _ => skip_entry(input),
+            }
+            Ok(())
+        });
+        attrs
+    }
+}
+
+/// What is said about an enum.
+#[derive(Default)]
+pub(crate) struct EnumAttrs {
+    /// `#[realtime(crate = path)]`
+    pub(crate) runtime: Option<Path>,
+}
+
+impl EnumAttrs {
+    /// Reads the attributes of an enum.
+    pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
+        let mut attrs = Self::default();
+        realtime_options(attributes, errors, |key, input, _| {
+            if key != "crate" {
+                return Err(unknown_option(key, &key.to_string(), "an enum", &["crate"]));
+            }
+            attrs.runtime = Some(runtime(key, input)?);
+            Ok(())
+        });
+        attrs
+    }
+}
+
+/// Reports every `#[realtime(..)]` on something that has no options.
+pub(crate) fn refuse_options(attributes: &[Attribute], what: &str, errors: &mut Errors) {
+    realtime_options(attributes, errors, |key, _, _| {
+        Err(syn::Error::new(key.span(), format!("{what} has no options of `realtime`")))
+    });
+}
+
+fn unknown_option(key: &Ident, word: &str, owner: &str, choices: &[&str]) -> syn::Error {
+    let first = unknown("option", word, choices.iter().copied());
+    syn::Error::new(key.span(), format!("{first}\n{owner} takes {}", listed(choices.iter().copied())))
+}
+
+/// Calls `option` with the name of each option of each `#[realtime(..)]` and the input behind the name.
+fn realtime_options(
+    attributes: &[Attribute],
+    errors: &mut Errors,
+    mut option: impl FnMut(&Ident, ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) {
+    let mut seen: Vec<Ident> = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("realtime")) {
+        let Meta::List(list) = &attribute.meta else {
+            errors.on(&attribute.meta, "options go into parentheses: `#[realtime(..)]`");
+            continue;
+        };
+        read(&list.tokens, errors, |input, errors| {
+            let key = Ident::parse_any(input)
+                .map_err(|error| syn::Error::new(error.span(), "expected the name of an option"))?;
+            if seen.contains(&key) {
+                skip_entry(input);
+                return Err(syn::Error::new(key.span(), format!("`{key}` is given twice")));
+            }
+            seen.push(key.clone());
+            option(&key, input, errors)
+        });
+    }
+}
+
+/// Calls `option` for each option of each `#[diesel(..)]`. What Diesel's own derives would refuse is passed over.
+fn diesel_options(
+    attributes: &[Attribute],
+    errors: &mut Errors,
+    mut option: impl FnMut(&Ident, ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("diesel")) {
+        let Meta::List(list) = &attribute.meta else { continue };
+        read(&list.tokens, errors, |input, errors| {
+            if let Ok(key) = Ident::parse_any(input) {
+                option(&key, input, errors)
+            } else {
+                skip_entry(input);
+                Ok(())
+            }
+        });
+    }
+}
+
+/// Reads tokens as a list of entries.
+fn read(
+    tokens: &TokenStream,
+    errors: &mut Errors,
+    mut entry: impl FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) {
+    let all = |input: ParseStream<'_>| {
+        entries(input, errors, &mut entry);
+        Ok(())
+    };
+    if let Err(error) = Parser::parse2(all, tokens.clone()) {
+        errors.push(error);
+    }
+}
+
+/// Reads entries between commas. After a mistake, the reading goes on behind the next comma.
+fn entries(
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    entry: &mut dyn FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) {
+    while !input.is_empty() {
+        if let Err(error) = entry(input, errors) {
+            errors.push(error);
+            skip_entry(input);
+        } else if !input.is_empty() && !input.peek(Token![,]) {
+            errors.push(input.error("expected `,`"));
+            skip_entry(input);
+        }
+        let _ = input.parse::<Option<Token![,]>>();
+    }
+}
+
+/// Passes over everything before the next comma.
+fn skip_entry(input: ParseStream<'_>) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        let _ = input.parse::<TokenTree>();
+    }
+}
+
+/// Reads nothing: `key`
+fn flag(key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(());
+    }
+    skip_entry(input);
+    Err(syn::Error::new(key.span(), format!("`{key}` takes no value: write only `{key}`")))
+}
+
+/// Reads `= value`; `form` says how the option is written.
+fn assigned<T>(
+    key: &Ident,
+    input: ParseStream<'_>,
+    form: &str,
+    value: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<T> {
+    if input.parse::<Option<Token![=]>>()?.is_none() || input.is_empty() || input.peek(Token![,]) {
+        return Err(syn::Error::new(key.span(), form));
+    }
+    let value = value(input).map_err(|error| syn::Error::new(error.span(), form))?;
+    if !input.is_empty() && !input.peek(Token![,]) {
+        return Err(input.error(form));
+    }
+    Ok(value)
+}
+
+/// Reads `= "text"`.
+fn string(key: &Ident, input: ParseStream<'_>, example: &str) -> syn::Result<LitStr> {
+    let form = format!("`{key}` takes a string: `{example}`");
+    assigned(key, input, &form, Parse::parse)
+}
+
+/// Reads `= ::path::of::the::crate`.
+fn runtime(key: &Ident, input: ParseStream<'_>) -> syn::Result<Path> {
+    let form = "`crate` takes the path of the crate that is used: `crate = ::realtime_core`";
+    assigned(key, input, form, Path::parse_mod_style)
+}
+
+/// Reads a path, or a string that holds one, which Diesel also takes.
+fn path(input: ParseStream<'_>) -> syn::Result<Path> {
+    if input.peek(LitStr) {
+        return input.parse::<LitStr>()?.parse_with(Path::parse_mod_style);
+    }
+    input.call(Path::parse_mod_style)
+}
+
+/// Reads an identifier, or a string that holds one, which Diesel also takes.
+fn column(input: ParseStream<'_>) -> syn::Result<Ident> {
+    if input.peek(LitStr) {
+        return input.parse::<LitStr>()?.parse_with(Ident::parse_any);
+    }
+    Ident::parse_any(input)
+}
+
+/// Reads `(entry, ..)`.
+fn list(
+    key: &Ident,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    form: &str,
+    mut entry: impl FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) -> syn::Result<()> {
+    if !input.peek(token::Paren) {
+        return Err(syn::Error::new(key.span(), form));
+    }
+    let content;
+    parenthesized!(content in input);
+    entries(&content, errors, &mut entry);
+    Ok(())
+}
+
+/// Reads `(word, ..)`.
+fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors, form: &str) -> syn::Result<Vec<Ident>> {
+    let mut words: Vec<Ident> = Vec::new();
+    list(key, input, errors, form, |input, _| {
+        let word = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), form))?;
+        if !input.is_empty() && !input.peek(Token![,]) {
+            return Err(input.error(form));
+        }
+        if words.contains(&word) {
+            return Err(syn::Error::new(word.span(), format!("`{word}` is listed twice")));
+        }
+        words.push(word);
+        Ok(())
+    })?;
+    Ok(words)
+}
+
+/// Reads `(alias = "field__lookup", ..)`.
+fn mapping(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<(Ident, LitStr)>> {
+    let form = "`subscription_field_mapping` gives lookups a name: \
+                `subscription_field_mapping(ids = \"pk__in\", topic = \"topic_id__exact\")`";
+    let mut mapping: Vec<(Ident, LitStr)> = Vec::new();
+    list(key, input, errors, form, |input, _| {
+        let alias = Ident::parse_any(input).map_err(|error| {
+            syn::Error::new(error.span(), "expected an alias: `topic = \"topic_id__exact\"`")
+        })?;
+        let target = string(&alias, input, &format!("{alias} = \"field__lookup\""))?;
+        mapping.push((alias, target));
+        Ok(())
+    })?;
+    Ok(mapping)
+}
+
+/// Reads `(all)` or `(field(lookup, ..), field(all), ..)`.
+fn lookups(
+    key: &Ident,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+) -> syn::Result<Selection<(Ident, Selection<Ident>)>> {
+    let form = "`lookups` lists fields and what may be asked of each: \
+                `lookups(all)` or `lookups(id(exact, in), title(all))`";
+    let mut every: Option<Ident> = None;
+    let mut fields: Vec<(Ident, Selection<Ident>)> = Vec::new();
+    list(key, input, errors, form, |input, errors| {
+        let field = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), form))?;
+        if field == "all" && !input.peek(token::Paren) {
+            every = Some(field);
+            return Ok(());
+        }
+        let form = format!("say which lookups: `{field}(all)` or `{field}(exact, in)`");
+        let lookups = words(&field, input, errors, &form)?;
+        if fields.iter().any(|(listed, _)| *listed == field) {
+            return Err(syn::Error::new(field.span(), format!("`{field}` is listed twice")));
+        }
+        let lookups = Selection::of(lookups, &field.to_string(), errors);
+        fields.push((field, lookups));
+        Ok(())
+    })?;
+    match every {
+        None => Ok(Selection::These(fields)),
+        Some(every) if !fields.is_empty() => Err(syn::Error::new(
+            every.span(),
+            "`all` stands alone: write `lookups(all)`, or leave it out of the list",
+        )),
+        Some(_) => Ok(Selection::All),
+    }
+}
+
+/// The doc comment, its lines without the space behind `///`.
+fn description(attributes: &[Attribute]) -> String {
+    let lines: Vec<String> = attributes
+        .iter()
+        .filter_map(|attribute| {
+            let Meta::NameValue(meta) = &attribute.meta else { return None };
+            if !meta.path.is_ident("doc") {
+                return None;
+            }
+            let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &meta.value else { return None };
+            Some(text.value().lines().map(str::trim).collect::<Vec<_>>().join("\n"))
+        })
+        .collect();
+    lines.join("\n").trim().to_owned()
+}

@@ -1,0 +1,273 @@
+//! The rules that concern more than one option, or the value of one. Each function states and applies one rule.
+
+use std::collections::HashMap;
+
+use syn::ext::IdentExt;
+use syn::{Data, DeriveInput, Fields, Type};
+
+use crate::ast::{Alias, Field, Model};
+use crate::attr;
+use crate::errors::{Errors, listed};
+use crate::vocabulary::{KEY, NEGATION, RESERVED, RESERVED_STREAMS, SEPARATOR};
+
+/// Applies every rule about resources.
+pub(crate) fn resource(model: &Model<'_>, errors: &mut Errors) {
+    stream_is_a_path_segment(model, errors);
+    key_is_never_null(model, errors);
+    for field in &model.fields {
+        name_can_be_asked_for(field, errors);
+        initial_value_has_one_source(field, errors);
+        on_create_is_for_read_only_fields(field, errors);
+        field_is_one_column(field, errors);
+    }
+    names_are_unique(model, errors);
+    skip_stands_alone(model, errors);
+    for alias in &model.aliases {
+        alias_can_be_asked_for(alias, errors);
+        alias_does_not_hide_a_field(alias, model, errors);
+    }
+    aliases_are_unique(model, errors);
+}
+
+/// Applies every rule about enums.
+pub(crate) fn choice(input: &DeriveInput, errors: &mut Errors) {
+    let data = match &input.data {
+        Data::Enum(data) => data,
+        Data::Struct(data) => {
+            return errors.on(
+                data.struct_token,
+                "`RealtimeEnum` is derived for an enum; a struct that maps to a table has `#[derive(RealtimeResource)]`",
+            );
+        }
+        Data::Union(data) => {
+            return errors.on(data.union_token, "`RealtimeEnum` is derived for an enum, not for a union");
+        }
+    };
+    enum_has_no_generics(input, errors);
+    if data.variants.is_empty() {
+        errors.on(
+            &input.ident,
+            "an enum without variants has no value that a column could hold: add a variant",
+        );
+    }
+    for variant in &data.variants {
+        attr::refuse_options(&variant.attrs, "a variant", errors);
+        variant_has_no_data(variant, errors);
+    }
+}
+
+/// The stream is one segment of the path of the REST API, and none of those that the API uses itself.
+fn stream_is_a_path_segment(model: &Model<'_>, errors: &mut Errors) {
+    let stream = model.stream.value();
+    if stream.is_empty() {
+        errors.on(&model.stream, "a stream has a name: `stream = \"comments\"`");
+    } else if RESERVED_STREAMS.contains(&stream.as_str()) {
+        errors.on(
+            &model.stream,
+            format!(
+                "a stream cannot be called {}: choose another name with `#[realtime(stream = \"..\")]`",
+                listed(RESERVED_STREAMS.iter().copied()).replace(" and ", " or ")
+            ),
+        );
+    } else if !stream.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-')) {
+        errors.on(
+            &model.stream,
+            "the name of a stream consists of ASCII letters, digits, `_` and `-`: `stream = \"topic-feed\"`",
+        );
+    }
+}
+
+/// A row without a key could not be named.
+fn key_is_never_null(model: &Model<'_>, errors: &mut Errors) {
+    let Some(key) = model.fields.get(model.key) else { return };
+    if is_option(key.ty) {
+        errors.on(key.ty, "the primary key is never `NULL`: write the type without `Option`");
+    }
+}
+
+/// A public name is the key of a filter, so it must not read as anything else that a query says.
+fn name_can_be_asked_for(field: &Field<'_>, errors: &mut Errors) {
+    if let Some(reason) = refusal(&field.name) {
+        let advice = match field.attrs.rename {
+            Some(_) => "choose another name",
+            None => "give it another public name with `#[realtime(rename = \"..\")]`",
+        };
+        errors
+            .at(field.name_span(), format!("a field cannot be called `{}`: {reason}\n{advice}", field.name));
+    }
+}
+
+/// A public name leads to one field.
+fn names_are_unique(model: &Model<'_>, errors: &mut Errors) {
+    let mut seen: HashMap<&str, &Field<'_>> = HashMap::new();
+    for field in &model.fields {
+        match seen.get(field.name.as_str()) {
+            // The second field may be the one that has no other name: the mistake is where the renaming is.
+            Some(first) if field.attrs.rename.is_none() => {
+                errors.at(first.name_span(), taken(&field.name));
+            }
+            Some(_) => errors.at(field.name_span(), taken(&field.name)),
+            None => {
+                seen.insert(&field.name, field);
+            }
+        }
+    }
+}
+
+fn taken(name: &str) -> String {
+    format!("two fields are called `{name}`: choose another name")
+}
+
+/// A new row's value comes from one place.
+fn initial_value_has_one_source(field: &Field<'_>, errors: &mut Errors) {
+    if let (Some(_), Some((on_create, _))) = (&field.attrs.default, &field.attrs.on_create) {
+        errors.on(on_create, "`default` and `on_create` both give the value of a new row: keep one of them");
+    }
+}
+
+/// `on_create` would never be asked for a field that every create must name, and would look optional if it were.
+fn on_create_is_for_read_only_fields(field: &Field<'_>, errors: &mut Errors) {
+    if let (None, Some((on_create, _))) = (&field.attrs.read_only, &field.attrs.on_create) {
+        errors.on(
+            on_create,
+            "`on_create` is for fields that clients do not set: add `read_only`, or use `default`",
+        );
+    }
+}
+
+/// Diesel's `embed` puts several columns into one field; a field of a resource is one column.
+fn field_is_one_column(field: &Field<'_>, errors: &mut Errors) {
+    if let Some(embed) = &field.attrs.embed {
+        errors.on(
+            embed,
+            "a field of a resource is one column: write the embedded columns as fields, or add `#[realtime(skip)]`",
+        );
+    }
+}
+
+/// A skipped field is not part of the resource, so there is nothing more to say about it.
+fn skip_stands_alone(model: &Model<'_>, errors: &mut Errors) {
+    for field in &model.skipped {
+        let attrs = &field.attrs;
+        let others = [
+            attrs.read_only.as_ref(),
+            attrs.rename.as_ref().map(|(key, _)| key),
+            attrs.default.as_ref().map(|(key, _)| key),
+            attrs.on_create.as_ref().map(|(key, _)| key),
+        ];
+        for other in others.into_iter().flatten() {
+            errors.on(
+                other,
+                format!("`{other}` says nothing about a skipped field: remove it, or remove `skip`"),
+            );
+        }
+    }
+}
+
+/// An alias is the key of a filter, so it must not read as anything else that a query says.
+fn alias_can_be_asked_for(alias: &Alias<'_>, errors: &mut Errors) {
+    let name = alias.name.unraw().to_string();
+    if let Some(reason) = refusal(&name) {
+        errors.on(alias.name, format!("an alias cannot be called `{name}`: {reason}\nchoose another name"));
+    }
+}
+
+/// An alias with the name of a field means what the field's name alone means: equality.
+fn alias_does_not_hide_a_field(alias: &Alias<'_>, model: &Model<'_>, errors: &mut Errors) {
+    let hidden = model.fields.iter().position(|field| alias.name.unraw() == field.name);
+    let Some(hidden) = hidden else { return };
+    if hidden != alias.field || alias.lookup.variant != "Exact" {
+        errors.on(
+            alias.name,
+            format!("`{0}` in a filter already means `{0}__exact`: choose another name", alias.name),
+        );
+    }
+}
+
+/// An alias leads to one lookup.
+fn aliases_are_unique(model: &Model<'_>, errors: &mut Errors) {
+    let mut seen: Vec<&syn::Ident> = Vec::new();
+    for alias in &model.aliases {
+        if seen.contains(&alias.name) {
+            errors.on(alias.name, format!("two aliases are called `{}`: choose another name", alias.name));
+        }
+        seen.push(alias.name);
+    }
+}
+
+/// The names on the wire are those of the variants; a parameter could not be one of them.
+fn enum_has_no_generics(input: &DeriveInput, errors: &mut Errors) {
+    for parameter in &input.generics.params {
+        errors.on(parameter, "an enum in a column has no generic parameters");
+    }
+}
+
+/// A value is the name of a variant and nothing more.
+fn variant_has_no_data(variant: &syn::Variant, errors: &mut Errors) {
+    if !matches!(variant.fields, Fields::Unit) {
+        errors.on(
+            &variant.fields,
+            format!("a variant is written as its name, so it has no data: write `{}` only", variant.ident),
+        );
+    }
+}
+
+/// Why a name cannot be the key of a filter.
+fn refusal(name: &str) -> Option<String> {
+    let mut letters = name.chars();
+    let starts = letters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
+    if !starts || !letters.all(|letter| letter.is_alphanumeric() || letter == '_') {
+        Some("it consists of letters, digits and `_`, and does not begin with a digit".to_owned())
+    } else if name == KEY {
+        Some(format!("`{KEY}` stands for the primary key"))
+    } else if RESERVED.contains(&name) {
+        Some(format!("a query says something else with `{name}`"))
+    } else if name.starts_with(NEGATION) {
+        Some(format!("`{NEGATION}` negates a lookup"))
+    } else if name.contains(SEPARATOR) {
+        Some(format!("`{SEPARATOR}` parts a field from its lookup"))
+    } else {
+        None
+    }
+}
+
+/// Is the type written as an `Option`? A macro sees no more than how it is written.
+fn is_option(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_option(&group.elem),
+        Type::Paren(paren) => is_option(&paren.elem),
+        Type::Path(path) => path.path.segments.last().is_some_and(|segment| segment.ident == "Option"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn an_option_is_seen_in_every_way_of_writing_it() {
+        for ty in [
+            parse_quote!(Option<i32>),
+            parse_quote!(::core::option::Option<i32>),
+            parse_quote!((Option<i32>)),
+        ] {
+            assert!(is_option(&ty));
+        }
+        for ty in [parse_quote!(i32), parse_quote!(Vec<Option<i32>>), parse_quote!(&'static str)] {
+            assert!(!is_option(&ty));
+        }
+    }
+
+    #[test]
+    fn a_name_is_refused_where_a_filter_would_read_it_otherwise() {
+        for name in ["", "a b", "1st", "pk", "search", "not__a", "topic__id", "größe-1"] {
+            assert!(refusal(name).is_some(), "{name}");
+        }
+        for name in ["id", "topic_id", "größe", "createdAt", "_x", "notes", "not_", "pkey"] {
+            assert_eq!(refusal(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The static tables of a resource.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use super::{Runtime, place};
+use crate::ast::{Alias, Field, Lookups, Model};
+
+/// ```text
+/// Descriptor { stream: "comments", table: "comments", fields: &[FieldDescriptor { .. }, ..], key: 0, .. }
+/// ```
+pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
+    let Model { stream, key, description, .. } = model;
+    let table =
+        model.table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
+    let fields = model.fields.iter().map(|field| descriptor(field, model, runtime));
+    let aliases = model.aliases.iter().map(|alias| entry(alias, runtime));
+    let actions = match &model.actions {
+        None => quote!(#runtime::ActionSet::ALL),
+        Some(actions) => {
+            let actions = actions.iter().map(|action| variant(action));
+            quote!(#runtime::ActionSet::of(&[#(#runtime::Action::#actions),*]))
+        }
+    };
+    quote! {
+        #runtime::Descriptor {
+            stream: #stream,
+            table: #table,
+            fields: &[#(#fields),*],
+            key: #key,
+            aliases: &[#(#aliases),*],
+            actions: #actions,
+            description: #description,
+        }
+    }
+}
+
+/// ```text
+/// FieldDescriptor { name: "body", column: <comments::body as Column>::NAME, kind: <String as Field>::KIND, .. }
+/// ```
+fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenStream {
+    let Field { ty, column, name, orderable, .. } = field;
+    let table = &model.table;
+    let description = &field.attrs.description;
+    let read_only = field.attrs.read_only.is_some();
+    let (kind, nullable) = {
+        let span = place(ty);
+        let runtime = runtime.at(span);
+        let trait_of_type = quote_spanned!(span=> <#ty as #runtime::Field>);
+        (quote!(#trait_of_type::KIND), quote!(#trait_of_type::NULLABLE))
+    };
+    let required = if read_only || field.initial().is_some() { quote!(false) } else { quote!(!#nullable) };
+    let lookups = match &field.lookups {
+        Lookups::All => quote!(#runtime::LookupSet::of_kind(#kind)),
+        Lookups::These(lookups) if lookups.is_empty() => quote!(#runtime::LookupSet::NONE),
+        Lookups::These(lookups) => {
+            let lookups = lookups.iter().map(|lookup| variant(lookup.variant));
+            quote!(#runtime::LookupSet::of(&[#(#runtime::Lookup::#lookups),*]))
+        }
+    };
+    quote! {
+        #runtime::FieldDescriptor {
+            name: #name,
+            column: <#table::#column as #runtime::diesel::Column>::NAME,
+            kind: #kind,
+            nullable: #nullable,
+            read_only: #read_only,
+            required: #required,
+            lookups: #lookups,
+            orderable: #orderable,
+            description: #description,
+        }
+    }
+}
+
+/// ```text
+/// Alias { name: "topic", field: 1, lookup: Lookup::Exact }
+/// ```
+fn entry(alias: &Alias<'_>, runtime: &Runtime) -> TokenStream {
+    let name = alias.name.unraw().to_string();
+    let field = alias.field;
+    let lookup = variant(alias.lookup.variant);
+    quote!(#runtime::Alias { name: #name, field: #field, lookup: #runtime::Lookup::#lookup })
+}
+
+fn variant(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
+}

@@ -1,0 +1,43 @@
+//! The checks that the compiler makes of lookups: a macro does not know what a field's type is.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote_spanned;
+
+use super::{Runtime, place};
+use crate::ast::{Field, Lookup, Lookups, Model};
+
+/// One constant per named lookup, on the user's token that names it.
+///
+/// ```text
+/// const _: () = check_lookup(<String as Field>::KIND, Lookup::IStartsWith);
+/// ```
+pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
+    let named = model.fields.iter().flat_map(|field| {
+        match &field.lookups {
+            Lookups::All => [].iter(),
+            Lookups::These(lookups) => lookups.iter(),
+        }
+        .map(move |lookup| check(field, lookup, runtime))
+    });
+    let aliases = model
+        .aliases
+        .iter()
+        .filter_map(|alias| Some(check(model.fields.get(alias.field)?, &alias.lookup, runtime)));
+    named.chain(aliases).collect()
+}
+
+fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
+    // Every kind of field has these two, among them the key's, which nobody wrote.
+    if matches!(lookup.variant, "Exact" | "In") {
+        return TokenStream::new();
+    }
+    let ty = field.ty;
+    let of_type = runtime.at(place(ty));
+    let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
+    let span = place(lookup.span);
+    let variant = Ident::new(lookup.variant, span);
+    let runtime = runtime.at(span);
+    quote_spanned! {span=>
+        const _: () = #runtime::check_lookup(#kind, #runtime::Lookup::#variant);
+    }
+}

@@ -1,0 +1,72 @@
+//! The words that attributes may use. Core has the same ones as types; a macro cannot ask it.
+
+/// The lookups: the name on the wire and the variant of core's `Lookup`.
+pub(crate) const LOOKUPS: &[(&str, &str)] = &[
+    ("exact", "Exact"),
+    ("iexact", "IExact"),
+    ("contains", "Contains"),
+    ("icontains", "IContains"),
+    ("startswith", "StartsWith"),
+    ("istartswith", "IStartsWith"),
+    ("endswith", "EndsWith"),
+    ("iendswith", "IEndsWith"),
+    ("in", "In"),
+    ("gt", "Gt"),
+    ("gte", "Gte"),
+    ("lt", "Lt"),
+    ("lte", "Lte"),
+    ("range", "Range"),
+    ("isnull", "IsNull"),
+];
+
+/// The actions that may be allowed: the name on the wire and the variant of core's `Action`.
+pub(crate) const ACTIONS: &[(&str, &str)] = &[
+    ("list", "List"),
+    ("retrieve", "Retrieve"),
+    ("subscribe", "Subscribe"),
+    ("create", "Create"),
+    ("update", "Update"),
+    ("replace", "Replace"),
+    ("delete", "Delete"),
+];
+
+/// What a query or a subscription says besides its filter, so no key of a filter may be called that.
+pub(crate) const RESERVED: &[&str] = &[
+    "form",
+    "fields",
+    "actions",
+    "snapshot",
+    "since",
+    "wait",
+    "limit",
+    "offset",
+    "cursor",
+    "ordering",
+    "search",
+    "expand",
+    "count",
+    "page",
+    "page_size",
+];
+
+/// What the paths of an API say besides its streams.
+pub(crate) const RESERVED_STREAMS: &[&str] = &["ws", "explorer", "openapi.json", "asyncapi.json"];
+
+/// The name by which every filter can ask for the primary key.
+pub(crate) const KEY: &str = "pk";
+
+/// What parts a field from its lookup in the key of a filter.
+pub(crate) const SEPARATOR: &str = "__";
+
+/// What turns a lookup into its opposite.
+pub(crate) const NEGATION: &str = "not__";
+
+/// The variant that a name on the wire stands for.
+pub(crate) fn variant_of(words: &'static [(&str, &str)], name: &str) -> Option<&'static str> {
+    words.iter().find(|(word, _)| *word == name).map(|(_, variant)| *variant)
+}
+
+/// The names on the wire.
+pub(crate) fn names(words: &'static [(&str, &str)]) -> impl Iterator<Item = &'static str> + Clone {
+    words.iter().map(|(name, _)| *name)
+}

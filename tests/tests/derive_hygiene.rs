@@ -1,0 +1,219 @@
+//! The derives where names mean something else than usual: no prelude, shadowed names, raw ones, names in a macro.
+
+#![deny(warnings)]
+#![deny(
+    absolute_paths_not_starting_with_crate,
+    elided_lifetimes_in_paths,
+    missing_docs,
+    non_local_definitions,
+    single_use_lifetimes,
+    trivial_casts,
+    trivial_numeric_casts,
+    unreachable_pub,
+    unused_import_braces,
+    unused_lifetimes,
+    unused_qualifications,
+    unused_results,
+    variant_size_differences
+)]
+
+/// Names that a careless expansion would pick up.
+#[allow(dead_code, non_camel_case_types)]
+mod shadows {
+    pub(crate) struct Option;
+    pub(crate) struct Result;
+    pub(crate) struct Some;
+    pub(crate) struct None;
+    pub(crate) struct Ok;
+    pub(crate) struct Err;
+    pub(crate) struct String;
+    pub(crate) struct Value;
+    pub(crate) struct Field;
+    pub(crate) struct Descriptor;
+    pub(crate) struct Record;
+    pub(crate) struct usize;
+    pub(crate) struct bool;
+    pub(crate) mod core {}
+    pub(crate) mod std {}
+    pub(crate) mod diesel {}
+    pub(crate) mod realtime_core {}
+    pub(crate) trait ToValue {
+        fn to_value(&self) {}
+        fn value(&self, _: i32) {}
+        fn read(&self) {}
+        fn bind(&self) {}
+        fn default_value(&self) {}
+    }
+    impl<T> ToValue for T {}
+    pub(crate) use ::std::primitive::i32;
+}
+
+/// With the prelude: Diesel's macro names `Ok`.
+mod schema {
+    ::diesel::table! {
+        comments (id) {
+            id -> BigInt,
+            #[sql_name = "type"]
+            kind -> Text,
+            field -> Integer,
+            value -> Integer,
+            context -> Nullable<Integer>,
+            __field -> Bool,
+            at -> Integer,
+        }
+    }
+    ::diesel::table! {
+        r#match (r#type) {
+            r#type -> Integer,
+            r#in -> Text,
+        }
+    }
+}
+
+#[no_implicit_prelude]
+mod shadowed {
+    use super::schema::comments;
+    #[allow(unused_imports)]
+    use super::shadows::*;
+
+    // What the user's own expressions see must be the user's, not a local name of the expansion.
+    #[allow(non_upper_case_globals)]
+    const field: i32 = 11;
+    #[allow(non_upper_case_globals)]
+    const context: ::std::primitive::i32 = 12;
+
+    /// A model whose fields are called as the expansion's own names are.
+    #[derive(::realtime_core::RealtimeResource)]
+    #[diesel(table_name = comments)]
+    #[realtime(lookups(all), ordering(all), stream = "shadowed")]
+    #[allow(dead_code)]
+    pub(crate) struct Comment {
+        id: ::std::primitive::i64,
+        kind: ::std::string::String,
+        #[realtime(read_only, on_create = |at| { let _ = at; field })]
+        field: i32,
+        #[realtime(default = field)]
+        value: i32,
+        #[realtime(default = context)]
+        context: ::std::option::Option<i32>,
+        #[realtime(rename = "its_field")]
+        __field: ::std::primitive::bool,
+        at: i32,
+    }
+}
+
+/// The crate under another name.
+mod renamed {
+    pub(crate) mod nested {
+        pub(crate) use ::realtime_core::__private;
+    }
+}
+
+#[no_implicit_prelude]
+mod bare {
+    use super::schema;
+
+    /// An enum through the renamed crate.
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::realtime_core::RealtimeEnum)]
+    #[realtime(crate = crate::renamed::nested)]
+    pub(crate) enum Choice {
+        r#In,
+    }
+
+    /// Raw names all over.
+    #[derive(::realtime_core::RealtimeResource)]
+    #[diesel(table_name = schema::r#match, primary_key(r#type))]
+    #[realtime(
+        crate = crate::renamed::nested,
+        lookups(type(in), in(all)),
+        ordering(in),
+        subscription_field_mapping(match = "type__in", r#loop = "in__contains"),
+    )]
+    pub(crate) struct Raw {
+        pub(crate) r#type: ::std::primitive::i32,
+        pub(crate) r#in: ::std::string::String,
+    }
+
+    macro_rules! model {
+        ($name:ident, $table:path, $stream:literal, $key:ident: $ty:ty, $($field:ident: $type:ty = $default:expr),*) => {
+            /// A model out of a macro.
+            #[derive(::realtime_core::RealtimeResource)]
+            #[diesel(table_name = $table)]
+            #[realtime(stream = $stream, lookups($key(exact), $($field(all)),*), ordering($($field),*))]
+            pub(crate) struct $name {
+                $key: $ty,
+                $(#[realtime(default = $default)] $field: $type,)*
+            }
+        };
+    }
+
+    model!(
+        Generated, schema::comments, "generated",
+        id: ::std::primitive::i64,
+        value: ::std::primitive::i32 = 1 + 1,
+        context: ::std::option::Option<::std::primitive::i32> = ::std::option::Option::None
+    );
+}
+
+use bare::{Choice, Generated, Raw};
+
+/// A model and its table inside a function.
+#[test]
+fn a_model_can_be_local() {
+    use ::realtime_core::RealtimeResource;
+
+    ::diesel::table! {
+        locals (id) {
+            id -> Integer,
+        }
+    }
+
+    #[derive(RealtimeResource)]
+    #[diesel(table_name = locals)]
+    struct Local {
+        id: ::std::primitive::i32,
+    }
+
+    ::std::assert_eq!(Local::DESCRIPTOR.stream, "locals");
+    ::std::assert!(!::realtime_core::Record::value(&Local { id: 1 }, 0).is_null());
+}
+
+#[test]
+fn expressions_see_what_the_user_sees() {
+    use ::realtime_core::RealtimeResource;
+
+    let principal = ::realtime_core::Principal::anonymous();
+    let now = ::std::convert::Into::into(::std::time::SystemTime::UNIX_EPOCH);
+    let context = ::realtime_core::Context { principal: &principal, now };
+    let initial = |field| {
+        let value = shadowed::Comment::initial(field, &context);
+        ::std::format!("{value:?}")
+    };
+    ::std::assert_eq!(initial(2), "Ok(Some(Int(11)))");
+    ::std::assert_eq!(initial(3), "Ok(Some(Int(11)))");
+    ::std::assert_eq!(initial(4), "Ok(Some(Int(12)))");
+    ::std::assert_eq!(
+        ::std::format!("{:?}", Generated::initial(1, &context)),
+        "Ok(Some(Int(2)))",
+        "a default that a macro hands on"
+    );
+}
+
+#[test]
+fn raw_names_lose_their_prefix() {
+    use ::realtime_core::RealtimeResource;
+
+    let raw = Raw::DESCRIPTOR;
+    ::std::assert_eq!((raw.table, raw.stream), ("match", "match"));
+    ::std::assert_eq!((raw.fields[0].name, raw.fields[1].name), ("type", "in"));
+    ::std::assert_eq!((raw.fields[0].column, raw.fields[1].column), ("type", "in"));
+    ::std::assert_eq!((raw.aliases[0].name, raw.aliases[1].name), ("match", "loop"));
+    let raw = Raw { r#type: 1, r#in: ::std::string::String::new() };
+    ::std::assert!(!::realtime_core::Record::value(&raw, 1).is_null());
+}
+
+#[test]
+fn an_enum_is_a_field_under_the_renamed_crate() {
+    let value = ::realtime_core::Field::to_value(&Choice::r#In);
+    ::std::assert_eq!(::std::format!("{value:?}"), "Text(\"In\")");
+}
