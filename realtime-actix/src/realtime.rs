@@ -13,7 +13,7 @@ use realtime_core::{Descriptor, Hooks, Limits, Principal, ResourceOn};
 use tokio::sync::mpsc;
 
 use crate::database::Database;
-use crate::database::sqlite::{self, Location, Options, Prepare, WriteError};
+use crate::database::sqlite::{self, Location, Options, Pace, Prepare, WriteError};
 use crate::scope::RealtimeScope;
 use crate::socket::group::{DrainSockets, GroupActor};
 
@@ -144,8 +144,11 @@ impl Connect {
             tables: self.tables,
             prepare: self.prepare,
             install: self.change_log == ChangeLog::Install,
-            poll: self.poll,
-            waiting_writes: self.limits.waiting_writes,
+            pace: Pace {
+                poll: self.poll,
+                waiting: self.limits.waiting_writes,
+                feed_rows: self.limits.feed_rows,
+            },
             readers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
         };
         let (feed, batches) = mpsc::channel(FEED_QUEUE);
@@ -248,6 +251,9 @@ pub enum ServiceError<E> {
     /// The database could not be written to, or too many writes wait.
     #[error("the database is not available: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// The closure panicked; its transaction is rolled back and the service goes on.
+    #[error("the closure panicked")]
+    Panicked,
 }
 
 impl Realtime {
@@ -288,6 +294,7 @@ impl Realtime {
             Ok(written) => Ok(written.value),
             Err(WriteError::Refused(error)) => Err(ServiceError::Refused(error)),
             Err(WriteError::Unavailable(source)) => Err(ServiceError::Unavailable(source)),
+            Err(WriteError::Panicked) => Err(ServiceError::Panicked),
         }
     }
 

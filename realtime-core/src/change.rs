@@ -57,6 +57,8 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// The position right after the last transaction.
     pub position: Position,
+    /// The resources of which a change could not be read: who follows them has missed something.
+    pub lost: Vec<ResourceId>,
 }
 
 /// Reduces the changes of one transaction to what it did as a whole: one change for each row, from the image before

@@ -122,6 +122,16 @@ impl Groups {
         }
     }
 
+    /// The groups that follow one of the resources, with the workers that have members. What they know can no longer be
+    /// right once a change of the resource could not be read.
+    pub fn following(&self, resources: &[ResourceId]) -> Vec<(GroupId, Vec<WorkerId>)> {
+        let ids = resources.iter().flat_map(|resource| self.groups_of(*resource));
+        ids.filter_map(|id| {
+            Some((*id, self.groups.get(id)?.members.iter().map(|(worker, _)| *worker).collect()))
+        })
+        .collect()
+    }
+
     /// Moves on by a batch and says who is told what. Every group's events are in commit order; all but its last one
     /// say that more of the batch follow.
     pub fn publish(&mut self, batch: &Batch) -> Vec<Delivery> {

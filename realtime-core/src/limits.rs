@@ -34,6 +34,8 @@ pub struct Limits {
     pub outbox_frames: usize,
     /// Milliseconds between two pings; a peer silent for two of them is dropped.
     pub heartbeat_ms: u64,
+    /// Rows that the change log keeps. Older ones are removed, a few at each commit.
+    pub feed_rows: u32,
     /// Writes that wait for the database. Over it: 503.
     pub waiting_writes: usize,
 }
@@ -56,6 +58,7 @@ impl Default for Limits {
             outbox_bytes: 4 << 20,
             outbox_frames: 4_096,
             heartbeat_ms: 20_000,
+            feed_rows: 1_000_000,
             waiting_writes: 4_096,
         }
     }

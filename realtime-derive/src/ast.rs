@@ -21,8 +21,8 @@ pub(crate) struct Model<'a> {
     pub(crate) fields: Vec<Field<'a>>,
     /// The fields that clients do not see.
     pub(crate) skipped: Vec<Skipped<'a>>,
-    /// The index of the primary key in `fields`.
-    pub(crate) key: usize,
+    /// The index of the primary key in `fields`; `None` where it was reported that there is none.
+    pub(crate) key: Option<usize>,
     /// The subscription field mapping.
     pub(crate) aliases: Vec<Alias<'a>>,
     /// The variants of core's `Action`; `None` for all of them.
@@ -75,9 +75,8 @@ pub(crate) struct Lookup {
 /// One entry of the subscription field mapping.
 pub(crate) struct Alias<'a> {
     pub(crate) name: &'a Ident,
-    /// The index of the field.
-    pub(crate) field: usize,
-    pub(crate) lookup: Lookup,
+    /// The index of the field, and the lookup; `None` where it was reported that there is no such thing.
+    pub(crate) target: Option<(usize, Lookup)>,
 }
 
 /// The value of a new row's field that no payload names.
@@ -118,21 +117,24 @@ impl<'a> Model<'a> {
             table,
             fields,
             skipped,
-            key: 0,
+            key: None,
             aliases: Vec::new(),
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             hooks: attrs.hooks,
             description: attrs.description.clone(),
         };
-        model.resolve_key(attrs, errors);
+        model.key = model.resolve_key(attrs, errors);
         model.resolve_lookups(attrs, errors);
         model.resolve_ordering(attrs, errors);
-        model.aliases =
-            attrs.mapping.iter().filter_map(|(name, target)| model.alias(name, target, errors)).collect();
+        model.aliases = attrs
+            .mapping
+            .iter()
+            .map(|(name, target)| Alias { name, target: model.target(name, target, errors) })
+            .collect();
         Some(model)
     }
 
-    fn resolve_key(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+    fn resolve_key(&self, attrs: &StructAttrs, errors: &mut Errors) -> Option<usize> {
         let wanted = match (&attrs.key, attrs.diesel_key.as_slice()) {
             (Some(key), _) | (None, [key]) => key.clone(),
             (None, []) => Ident::new("id", self.ident.span()),
@@ -142,15 +144,17 @@ impl<'a> Model<'a> {
                     "a resource has one primary key: name the one column that identifies a row with \
                      `#[realtime(primary_key = id)]`",
                 );
-                return;
+                return None;
             }
         };
         let is_wanted = |ident: &Ident, column: Option<&Ident>| {
             ident.unraw() == wanted.unraw() || column.is_some_and(|column| column.unraw() == wanted.unraw())
         };
-        if let Some(key) = self.fields.iter().position(|field| is_wanted(field.ident, Some(&field.column))) {
-            self.key = key;
-        } else if let Some(skipped) =
+        let key = self.fields.iter().position(|field| is_wanted(field.ident, Some(&field.column)));
+        if key.is_some() {
+            return key;
+        }
+        if let Some(skipped) =
             self.skipped.iter().find(|field| is_wanted(field.ident, field.attrs.column.as_ref()))
         {
             // The rule is stated here because the resolved model has no place for such a key.
@@ -164,14 +168,16 @@ impl<'a> Model<'a> {
             );
         } else {
             let fields = self.fields.iter().map(|field| field.ident.to_string()).collect::<Vec<_>>();
-            errors.on(&wanted, unknown("field", &wanted.to_string(), fields.iter().map(String::as_str)));
+            let fields = fields.iter().map(String::as_str);
+            let first = unknown("field", &wanted.to_string(), fields.clone());
+            errors.on(&wanted, format!("{first}\nthe fields are {}", listed(fields)));
         }
+        None
     }
 
     fn resolve_lookups(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
         let span = self.ident.span();
-        let key = self.key;
-        if let Some(key) = self.fields.get_mut(key) {
+        if let Some(key) = self.key.and_then(|key| self.fields.get_mut(key)) {
             let of_key = ["Exact", "In"];
             key.lookups = Lookups::These(of_key.map(|variant| Lookup { variant, span }).into());
         }
@@ -199,7 +205,7 @@ impl<'a> Model<'a> {
 
     fn resolve_ordering(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
         let mut orderable = vec![matches!(attrs.ordering, Selection::All); self.fields.len()];
-        if let Some(key) = orderable.get_mut(self.key) {
+        if let Some(key) = self.key.and_then(|key| orderable.get_mut(key)) {
             *key = true;
         }
         if let Selection::These(listed) = &attrs.ordering {
@@ -214,7 +220,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn alias(&self, name: &'a Ident, target: &LitStr, errors: &mut Errors) -> Option<Alias<'a>> {
+    fn target(&self, name: &Ident, target: &LitStr, errors: &mut Errors) -> Option<(usize, Lookup)> {
         let text = target.value();
         if let Some(positive) = text.strip_prefix(NEGATION) {
             errors.on(
@@ -226,7 +232,7 @@ impl<'a> Model<'a> {
         let (field, lookup) = text.split_once(SEPARATOR).unwrap_or((&text, "exact"));
         let field = self.field(field, target.span(), errors);
         let lookup = lookup_of(lookup, target.span(), errors);
-        Some(Alias { name, field: field?, lookup: lookup? })
+        Some((field?, lookup?))
     }
 
     /// The index of the field with a public name, or with the name that stands for the key.
@@ -236,12 +242,15 @@ impl<'a> Model<'a> {
             return found;
         }
         if name == KEY {
-            return Some(self.key).filter(|key| *key < self.fields.len());
+            return self.key;
         }
         let names = self.fields.iter().map(|field| field.name.as_str());
         let renamed = self.fields.iter().find(|field| field.ident.unraw() == name);
         let message = match renamed {
             Some(field) => format!("the field `{name}` is known to clients as `{}`: write that", field.name),
+            None if self.skipped.iter().any(|field| field.ident.unraw() == name) => {
+                format!("the field `{name}` is skipped: clients cannot ask for it")
+            }
             None => format!(
                 "{}\nthe fields are {}",
                 unknown("field", name, names.clone()),

@@ -345,10 +345,9 @@ fn skip_entry(input: ParseStream<'_>) {
 
 /// Reads nothing: `key`
 fn flag(key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
-    if input.is_empty() || input.peek(Token![,]) {
+    if !input.peek(Token![=]) && !input.peek(token::Paren) {
         return Ok(());
     }
-    skip_entry(input);
     Err(syn::Error::new(key.span(), format!("`{key}` takes no value: write only `{key}`")))
 }
 
@@ -362,11 +361,7 @@ fn assigned<T>(
     if input.parse::<Option<Token![=]>>()?.is_none() || input.is_empty() || input.peek(Token![,]) {
         return Err(syn::Error::new(key.span(), form));
     }
-    let value = value(input).map_err(|error| syn::Error::new(error.span(), form))?;
-    if !input.is_empty() && !input.peek(Token![,]) {
-        return Err(input.error(form));
-    }
-    Ok(value)
+    value(input).map_err(|error| syn::Error::new(error.span(), form))
 }
 
 /// Reads `= "text"`.
@@ -419,9 +414,6 @@ fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors, form: &str) -
     let mut words: Vec<Ident> = Vec::new();
     list(key, input, errors, form, |input, _| {
         let word = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), form))?;
-        if !input.is_empty() && !input.peek(Token![,]) {
-            return Err(input.error(form));
-        }
         if words.contains(&word) {
             return Err(syn::Error::new(word.span(), format!("`{word}` is listed twice")));
         }

@@ -79,7 +79,7 @@ fn stream_is_a_path_segment(model: &Model<'_>, errors: &mut Errors) {
 
 /// A row without a key could not be named.
 fn key_is_never_null(model: &Model<'_>, errors: &mut Errors) {
-    let Some(key) = model.fields.get(model.key) else { return };
+    let Some(key) = model.key.and_then(|key| model.fields.get(key)) else { return };
     if is_option(key.ty) {
         errors.on(key.ty, "the primary key is never `NULL`: write the type without `Option`");
     }
@@ -175,8 +175,9 @@ fn alias_can_be_asked_for(alias: &Alias<'_>, errors: &mut Errors) {
 /// An alias with the name of a field means what the field's name alone means: equality.
 fn alias_does_not_hide_a_field(alias: &Alias<'_>, model: &Model<'_>, errors: &mut Errors) {
     let hidden = model.fields.iter().position(|field| alias.name.unraw() == field.name);
-    let Some(hidden) = hidden else { return };
-    if hidden != alias.field || alias.lookup.variant != "Exact" {
+    let (Some(hidden), Some((field, lookup))) = (hidden, &alias.target) else { return };
+    let is_refused = refusal(&model.fields[hidden].name).is_some();
+    if !is_refused && (hidden != *field || lookup.variant != "Exact") {
         errors.on(
             alias.name,
             format!("`{0}` in a filter already means `{0}__exact`: choose another name", alias.name),

@@ -57,7 +57,7 @@ fn nearest<'a>(word: &str, choices: impl IntoIterator<Item = &'a str>) -> Option
     let plain = |text: &str| text.replace(['_', '-'], "").to_lowercase();
     let word = plain(word);
     // One slip in three characters: with more, any short word would be near to any other.
-    let limit = word.chars().count().div_ceil(3);
+    let limit = (word.chars().count() / 3).max(1);
     choices
         .into_iter()
         .map(|choice| (distance(&word, &plain(choice)), choice))
@@ -100,6 +100,7 @@ mod tests {
             ("oncreate", Some("on_create")),
             ("skp", Some("skip")),
             ("colour", None),
+            ("shut", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, choices), meant, "{word}");

@@ -52,7 +52,7 @@ function showTopic() {
   const topic = open && topics.store.get(open.id);
   const gone = open !== null && !topic && topics.status === "live";
   byId("topic-title").textContent = topic ? topic.title : gone ? "There is no such topic" : open ? "…" : "Choose a topic";
-  byId("topic-meta").replaceChildren(...(topic ? byline(topic) : []));
+  byId("topic-meta").replaceChildren(...(topic ? byline(topic) : gone ? ["It may have been deleted. Choose another one."] : []));
   byId("scroller").hidden = !open || gone;
   byId("composer").hidden = byId("skip").hidden = !topic || topic.locked;
   byId("locked-note").hidden = !topic?.locked;
@@ -76,8 +76,9 @@ function chooseFirst() {
 addEventListener("hashchange", () => {
   follow();
   chooseFirst();
-  // On a phone the screen was changed, and with it what had the focus is hidden.
-  if (phone.matches) byId(open ? "topic-title" : "new-topic").focus();
+  // On a phone the screen was changed, and what had the focus is hidden with the other one.
+  const shown = document.activeElement !== document.body && document.activeElement.checkVisibility();
+  if (!shown) byId(open ? "topic-title" : "new-topic").focus();
 });
 phone.addEventListener("change", chooseFirst);
 topics.addEventListener("change", () => {

@@ -41,6 +41,7 @@ export class CommentNode {
     this.#part(".status").textContent = row.status;
     this.#part(".comment-body").textContent = row.body;
     this.#part(".score-value").textContent = row.score;
+    this.#part(".score-unit").textContent = row.score === 1 ? "point" : "points";
     this.#part(".rating").hidden = row.rating === null;
     this.#part(".rating").textContent = `rated ${row.rating}`;
     // The server decides who may change a comment; this only spares the others buttons that would be refused.

@@ -18,7 +18,6 @@ export class Composer {
       this.#send();
     });
     this.#text.addEventListener("input", () => this.#show(null));
-    client.addEventListener("open", () => this.#show(null));
   }
 
   /** Turns to another topic. What was begun in this one is there again on return. */
@@ -58,7 +57,6 @@ export class Composer {
 
   #show(error) {
     showProblem(this.#problem, error, "body");
-    byId("composer-hint").hidden = error !== null;
     if (error?.status === 400) this.#text.setAttribute("aria-invalid", "true");
     else this.#text.removeAttribute("aria-invalid");
   }

@@ -1,6 +1,6 @@
 // The badge that says whether what is on screen is live.
 
-import { byId } from "./dom.js";
+import { byId, showProblem } from "./dom.js";
 
 const WORDS = {
   connecting: "Connecting",
@@ -21,5 +21,9 @@ export function showConnection(client) {
   };
   retry.addEventListener("click", () => client.retry());
   client.addEventListener("state", show);
+  // What was refused for want of a connection can be done now, and says so no longer.
+  client.addEventListener("open", () => {
+    for (const place of document.querySelectorAll(".problem[data-code=offline]")) showProblem(place, null);
+  });
   show();
 }

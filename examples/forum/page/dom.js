@@ -28,6 +28,7 @@ export function announce(text) {
  *  place is beside that field; those of other fields bear their name. */
 export function showProblem(place, error, field) {
   place.hidden = !error;
+  place.dataset.code = error?.code ?? "";
   place.textContent = error ? problemText(error, field) : "";
 }
 

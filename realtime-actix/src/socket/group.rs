@@ -30,6 +30,8 @@ pub(super) enum RelayMessage {
         cursor: Cursor,
     },
     Deliver(Vec<Frames>),
+    /// The group's members have missed a change that cannot be read: their sockets are closed, and they begin anew.
+    Lost(GroupId),
     /// Close every connection with 1001.
     Drain,
 }
@@ -100,6 +102,11 @@ impl StreamHandler<Batch> for GroupActor {
         }
         for (worker, frames) in by_worker {
             self.tell(worker, RelayMessage::Deliver(frames), context);
+        }
+        for (group, workers) in self.groups.following(&batch.lost) {
+            for worker in workers {
+                self.tell(worker, RelayMessage::Lost(group), context);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use actix_http::ws::{Codec, Frame, Item, ProtocolError};
 use actix_web::error::PayloadError;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio_util::codec::Decoder as _;
 
@@ -104,10 +104,10 @@ fn text(bytes: Vec<u8>) -> Inbound {
 
 /// The payload length that the header at the front of the buffer declares, as soon as it is there.
 fn declared_length(buffer: &[u8]) -> Option<u64> {
-    let mut rest = buffer.get(1..)?;
-    match rest.get_u8() & 0x7f {
-        126 => rest.get(..2).map(|mut length| u64::from(length.get_u16())),
-        127 => rest.get(..8).map(|mut length| length.get_u64()),
+    let (second, rest) = buffer.get(1..)?.split_first()?;
+    match second & 0x7f {
+        126 => Some(u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => Some(u64::from_be_bytes(*rest.first_chunk()?)),
         length => Some(u64::from(length)),
     }
 }

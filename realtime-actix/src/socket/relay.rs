@@ -80,6 +80,10 @@ impl StreamHandler<RelayMessage> for Relay {
                 self.flush();
                 self.worker.positioned(request, cursor);
             }
+            RelayMessage::Lost(group) => {
+                self.flush();
+                self.worker.lose(group);
+            }
             RelayMessage::Drain => {
                 self.flush();
                 self.worker.drain();

@@ -170,6 +170,15 @@ impl Worker {
         }
     }
 
+    /// Closes the sockets of a group's members: a change that they should have seen cannot be read. Never a silent gap.
+    pub(super) fn lose(&self, group: GroupId) {
+        if let Some(members) = self.members.borrow().get(&group) {
+            for client in members.values() {
+                client.close(4408, "a change was lost; begin anew");
+            }
+        }
+    }
+
     /// Closes every socket with 1001.
     pub(super) fn drain(&self) {
         self.draining.set(true);

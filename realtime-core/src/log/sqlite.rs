@@ -269,7 +269,7 @@ pub struct Read {
     pub batch: Batch,
     /// The last row is not a mark: other writers' rows that count as one transaction once a mark follows them.
     pub unmarked: bool,
-    /// The resources of which a row could not be decoded, and why.
+    /// The resources of which a row could not be decoded, and why. They are also the batch's lost ones.
     pub corrupt: Vec<(ResourceId, String)>,
 }
 
@@ -332,7 +332,7 @@ impl Reader {
     pub fn read(&self, connection: &mut SqliteConnection, after: Position) -> QueryResult<Read> {
         let mut statement = Statement::new("");
         statement.sql(self.select.clone()).bind::<BigInt, _>(after.0).sql(" ORDER BY seq");
-        let mut read = Read { batch: Batch { changes: Vec::new(), position: after }, ..Read::default() };
+        let mut read = Read { batch: Batch { position: after, ..Batch::default() }, ..Read::default() };
         let mut open: Vec<Change> = Vec::new();
         for row in connection.load(statement)? {
             let row = row?;
@@ -358,6 +358,11 @@ impl Reader {
             read.unmarked = true;
         }
         self.close(&mut open, &mut read.batch);
+        for (resource, _) in &read.corrupt {
+            if !read.batch.lost.contains(resource) {
+                read.batch.lost.push(*resource);
+            }
+        }
         Ok(read)
     }
 
@@ -454,6 +459,17 @@ pub fn close_unmarked(connection: &mut SqliteConnection) -> QueryResult<Position
         return Ok(newest);
     }
     mark(connection, Position(newest.0 - 1))
+}
+
+/// Removes the oldest rows up to a position, a few at a time so that no writer waits for it. Gives their number.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn prune(connection: &mut SqliteConnection, up_to: Position, at_most: i64) -> QueryResult<usize> {
+    let mut statement =
+        Statement::new("DELETE FROM realtime_log WHERE seq IN (SELECT seq FROM realtime_log WHERE seq <= ");
+    statement.bind::<BigInt, _>(up_to.0).sql(" ORDER BY seq LIMIT ").bind::<BigInt, _>(at_most).sql(")");
+    statement.execute(connection)
 }
 
 /// A number that changes when another connection commits.

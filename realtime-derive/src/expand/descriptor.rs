@@ -11,11 +11,12 @@ use crate::ast::{Alias, Field, Lookups, Model};
 /// Descriptor { stream: "comments", table: "comments", fields: &[FieldDescriptor { .. }, ..], key: 0, .. }
 /// ```
 pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
-    let Model { stream, key, description, .. } = model;
+    let Model { stream, description, .. } = model;
+    let key = model.key.unwrap_or_default();
     let table =
         model.table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
     let fields = model.fields.iter().map(|field| descriptor(field, model, runtime));
-    let aliases = model.aliases.iter().map(|alias| entry(alias, runtime));
+    let aliases = model.aliases.iter().filter_map(|alias| entry(alias, runtime));
     let actions = match &model.actions {
         None => quote!(#runtime::ActionSet::ALL),
         Some(actions) => {
@@ -77,11 +78,11 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
 /// ```text
 /// Alias { name: "topic", field: 1, lookup: Lookup::Exact }
 /// ```
-fn entry(alias: &Alias<'_>, runtime: &Runtime) -> TokenStream {
+fn entry(alias: &Alias<'_>, runtime: &Runtime) -> Option<TokenStream> {
     let name = alias.name.unraw().to_string();
-    let field = alias.field;
-    let lookup = variant(alias.lookup.variant);
-    quote!(#runtime::Alias { name: #name, field: #field, lookup: #runtime::Lookup::#lookup })
+    let (field, lookup) = alias.target.as_ref()?;
+    let lookup = variant(lookup.variant);
+    Some(quote!(#runtime::Alias { name: #name, field: #field, lookup: #runtime::Lookup::#lookup }))
 }
 
 fn variant(name: &str) -> Ident {

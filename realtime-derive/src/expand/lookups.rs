@@ -19,10 +19,10 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         }
         .map(move |lookup| check(field, lookup, runtime))
     });
-    let aliases = model
-        .aliases
-        .iter()
-        .filter_map(|alias| Some(check(model.fields.get(alias.field)?, &alias.lookup, runtime)));
+    let aliases = model.aliases.iter().filter_map(|alias| {
+        let (field, lookup) = alias.target.as_ref()?;
+        Some(check(model.fields.get(*field)?, lookup, runtime))
+    });
     named.chain(aliases).collect()
 }
 
@@ -34,7 +34,7 @@ fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
     let ty = field.ty;
     let of_type = runtime.at(place(ty));
     let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
-    let span = place(lookup.span);
+    let span = place(&lookup.span);
     let variant = Ident::new(lookup.variant, span);
     let runtime = runtime.at(span);
     quote_spanned! {span=>

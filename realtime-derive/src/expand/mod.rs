@@ -82,14 +82,14 @@ pub(crate) fn unfinished(
     input: &DeriveInput,
     hooks: bool,
     runtime: &Runtime,
-    errors: Option<TokenStream>,
+    errors: Option<&TokenStream>,
 ) -> TokenStream {
     let fallback = fallback::implementation(input, hooks, runtime);
     quote!(#errors #fallback)
 }
 
 /// The place of the user's token, with the names and the lints of the macro.
-fn place(tokens: impl Spanned) -> Span {
+fn place(tokens: &impl Spanned) -> Span {
     tokens.span().resolved_at(Span::call_site())
 }
 

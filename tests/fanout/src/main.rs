@@ -15,11 +15,6 @@
 //! Loopback counts the receiver's TCP work as the sender's; over a network card the kernel's share is smaller and
 //! the ratios would be further from 1. One worker, no TLS, no compression.
 
-#![cfg_attr(
-    target_os = "linux",
-    expect(clippy::print_stdout, reason = "the table and the address are this program's output")
-)]
-
 #[cfg(target_os = "linux")]
 mod forum;
 #[cfg(target_os = "linux")]

@@ -13,6 +13,8 @@ use actix::{
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 
+use crate::process::announce;
+
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -155,6 +157,6 @@ async fn run() -> std::io::Result<()> {
     })
     .workers(1)
     .bind("127.0.0.1:0")?;
-    println!("listening on http://{}", server.addrs()[0]);
+    announce(server.addrs()[0])?;
     server.run().await
 }

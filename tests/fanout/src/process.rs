@@ -5,7 +5,7 @@
 //! the server: doing that from the parent between fork and exec would need `unsafe`.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,11 @@ pub(crate) fn become_child(cpu: Option<usize>) -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("asking to end with the parent: {error}"))?;
     cpu.map_or(Ok(()), pin)
+}
+
+/// What a server says first, and [`Server::start`] waits for.
+pub(crate) fn announce(addr: SocketAddr) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "listening on http://{addr}")
 }
 
 /// Replaces this process with the forum. Returns only if that failed.
@@ -174,7 +179,9 @@ impl Server {
         let log = fs::read(self.dir.join("stderr")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let last = log.lines().rev().find(|line| !line.trim().is_empty());
-        let last = last.map(|line| format!("; its last words: {line}")).unwrap_or_default();
+        let last = last
+            .map(|line| format!("; its last words: {}", line.trim_start_matches("realtime-bench-fanout: ")))
+            .unwrap_or_default();
         format!("{error}{ended}{last}")
     }
 }

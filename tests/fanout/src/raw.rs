@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
+use crate::process::announce;
 use crate::wire;
 
 /// The listener's token; connections use their place in the table.
@@ -43,7 +44,7 @@ pub(crate) fn serve() -> Result<(), String> {
 fn run() -> std::io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
-    println!("listening on http://{}", listener.local_addr()?);
+    announce(listener.local_addr()?)?;
 
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;

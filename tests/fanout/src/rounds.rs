@@ -1,5 +1,6 @@
 //! The options and the rounds: which server is measured when.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,11 +47,11 @@ pub(crate) struct Options {
     /// Broadcasts of a measurement, times its window; none is started after 3 s
     #[arg(long, default_value_t = 200, value_parser = positive(10_000))]
     pub(crate) broadcasts: u64,
-    /// Broadcasts in flight
-    #[arg(long, default_values_t = [1, 16], value_delimiter = ',', value_parser = positive(256))]
+    /// Broadcasts in flight, comma-separated
+    #[arg(long, default_value = "1,16", value_delimiter = ',', value_parser = positive(256))]
     pub(crate) windows: Vec<u64>,
     /// Servers to measure; ratios need `raw`
-    #[arg(long, value_enum, default_values_t = [Mode::Raw, Mode::Naive, Mode::Forum], value_delimiter = ',')]
+    #[arg(long, value_enum, default_value = "raw,naive,forum", value_delimiter = ',')]
     pub(crate) modes: Vec<Mode>,
     /// The forum's binary [default: next to this program]
     #[arg(long, value_name = "PATH")]
@@ -87,8 +88,7 @@ pub(crate) fn run() -> Result<(), String> {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) if !error.use_stderr() => {
-            print!("{error}");
-            return Ok(());
+            return say(&error.to_string());
         }
         Err(error) => {
             let text = error.to_string();
@@ -106,6 +106,10 @@ pub(crate) fn run() -> Result<(), String> {
     }
 }
 
+fn say(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("writing the results: {error}"))
+}
+
 fn serve(mode: Mode, options: &Options, forum: &Path) -> Result<(), String> {
     become_child(options.child_cpu)?;
     match mode {
@@ -121,7 +125,7 @@ fn measure(options: &Options, forum: &Path) -> Result<(), String> {
     }
     raise_file_limit(options.connections as usize)?;
     let cores = Cores::split()?;
-    table::print_setting(options, cores);
+    say(&table::setting(options, cores))?;
 
     let mut measurements = Vec::new();
     for round in 0..options.rounds {
@@ -136,8 +140,7 @@ fn measure(options: &Options, forum: &Path) -> Result<(), String> {
                 .map_err(|error| server.explain(&format!("{}: {error}", mode.name())))?;
         }
     }
-    table::print(options, cores, &measurements);
-    Ok(())
+    say(&table::results(options, cores, &measurements))
 }
 
 fn measure_server(

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::process::Cores;
 use crate::rounds::{Measurement, Mode, Options};
+
+/// Less CPU time than this is too few of the kernel's ticks for a figure of three digits.
+const ROUGH: Duration = Duration::from_millis(200);
 
 /// Everything a reader needs to judge the figures that is not a figure.
 struct Machine {
@@ -41,82 +45,49 @@ impl Machine {
 }
 
 /// Says on what and how it is measured, before it takes its time.
-pub(crate) fn print_setting(options: &Options, cores: Option<Cores>) {
+pub(crate) fn setting(options: &Options, cores: Option<Cores>) -> String {
     let machine = Machine::read();
-    println!("{}, {} cores, Linux {}, {}", machine.cpu, machine.cores, machine.kernel, machine.rustc);
     let pinned = match cores {
         Some(cores) => format!("server on CPU {}, load generator on CPU {}", cores.server, cores.load),
         None => "ONE CPU for server and load generator: latencies are not comparable".to_owned(),
     };
-    println!("{pinned}; loopback; load average at the start {}", machine.load);
-    println!(
-        "{} connections, {} rounds, medians; ratios to raw within the round\n",
-        options.connections, options.rounds
-    );
+    format!(
+        "{}, {} cores, Linux {}, {}\n{pinned}; loopback; load average at the start {}\n\
+         {} connections, {} rounds, medians; ratios to raw within the round\n\n",
+        machine.cpu,
+        machine.cores,
+        machine.kernel,
+        machine.rustc,
+        machine.load,
+        options.connections,
+        options.rounds
+    )
 }
 
-/// Prints the table and the JSON line.
-pub(crate) fn print(options: &Options, cores: Option<Cores>, measurements: &[Measurement]) {
-    println!(
-        "{:>6} {:<6} {:>6} {:>10} {:>7} {:>12} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9}",
-        "window",
-        "server",
-        "frame",
-        "deliveries",
-        "wall",
-        "deliveries",
-        "deliveries",
-        "CPU",
-        "CPU",
-        "p50",
-        "p99",
-        "p99",
-        "RSS/conn",
-        "RSS/conn"
-    );
-    println!(
-        "{:>6} {:<6} {:>6} {:>10} {:>7} {:>12} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9}",
-        "",
-        "",
-        "bytes",
-        "a round",
-        "s",
-        "/s",
-        "/CPU-s",
-        "us each",
-        "vs raw",
-        "ms",
-        "ms",
-        "vs raw",
-        "idle KiB",
-        "after KiB"
-    );
+const HEADER: &str = "\
+window server  frame deliveries    wall   deliveries   deliveries      CPU      CPU      p50      p99      p99  RSS/conn  RSS/conn
+               bytes    a round       s           /s       /CPU-s  us each   vs raw       ms       ms   vs raw  idle KiB after KiB
+";
+
+const FOOTER: &str = "
+CPU vs raw: deliveries per CPU-second as a share of raw's, more is better. p99 vs raw: less is better.
+";
+
+/// The table and, as the last line, the JSON.
+pub(crate) fn results(options: &Options, cores: Option<Cores>, measurements: &[Measurement]) -> String {
+    let mut table = HEADER.to_owned();
     let mut results = Vec::new();
     for &window in &options.windows {
         for &mode in &options.modes {
             let row = Row { measurements, window, mode };
-            println!(
-                "{window:>6} {:<6} {:>6.0} {:>10.0} {:>7.2} {:>12.0} {:>12.0} {:>8.2} {:>8} {:>8.2} {:>8.2} {:>8} {:>9.1} {:>9.1}",
-                mode.name(),
-                row.median(frame_bytes),
-                row.median(deliveries),
-                row.median(wall),
-                row.median(per_second),
-                row.median(per_cpu_second),
-                row.median(cpu_us),
-                ratio(row.versus_raw(per_cpu_second)),
-                row.median(p50_ms),
-                row.median(p99_ms),
-                ratio(row.versus_raw(p99_ms)),
-                row.median(rss_idle) / 1024.0,
-                row.median(rss_after) / 1024.0,
-            );
+            table += &row.line();
             results.push(row.json());
         }
     }
-    println!(
-        "\nCPU vs raw: deliveries per CPU-second as a share of raw's (more is better); p99 vs raw: less is better.\n"
-    );
+    table += FOOTER;
+    if measurements.iter().any(|one| one.sample.cpu < ROUGH) {
+        table += "Some measurements took less than 0.2 s of CPU, which comes in ticks of 10 ms: use more broadcasts.\n";
+    }
     let machine = Machine::read();
     let summary = json!({
         "benchmark": "fanout",
@@ -127,10 +98,9 @@ pub(crate) fn print(options: &Options, cores: Option<Cores>, measurements: &[Mea
         },
         "connections": options.connections,
         "rounds": options.rounds,
-        "broadcasts": options.broadcasts,
         "results": results,
     });
-    println!("{summary}");
+    format!("{table}\n{summary}\n")
 }
 
 type Figure = fn(&Measurement) -> f64;
@@ -198,6 +168,26 @@ impl Row<'_> {
         });
         let ratios: Vec<f64> = ratios.collect();
         (!ratios.is_empty()).then(|| median(ratios))
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{:>6} {:<6} {:>6.0} {:>10.0} {:>7.2} {:>12.0} {:>12.0} {:>8.2} {:>8} {:>8.2} {:>8.2} {:>8} {:>9.1} {:>9.1}\n",
+            self.window,
+            self.mode.name(),
+            self.median(frame_bytes),
+            self.median(deliveries),
+            self.median(wall),
+            self.median(per_second),
+            self.median(per_cpu_second),
+            self.median(cpu_us),
+            ratio(self.versus_raw(per_cpu_second)),
+            self.median(p50_ms),
+            self.median(p99_ms),
+            ratio(self.versus_raw(p99_ms)),
+            self.median(rss_idle) / 1024.0,
+            self.median(rss_after) / 1024.0,
+        )
     }
 
     fn json(&self) -> Value {

@@ -6,7 +6,6 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{SubsecRound as _, Utc};
 use diesel::connection::SimpleConnection as _;
@@ -23,7 +22,7 @@ use tokio::sync::mpsc;
 use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 use self::writer::Writer;
-pub(crate) use self::writer::{WriteError, Written};
+pub(crate) use self::writer::{Pace, WriteError, Written};
 use crate::gate::Gate;
 use realtime_core::change::Batch;
 
@@ -110,9 +109,7 @@ pub(crate) struct Options {
     pub(crate) prepare: Option<Prepare>,
     /// Bring the change log up to date rather than insist that it is?
     pub(crate) install: bool,
-    /// How often other processes' commits are looked for.
-    pub(crate) poll: Duration,
-    pub(crate) waiting_writes: usize,
+    pub(crate) pace: Pace,
     /// The number of reading connections.
     pub(crate) readers: usize,
 }
@@ -151,8 +148,7 @@ impl Sqlite {
             Location::Memory => None,
             Location::File(_) => Some(Readers::new(options.location, options.readers)),
         };
-        let (writer, position) =
-            Writer::start(connection, options.tables.clone(), feed, options.poll, options.waiting_writes)?;
+        let (writer, position) = Writer::start(connection, options.tables.clone(), feed, &options.pace)?;
         Ok((Self { tables: options.tables.into(), writer, readers }, epoch, position))
     }
 
@@ -178,6 +174,7 @@ impl Sqlite {
                 Ok(written) => Ok(written.value),
                 Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
                 Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
+                Err(WriteError::Panicked) => Err(panicked()),
             },
         }
     }
@@ -194,6 +191,7 @@ impl Sqlite {
         self.writer.run(job, gate).await.map_err(|error| match error {
             WriteError::Refused(refusal) => refusal,
             WriteError::Unavailable(source) => Refusal::Unavailable(source),
+            WriteError::Panicked => panicked(),
         })
     }
 
@@ -248,6 +246,10 @@ impl Stop {
             },
         }
     }
+}
+
+fn panicked() -> Refusal {
+    Refusal::Fault("the job panicked".into())
 }
 
 fn refusal(error: diesel::result::Error) -> Stop {

@@ -24,6 +24,9 @@ use crate::gate::{Gate, Hold};
 /// Jobs that share a commit, at most. More would make the first ones wait without making the rest cheaper.
 const JOBS_PER_COMMIT: usize = 128;
 
+/// Rows of the log that one commit removes, at most.
+const PRUNED_PER_COMMIT: i64 = 1_000;
+
 /// The result of a committed job.
 pub(crate) struct Written<T> {
     pub(crate) value: T,
@@ -40,6 +43,8 @@ pub(crate) enum WriteError<E> {
     Refused(E),
     /// The database could not be written to, or too many jobs wait.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// The job panicked and was rolled back.
+    Panicked,
 }
 
 /// A job, without its types.
@@ -74,7 +79,7 @@ where
         let answer = match self.result {
             Some(Ok(value)) => Ok(Written { value, position, hold: self.gate.map(|gate| gate.hold()) }),
             Some(Err(error)) => Err(WriteError::Refused(error)),
-            None => Err(WriteError::Unavailable("the job panicked".into())),
+            None => Err(WriteError::Panicked),
         };
         // Nobody waits any more where the client has left; the write stands.
         let _ = self.reply.send(answer);
@@ -95,6 +100,16 @@ enum Task {
     Close,
 }
 
+/// How much the thread keeps, and how often it looks.
+pub(crate) struct Pace {
+    /// How often other processes' commits are looked for.
+    pub(crate) poll: Duration,
+    /// Jobs that may wait.
+    pub(crate) waiting: usize,
+    /// Rows that the log keeps.
+    pub(crate) feed_rows: u32,
+}
+
 /// The handle of the writer thread.
 pub(super) struct Writer {
     tasks: SyncSender<Task>,
@@ -108,17 +123,25 @@ impl Writer {
         mut connection: SqliteConnection,
         tables: Vec<Table<diesel::sqlite::Sqlite>>,
         feed: mpsc::Sender<Batch>,
-        poll: Duration,
-        waiting: usize,
+        pace: &Pace,
     ) -> Result<(Self, Position), super::OpenError> {
         let reader = Reader::new(&mut connection, tables)?;
         // What was written while nobody watched ends here.
         let seen = connection.immediate_transaction(log::close_unmarked)?;
         let version = log::data_version(&mut connection)?;
-        let (tasks, inbox) = sync_channel(waiting.max(1));
+        let (tasks, inbox) = sync_channel(pace.waiting.max(1));
         let healthy = Arc::new(AtomicBool::new(true));
-        let writing =
-            Writing { connection, reader, feed, seen, version, behind: false, healthy: Arc::clone(&healthy) };
+        let writing = Writing {
+            connection,
+            reader,
+            feed,
+            seen,
+            version,
+            behind: false,
+            feed_rows: i64::from(pace.feed_rows),
+            healthy: Arc::clone(&healthy),
+        };
+        let poll = pace.poll;
         let thread = std::thread::Builder::new()
             .name("realtime-writer".into())
             .spawn(move || writing.run(&inbox, poll))?;
@@ -178,6 +201,7 @@ struct Writing {
     version: i64,
     /// Are there changes that could not be published because the feed was full?
     behind: bool,
+    feed_rows: i64,
     healthy: Arc<AtomicBool>,
 }
 
@@ -226,7 +250,7 @@ impl Writing {
 
     /// One transaction for all jobs; publishes what it and other connections have changed.
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> QueryResult<()> {
-        let (seen, reader) = (self.seen, &self.reader);
+        let (seen, reader, feed_rows) = (self.seen, &self.reader, self.feed_rows);
         // The place is taken before the log is read: what is read can then be published.
         let place = self.feed.try_reserve();
         let readable = place.is_ok();
@@ -249,6 +273,11 @@ impl Writing {
                     Err(diesel::result::Error::RollbackTransaction) => {}
                     Err(error) => return Err(error),
                 }
+            }
+            // What is not published yet is never removed.
+            let oldest = Position(seen.0.min(position.0 - feed_rows));
+            if oldest.0 > 0 {
+                log::prune(connection, oldest, PRUNED_PER_COMMIT)?;
             }
             let read = if readable && position > seen { Some(reader.read(connection, seen)?) } else { None };
             Ok((read, position))
