@@ -137,11 +137,10 @@ mod tests {
         }
     }
 
+    type Images = (Option<(i64, i64)>, Option<(i64, i64)>);
+
     #[track_caller]
-    fn check(
-        changes: &[(Option<(i64, i64)>, Option<(i64, i64)>)],
-        expected: &[(Option<(i64, i64)>, Option<(i64, i64)>)],
-    ) {
+    fn check(changes: &[Images], expected: &[Images]) {
         let whole = coalesce(changes.iter().map(|(b, a)| change(*b, *a)).collect(), |_, row| {
             row.value(0).into_owned()
         });

@@ -175,7 +175,7 @@ impl Connection {
         if !self.bucket.take(&self.surface.limits, now_ms) {
             let head = match parsed {
                 Ok(message) => message.head,
-                Err((head, _)) => head,
+                Err(malformed) => malformed.0,
             };
             return self.throttled(&head);
         }
@@ -184,7 +184,7 @@ impl Connection {
                 let head = message.head.clone();
                 self.dispatch(message).unwrap_or_else(|error| refuse(&head, &error))
             }
-            Err((head, error)) => refuse(&head, &error),
+            Err(malformed) => refuse(&malformed.0, &malformed.1),
         }
     }
 
@@ -354,7 +354,7 @@ impl Connection {
                     effects.extend(self.execute(head, resource, descriptor, operation, true));
                 }
                 Work::Subscribe(subscription) => {
-                    effects.extend(self.subscribe(head, descriptor, subscription))
+                    effects.extend(self.subscribe(head, descriptor, subscription));
                 }
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
             }

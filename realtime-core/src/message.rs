@@ -19,7 +19,7 @@ pub(crate) struct Message {
 }
 
 /// A message that cannot be understood, with what could be read of it.
-pub(crate) type Malformed = (Head, Error);
+pub(crate) type Malformed = Box<(Head, Error)>;
 
 /// The actions that need no stream.
 pub(crate) const STREAMLESS: &[&str] = &["ping", "authenticate"];
@@ -29,9 +29,12 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
     let mut head = Head::default();
     let members = match serde_json::from_str::<Json>(text) {
         Ok(Json::Object(members)) => members,
-        Ok(_) => return Err((head, Error::bad_request("A message is one JSON object."))),
+        Ok(_) => return Err(Box::new((head, Error::bad_request("A message is one JSON object.")))),
         Err(error) => {
-            return Err((head, Error::new(Code::ParseError, format!("The message is not JSON: {error}."))));
+            return Err(Box::new((
+                head,
+                Error::new(Code::ParseError, format!("The message is not JSON: {error}.")),
+            )));
         }
     };
     let mut problem = None;
@@ -94,7 +97,7 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
     }
     match put_together(&head, problem, segments, action, key, streamless) {
         Ok((stream, action, key)) => Ok(Message { head, stream, action, key, payload, options }),
-        Err(detail) => Err((head, Error::bad_request(detail))),
+        Err(detail) => Err(Box::new((head, Error::bad_request(detail)))),
     }
 }
 
@@ -157,7 +160,10 @@ fn text_member(value: Json, target: &mut Option<String>, message: &'static str) 
 fn is_text_of(text: &str, json: &Json) -> bool {
     match json {
         Json::String(other) => other == text,
-        other => other.to_string() == text,
+        other => {
+            let other = other.to_string();
+            other == text
+        }
     }
 }
 

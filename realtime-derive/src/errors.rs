@@ -52,18 +52,25 @@ pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// The choice that a word was probably meant to be.
+/// The choice that a word was probably meant to be: one that is spelt nearly so, or that goes on after it.
 fn nearest<'a>(word: &str, choices: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.replace(['_', '-'], "").to_lowercase();
     let word = plain(word);
     // One slip in three characters: with more, any short word would be near to any other.
     let limit = (word.chars().count() / 3).max(1);
-    choices
-        .into_iter()
-        .map(|choice| (distance(&word, &plain(choice)), choice))
+    let choices: Vec<(&str, String)> = choices.into_iter().map(|choice| (choice, plain(choice))).collect();
+    let spelt = choices
+        .iter()
+        .map(|(choice, letters)| (distance(&word, letters), *choice))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, choice)| choice)
+        .map(|(_, choice)| choice);
+    // Two letters begin too many words.
+    let is_beginning = word.chars().count() > 2;
+    spelt.or_else(|| {
+        let goes_on = choices.iter().find(|(_, letters)| is_beginning && letters.starts_with(&word));
+        goes_on.map(|(choice, _)| *choice)
+    })
 }
 
 /// How many characters must be inserted, removed, replaced or swapped with their neighbour.
@@ -101,6 +108,7 @@ mod tests {
             ("skp", Some("skip")),
             ("colour", None),
             ("shut", None),
+            ("read", Some("read_only")),
             ("", None),
         ] {
             assert_eq!(nearest(word, choices), meant, "{word}");

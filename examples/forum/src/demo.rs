@@ -48,8 +48,11 @@ fn insert_users(connection: &mut SqliteConnection, now: DateTime<Utc>) -> QueryR
     Ok(())
 }
 
-/// Topics with their comments: author, text, score.
-const DISCUSSIONS: &[(&str, &[(i32, &str, i32)])] = &[
+/// Author, text, score.
+type Said = (i32, &'static str, i32);
+
+/// Topics with their comments.
+const DISCUSSIONS: &[(&str, &[Said])] = &[
     (
         "Welcome to the live forum",
         &[

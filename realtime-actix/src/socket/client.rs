@@ -12,7 +12,7 @@ use futures_util::Stream;
 use realtime_core::Limits;
 use realtime_core::connection::{Connection, Effect};
 
-use super::connection::{Carry, ConnectionActor, Stop};
+use super::connection::{Carry, ConnectionActor, Linger, Stop};
 use super::frame;
 use super::outbox::{Outbox, Overflow};
 use crate::gate::Gate;
@@ -74,11 +74,8 @@ impl Client {
                 other => others.push(other),
             }
         }
-        if !others.is_empty()
-            && let Some(address) = self.address.get()
-        {
-            // Bounded: a connection has a few requests at a time, and each one effect.
-            address.do_send(Carry(others));
+        if !others.is_empty() {
+            self.tell(Carry(others));
         }
         self.resume();
     }
@@ -89,21 +86,37 @@ impl Client {
 
     fn push(&self, pushed: Result<(), Overflow>) {
         if pushed.is_err() {
-            tracing::info!(client = self.id.0, "a client does not keep up");
-            self.outbox.finish(Some(frame::close(4408, "too slow")), true);
-            self.stop();
+            self.cut_off("too slow");
         }
     }
 
-    /// Sends a close frame after what waits, and ends.
-    pub(super) fn close(&self, code: u16, reason: &str) {
-        self.outbox.finish(Some(frame::close(code, reason)), false);
-        self.stop();
+    /// Ends a client that does not keep up or is silent: what waits for it is dropped.
+    pub(super) fn cut_off(&self, reason: &str) {
+        tracing::debug!(client = self.id.0, reason, "a client is cut off");
+        self.outbox.close(frame::close(4408, reason), true);
+        self.tell(Linger);
     }
 
+    /// Sends a close frame after what waits, and ends when the peer has answered it or does not in time.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        self.outbox.close(frame::close(code, reason), false);
+        self.tell(Linger);
+    }
+
+    /// The connection is over.
     pub(super) fn stop(&self) {
+        self.tell(Stop);
+    }
+
+    fn tell<M>(&self, message: M)
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        ConnectionActor: actix::Handler<M>,
+    {
         if let Some(address) = self.address.get() {
-            address.do_send(Stop);
+            // Bounded: a connection has a few requests at a time, and each one effect.
+            address.do_send(message);
         }
     }
 

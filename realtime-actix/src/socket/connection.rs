@@ -20,6 +20,9 @@ use super::frame;
 use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
 
+/// How long a peer has to answer a close frame.
+const LINGER: Duration = Duration::from_secs(2);
+
 pub(super) struct ConnectionActor {
     client: Rc<Client>,
     worker: Rc<Worker>,
@@ -85,11 +88,14 @@ impl ConnectionActor {
             }
             Inbound::Ping(payload) => {
                 if self.client.outbox.push_frame(frame::pong(&payload)).is_err() {
-                    self.client.close(4408, "too slow");
+                    self.client.cut_off("too slow");
                 }
             }
             Inbound::Pong => {}
-            Inbound::Close(code) => self.client.close(code, ""),
+            Inbound::Close(code) => {
+                self.client.close(code, "");
+                context.stop();
+            }
             Inbound::Violation(code, reason) => self.client.close(code, reason),
         }
     }
@@ -107,25 +113,25 @@ impl Actor for ConnectionActor {
         let heartbeat = Duration::from_millis(limits.heartbeat_ms.max(1));
         context.run_interval(heartbeat, move |actor, _| {
             if actor.heard.elapsed() > heartbeat * 2 && !actor.client.is_paused() {
-                actor.client.outbox.finish(Some(frame::close(4408, "no pong in time")), true);
-                actor.client.stop();
+                actor.client.cut_off("no pong in time");
             } else if actor.client.outbox.push_frame(frame::ping()).is_err() {
-                actor.client.outbox.finish(Some(frame::close(4408, "too slow")), true);
-                actor.client.stop();
+                actor.client.cut_off("too slow");
             }
         });
     }
 
     fn stopped(&mut self, _context: &mut Self::Context) {
-        self.client.outbox.finish(None, false);
+        self.client.outbox.end();
         self.worker.forget(&self.client);
     }
 }
 
 impl StreamHandler<Inbound> for ConnectionActor {
     fn handle(&mut self, message: Inbound, context: &mut Self::Context) {
-        if !self.client.outbox.is_finished() {
+        if !self.client.outbox.is_closed() {
             self.receive(message, context);
+        } else if matches!(message, Inbound::Close(_)) {
+            context.stop();
         }
     }
 }
@@ -140,6 +146,22 @@ impl Handler<Carry> for ConnectionActor {
 
     fn handle(&mut self, Carry(effects): Carry, context: &mut Self::Context) {
         self.carry_out(effects, context);
+    }
+}
+
+/// A close frame is on its way. Ending at once could make the peer's TCP throw it away unread: data of his that nobody
+/// has read makes the system reset the connection.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Linger;
+
+impl Handler<Linger> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Linger, context: &mut Self::Context) {
+        // What it was a member of is left at once: nothing may follow the close frame.
+        self.worker.forget(&self.client);
+        context.run_later(LINGER, |_, context| context.stop());
     }
 }
 

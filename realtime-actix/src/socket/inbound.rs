@@ -32,6 +32,8 @@ pub(super) struct Assembler {
     /// A message of several frames: is it text, and what has come of it?
     fragments: Option<(bool, BytesMut)>,
     limit: usize,
+    /// A rule was broken: what still comes is thrown away.
+    broken: bool,
 }
 
 const TOO_LARGE: Inbound = Inbound::Violation(1009, "the message is over the size limit");
@@ -39,15 +41,36 @@ const TOO_LARGE: Inbound = Inbound::Violation(1009, "the message is over the siz
 impl Assembler {
     pub(super) fn new(limit: usize) -> Self {
         // The codec's own check comes only when a whole frame is buffered. Ours looks at its header; see `next`.
-        Self { buffer: BytesMut::new(), codec: Codec::new().max_size(limit), fragments: None, limit }
+        Self {
+            buffer: BytesMut::new(),
+            codec: Codec::new().max_size(limit),
+            fragments: None,
+            limit,
+            broken: false,
+        }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if !self.broken {
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
     /// The next whole message, if there is one.
     pub(super) fn next(&mut self) -> Option<Inbound> {
+        if self.broken {
+            return None;
+        }
+        let message = self.assemble()?;
+        if matches!(message, Inbound::Violation(..)) {
+            self.broken = true;
+            self.buffer = BytesMut::new();
+            self.fragments = None;
+        }
+        Some(message)
+    }
+
+    fn assemble(&mut self) -> Option<Inbound> {
         loop {
             let so_far = self.fragments.as_ref().map_or(0, |(_, bytes)| bytes.len());
             if declared_length(&self.buffer).is_some_and(|length| length > (self.limit - so_far) as u64) {

@@ -28,7 +28,10 @@ struct State {
     held: VecDeque<Parcel>,
     bytes: usize,
     frames: usize,
-    finished: bool,
+    /// The last frame is queued; nothing may follow it.
+    closed: bool,
+    /// The stream ends once the queue is empty.
+    ended: bool,
     reader: Option<Waker>,
 }
 
@@ -75,7 +78,7 @@ impl Outbox {
     }
 
     fn push(&self, state: &mut State, parcel: Parcel, hold: bool) -> Result<(), Overflow> {
-        if state.finished {
+        if state.closed {
             return Ok(());
         }
         let bytes = state.bytes + parcel.bytes.len();
@@ -95,10 +98,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends a last frame, without what still waits if there was too much of it, and then ends.
-    pub(super) fn finish(&self, last: Option<Bytes>, drop_waiting: bool) {
+    /// Queues a last frame, in place of what still waits if there was too much of it.
+    pub(super) fn close(&self, last: Bytes, drop_waiting: bool) {
         let mut state = self.state.borrow_mut();
-        if state.finished {
+        if state.closed {
             return;
         }
         if drop_waiting {
@@ -107,15 +110,22 @@ impl Outbox {
             state.frames = 0;
         }
         state.held.clear();
-        if let Some(bytes) = last {
-            state.ready.push_back(Parcel { bytes, frames: 1 });
-        }
-        state.finished = true;
+        state.ready.push_back(Parcel { bytes: last, frames: 1 });
+        state.closed = true;
         state.wake();
     }
 
-    pub(super) fn is_finished(&self) -> bool {
-        self.state.borrow().finished
+    /// Ends once the queue is empty.
+    pub(super) fn end(&self) {
+        let mut state = self.state.borrow_mut();
+        state.closed = true;
+        state.ended = true;
+        state.held.clear();
+        state.wake();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.borrow().closed
     }
 
     /// The next bytes to write; `None` at the end.
@@ -127,7 +137,7 @@ impl Outbox {
                 state.frames = state.frames.saturating_sub(parcel.frames);
                 Poll::Ready(Some(parcel.bytes))
             }
-            None if state.finished => Poll::Ready(None),
+            None if state.ended => Poll::Ready(None),
             None => {
                 state.reader = Some(context.waker().clone());
                 Poll::Pending
@@ -192,8 +202,9 @@ mod tests {
             outbox.push_frame(Bytes::from_static(b"x")).expect("room");
         }
         assert!(outbox.push_events(Bytes::from_static(b"x"), 1).is_err());
-        outbox.finish(Some(Bytes::from_static(b"bye")), true);
+        outbox.close(Bytes::from_static(b"bye"), true);
+        outbox.push_frame(Bytes::from_static(b"too late")).expect("it is dropped");
         assert_eq!(drain(&outbox), ["bye"]);
-        assert!(outbox.is_finished());
+        assert!(outbox.is_closed());
     }
 }

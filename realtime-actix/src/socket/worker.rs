@@ -129,8 +129,11 @@ impl Worker {
         self.groups.do_send(Leave { worker: self.id, group });
     }
 
-    /// The connection has ended.
+    /// The connection has ended or is about to.
     pub(super) fn forget(&self, client: &Client) {
+        if client.is_gone() {
+            return;
+        }
         client.set_gone();
         self.clients.borrow_mut().remove(&client.id);
         let groups: Vec<GroupId> = client.connection.borrow().groups().collect();
