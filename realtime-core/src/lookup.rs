@@ -140,6 +140,7 @@ impl LookupSet {
 /// Stops the build where a resource names a lookup that the field's type does not have.
 ///
 /// The derive calls it in a constant that is spanned on the user's own token.
+#[track_caller]
 pub const fn check_lookup(kind: Kind, lookup: Lookup) {
     if LookupSet::of_kind(kind).contains(lookup) {
         return;

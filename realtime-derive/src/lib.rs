@@ -3,8 +3,8 @@
 //! Applications use them through `realtime_actix` or `realtime_core`, which re-export them; this crate depends on
 //! neither. The attributes are listed in `docs/attributes.md` of the repository.
 //!
-//! The way of one derive: [`attr`] reads the attributes, [`ast`] resolves them into a model, [`check`] applies the
-//! rules, [`expand`] writes the code. Mistakes are collected in [`errors`] and reported together.
+//! The way of one derive: `attr` reads the attributes, `ast` resolves them into a model, `check` applies the
+//! rules, `expand` writes the code. Mistakes are collected in `errors` and reported together.
 
 mod ast;
 mod attr;

@@ -4,17 +4,19 @@ use actix_web::{App, HttpServer};
 use diesel::prelude::*;
 use realtime_actix::{Realtime, RealtimeResource, socket_options};
 
-diesel::table! {
-    comments (id) {
-        id -> Integer,
-        topic -> Text,
-        body -> Text,
+mod schema {
+    diesel::table! {
+        comments (id) {
+            id -> Integer,
+            topic -> Text,
+            body -> Text,
+        }
     }
 }
 
 /// What somebody says about a topic.
 #[derive(RealtimeResource)]
-#[diesel(table_name = comments)]
+#[diesel(table_name = schema::comments)]
 #[realtime(lookups(all), ordering(all), subscription_field_mapping(text = "body__icontains"))]
 struct Comment {
     #[realtime(read_only)]

@@ -203,7 +203,8 @@ fn one_of(operands: Vec<Operand>) -> Condition {
 /// `-0.0` is `0.0` in every comparison; one spelling keeps equal filters one group.
 fn normal_zero(value: Value<'static>) -> Value<'static> {
     match value {
-        Value::Float(0.0) => Value::Float(0.0),
+        // Adding zero turns the negative one and nothing else.
+        Value::Float(number) => Value::Float(number + 0.0),
         value => value,
     }
 }

@@ -116,7 +116,7 @@ impl Server {
         if let Some(cores) = cores {
             command.args(["--child-cpu", &cores.server.to_string()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.spawn().map_err(|error| format!("starting the server: {error}"))
     }
 

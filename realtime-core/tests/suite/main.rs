@@ -1,0 +1,13 @@
+//! The tests of the crate: scripts for the machines, oracles for everything that has two readings.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod action;
+mod connection;
+mod diff;
+mod filter;
+mod group;
+mod list;
+mod log;
+mod message;
+mod model;
+mod random;
