@@ -1,5 +1,74 @@
 //! A REST API and a socket on which every client sees every committed change it may see, from one derive on a Diesel
 //! model.
+//!
+//! ```
+//! use actix_web::http::StatusCode;
+//! use actix_web::{App, test};
+//! use diesel::prelude::*;
+//! use realtime_actix::{Realtime, RealtimeResource};
+//!
+//! mod schema {
+//!     diesel::table! {
+//!         comments (id) {
+//!             id -> Integer,
+//!             body -> Text,
+//!         }
+//!     }
+//! }
+//!
+//! #[derive(RealtimeResource)]
+//! #[diesel(table_name = schema::comments)]
+//! #[realtime(lookups(all), ordering(all))]
+//! struct Comment {
+//!     #[realtime(read_only)]
+//!     id: i32,
+//!     body: String,
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let realtime = Realtime::connect("sqlite::memory:")
+//!         .prepare(|connection| {
+//!             diesel::sql_query("CREATE TABLE comments (id INTEGER PRIMARY KEY NOT NULL, body TEXT NOT NULL)")
+//!                 .execute(connection)?;
+//!             Ok(())
+//!         })
+//!         .resource::<Comment>()
+//!         .start()
+//!         .await?;
+//!
+//!     // In a program, what `HttpServer::new` is given makes this for each worker.
+//!     let app = test::init_service(App::new().service(realtime.scope("/api"))).await;
+//!
+//!     let create = test::TestRequest::post()
+//!         .uri("/api/comments/")
+//!         .insert_header(("content-type", "application/json"))
+//!         .set_payload(r#"{"body": "hello"}"#)
+//!         .to_request();
+//!     let response = test::call_service(&app, create).await;
+//!     assert_eq!(response.status(), StatusCode::CREATED);
+//!     assert_eq!(test::read_body(response).await, r#"{"id":1,"body":"hello"}"#);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The same scope has the socket at `/api/ws`; a client that subscribes to `comments` there is told of that row, and of
+//! what any other program does to the table.
+//!
+//! # Map
+//!
+//! | Items | |
+//! |---|---|
+//! | [`macro@RealtimeResource`], [`macro@RealtimeEnum`] | the derives |
+//! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
+//! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
+//! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
+//! | [`Error`], [`Code`] | what a hook refuses with |
+//! | [`Limits`] | every bound |
+//!
+//! # Features
+//!
+//! None yet. SQLite is the only database, and it is compiled in.
 
 mod database;
 mod fault;

@@ -259,7 +259,9 @@ impl Connection {
             Action::Unsubscribe => {
                 let named = message.options.iter().find(|(name, _)| name == "subscription");
                 let work = Work::Unsubscribe(match named {
-                    Some((_, Json::String(id))) if message.payload.is_empty() => Unsubscribe::Id(id.clone()),
+                    Some((_, Json::String(id))) if message.payload.is_empty() && message.key.is_none() => {
+                        Unsubscribe::Id(id.clone())
+                    }
                     Some((_, Json::String(_))) => {
                         return Err(Error::bad_request(
                             "unsubscribe names a subscription or a filter, not both.",
@@ -292,6 +294,8 @@ impl Connection {
         message: &Message,
     ) -> Result<Arc<Subscription>, Error> {
         let option = |name: &str| message.options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
+        // Before the filter: a key that no row can have is that of no row, whatever else is asked.
+        let key = message.key.is_some().then(|| key(descriptor, message.key.as_ref())).transpose()?;
         for name in ["snapshot", "since"] {
             if !matches!(option(name), None | Some(Json::Null | Json::Bool(false))) {
                 return Err(Error::bad_request(format!("{name} is not offered by this server yet.")));
@@ -306,13 +310,12 @@ impl Connection {
         let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
         let mut filter =
             filter::parse(descriptor, json_entries(message.payload.clone()), &self.surface.limits)?;
-        if message.key.is_some() {
-            let value = key(descriptor, message.key.as_ref())?;
+        if let Some(key) = key {
             let mut predicates = filter.predicates().to_vec();
             predicates.push(filter::Predicate {
                 field: descriptor.key,
                 negated: false,
-                condition: filter::Condition::OneOf(vec![value]),
+                condition: filter::Condition::OneOf(vec![key]),
             });
             filter = Filter::new(descriptor, predicates);
         }

@@ -1,4 +1,57 @@
 //! The part of realtime that decides: no actor, no socket, no clock; values in, effects out.
+//!
+//! Applications use `realtime-actix`, which carries the effects out and re-exports what a model needs. A test, a
+//! simulation or another server can use this crate alone:
+//!
+//! ```
+//! use realtime_core::filter::{self, RawArgument};
+//! use realtime_core::{Limits, RealtimeResource};
+//!
+//! mod schema {
+//!     diesel::table! {
+//!         comments (id) {
+//!             id -> Integer,
+//!             body -> Text,
+//!         }
+//!     }
+//! }
+//!
+//! #[derive(RealtimeResource)]
+//! #[diesel(table_name = schema::comments)]
+//! #[realtime(lookups(all))]
+//! struct Comment {
+//!     #[realtime(read_only)]
+//!     id: i32,
+//!     body: String,
+//! }
+//!
+//! fn main() -> Result<(), realtime_core::Error> {
+//!     let asked = [("body__icontains".to_owned(), RawArgument::Json("HELLO".into()))];
+//!     let filter = filter::parse(Comment::DESCRIPTOR, asked, &Limits::default())?;
+//!     assert!(filter.matches(&Comment { id: 1, body: "hello, world".to_owned() }));
+//!     assert!(!filter.matches(&Comment { id: 2, body: "bye".to_owned() }));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Map
+//!
+//! | Modules | |
+//! |---|---|
+//! | [`resource`] | what the derive implements: a descriptor, and rows that are read field by field |
+//! | [`filter`] | a client's filter: parsed, and as a test in memory |
+//! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
+//! | [`action`], [`list`] | one request, carried out in an open transaction |
+//! | [`log`] | the change log: tables, triggers, reading |
+//! | [`change`], [`diff`], [`cursor`] | a change, the difference of two images, a position in the feed |
+//! | [`subscription`], [`group`] | what is asked for, and who is told of a change in which words |
+//! | [`connection`] | one client's side of the protocol: messages in, effects out |
+//!
+//! # Features
+//!
+//! | Feature | Default | |
+//! |---|---|---|
+//! | `sqlite` | yes | statements, change log and row decoding for SQLite |
 
 pub mod action;
 pub mod change;

@@ -85,16 +85,19 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
     let mut segments = Vec::new();
     if let Some(address) = &address {
         for segment in address.trim_matches('/').split('/') {
-            match url_decoded(segment) {
-                Some(segment) => segments.push(segment),
-                None => problem = problem.or(Some("The address is not URL-encoded text.")),
+            let decoded = url_decoded(segment);
+            if decoded.is_none() {
+                problem = problem.or(Some("The address is not URL-encoded text."));
             }
+            segments.push(decoded);
         }
-        head.stream = segments.first().filter(|stream| !stream.is_empty()).cloned();
+        head.stream = segments.first().cloned().flatten().filter(|stream| !stream.is_empty());
         if head.action.is_none() {
-            head.action = segments.get(1).cloned();
+            head.action = segments.get(1).cloned().flatten();
         }
     }
+    // One that could not be decoded keeps its place until here, or the reply would name its neighbour.
+    let segments = segments.into_iter().flatten().collect();
     match put_together(&head, problem, segments, action, key, streamless) {
         Ok((stream, action, key)) => Ok(Message { head, stream, action, key, payload, options }),
         Err(detail) => Err(Box::new((head, Error::bad_request(detail)))),

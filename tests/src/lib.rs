@@ -1,1 +1,36 @@
-//! x
+//! What the cross-crate tests share: a real server on a port of its own, and clients that are not actix's.
+
+use std::future::Future;
+use std::time::Duration;
+
+mod models;
+mod rest;
+mod server;
+mod socket;
+
+pub use models::{ANN, BOB, SCHEMA, SqliteResources};
+pub use rest::Answer;
+pub use server::{Server, Setup, start_error};
+pub use socket::{Handshake, Incoming, Refused, Socket, position};
+
+/// How long anything is waited for.
+pub const WAIT: Duration = Duration::from_secs(10);
+
+/// Waits for something that must come.
+///
+/// # Panics
+/// Where it does not.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(WAIT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {WAIT:?} in vain for {what}"),
+    }
+}
+
+/// A member of a JSON value by its path: `at(&reply, "data.results")`. `null` where there is none.
+pub fn at<'a>(json: &'a serde_json::Value, path: &str) -> &'a serde_json::Value {
+    path.split('.').fold(json, |json, name| match name.parse::<usize>() {
+        Ok(index) if json.is_array() => &json[index],
+        _ => &json[name],
+    })
+}

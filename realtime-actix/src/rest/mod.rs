@@ -96,7 +96,8 @@ async fn carry_out(
     (resource, descriptor): (ResourceId, &'static Descriptor),
     action: Action,
 ) -> Result<(Outcome, Cursor), Error> {
-    let pk = request.match_info().get("pk").map(|pk| Json::from(pk.to_owned()));
+    // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
+    let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
     let limits = worker.limits();
     let body = || body::read(request, payload, limits.body_bytes);
     let operation = match action {

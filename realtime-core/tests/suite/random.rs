@@ -1,0 +1,219 @@
+//! Rows, filters and texts at random, chosen so that they meet.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
+use realtime_core::{FieldDescriptor, Kind, Lookup};
+use serde_json::{Value as Json, json};
+
+use crate::model::{Mood, Note, descriptor, time};
+
+/// The same cases at every run, so that a failure is about the change at hand, unless `PROPTEST_RNG_SEED` says
+/// otherwise; what has failed once is kept in `regressions.txt` and tried first.
+pub(crate) fn config(cases: u32) -> Config {
+    let mut config = Config {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/suite/regressions.txt"
+        )))),
+        ..Config::default()
+    };
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = RngSeed::Fixed(0x7ea1_7133);
+    }
+    config
+}
+
+/// Whatever LIKE, GLOB, regexes, quoting, folding, collations and C strings make something of.
+const PIECES: &[&str] = &[
+    "a", "A", "b", "ab", "%", "_", "!", "\\", "*", "?", "'", "\"", "[", "]", ".", "^", "$", "ß", "ẞ", "ss", "SS", "Σ",
+    "σ", "ς", "İ", "ı", "i", "I", "i\u{307}", "é", "e\u{301}", "É", "😀", "👩‍💻", "\u{0}", " ", "\t", "\n", ",", "0",
+    "1", "ǅ", "ŉ", "ﬀ", "K", "k", "\u{ffff}", "\u{10ffff}", "\u{e000}",
+];
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(PIECES), 0..4).prop_map(|pieces| pieces.concat())
+}
+
+const RANKS: &[i32] = &[0, 1, -1, 2, 3, i32::MAX, i32::MIN];
+const KEYS: &[i64] = &[0, 1, 2, 3, -1, i64::MAX, i64::MIN, 9_007_199_254_740_993, 9_007_199_254_740_992];
+const SCORES: &[f64] = &[
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.1,
+    1e300,
+    5e-324,
+    9_007_199_254_740_993.0,
+    f64::MAX,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+];
+
+fn instant() -> impl Strategy<Value = DateTime<Utc>> {
+    let near = (-2..3_i64, prop::sample::select(vec![0_i64, 1, 1_000, 120_000_000, 999_999_999])).prop_map(
+        |(seconds, nanos)| {
+            time("2026-01-31T00:00:00Z") + TimeDelta::seconds(seconds) + TimeDelta::nanoseconds(nanos)
+        },
+    );
+    let far = prop::sample::select(vec![
+        time("0000-01-01T00:00:00Z"),
+        time("0999-12-31T23:59:59.5Z"),
+        time("1969-12-31T23:59:59.999999999Z"),
+        time("1970-01-01T00:00:00Z"),
+        time("2024-02-29T12:00:00Z"),
+        time("9999-12-31T23:59:59.999999999Z"),
+    ]);
+    prop_oneof![3 => near, 1 => far]
+}
+
+/// A note with any key: where it matters, the caller sets it.
+pub(crate) fn note() -> impl Strategy<Value = Note> {
+    let numbers = (
+        prop::sample::select(KEYS),
+        prop::sample::select(RANKS),
+        prop::option::of(prop::sample::select(SCORES)),
+    );
+    let texts = (text(), prop::option::of(text()));
+    let rest =
+        (any::<bool>(), prop::sample::select(&Mood::ALL[..]), instant(), prop::option::of(instant()));
+    (numbers, texts, rest).prop_map(
+        |((id, rank, score), (title, body), (done, mood, created, edited))| Note {
+            id,
+            rank,
+            score,
+            title,
+            body,
+            done,
+            mood,
+            created,
+            edited,
+        },
+    )
+}
+
+/// Notes with keys of their own.
+pub(crate) fn notes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Note>> {
+    prop::collection::vec(note(), count).prop_map(|mut notes| {
+        for (at, note) in notes.iter_mut().enumerate() {
+            // A few keep a key from the edge, the others are numbered.
+            if at > 0 || note.id.unsigned_abs() < 1_000 {
+                note.id = i64::try_from(at).unwrap() - 3;
+            }
+        }
+        notes
+    })
+}
+
+/// An argument that fits a field, in one of its spellings.
+fn operand(kind: Kind) -> BoxedStrategy<Json> {
+    match kind {
+        Kind::Bool => prop::sample::select(vec![json!(true), json!(false), json!("true"), json!("false")]).boxed(),
+        Kind::Integer { .. } => {
+            let over = vec![
+                json!(2_147_483_648_i64),
+                json!(-2_147_483_649_i64),
+                json!(9_223_372_036_854_775_808_u64),
+                json!("9223372036854775808"),
+                json!("-9223372036854775809"),
+                json!("170141183460469231731687303715884105728"),
+                json!("-99999999999999999999999999999999999999999999999999"),
+                json!(1e19),
+                json!(-1e300),
+                json!(2.0),
+                json!("-0"),
+                json!("007"),
+            ];
+            prop_oneof![
+                4 => prop::sample::select(RANKS).prop_map(Json::from),
+                2 => prop::sample::select(KEYS).prop_map(Json::from),
+                1 => prop::sample::select(KEYS).prop_map(|key| json!(key.to_string())),
+                2 => prop::sample::select(over),
+            ]
+            .boxed()
+        }
+        Kind::Float => {
+            let odd = vec![
+                json!("NaN"),
+                json!("Infinity"),
+                json!("-Infinity"),
+                json!("0.1"),
+                json!("1e300"),
+                json!("-0"),
+                json!(1),
+                json!(9_007_199_254_740_993_i64),
+                json!(u64::MAX),
+            ];
+            let finite: Vec<Json> =
+                SCORES.iter().filter(|score| score.is_finite()).map(|score| json!(score)).collect();
+            prop_oneof![prop::sample::select(finite), prop::sample::select(odd)].boxed()
+        }
+        Kind::Text => text().prop_map(Json::from).boxed(),
+        Kind::Timestamp => instant()
+            .prop_flat_map(|instant| {
+                prop::sample::select(vec![
+                    json!(instant.to_rfc3339()),
+                    json!(instant.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string()),
+                    json!(instant.format("%Y-%m-%d %H:%M:%S%.f").to_string()),
+                    json!(instant.format("%Y-%m-%d").to_string()),
+                ])
+            })
+            .boxed(),
+        Kind::Enum(names) => prop::sample::select(names()).prop_map(Json::from).boxed(),
+    }
+}
+
+fn argument(field: &'static FieldDescriptor, lookup: Lookup) -> BoxedStrategy<Json> {
+    match lookup {
+        Lookup::IsNull => operand(Kind::Bool),
+        Lookup::In => prop::collection::vec(operand(field.kind), 0..4).prop_map(Json::from).boxed(),
+        Lookup::Range => prop::collection::vec(operand(field.kind), 2).prop_map(Json::from).boxed(),
+        Lookup::Exact => prop_oneof![8 => operand(field.kind), 1 => Just(Json::Null)].boxed(),
+        _ => operand(field.kind),
+    }
+}
+
+/// One entry of a filter: any field, any lookup it has, negated or not.
+pub(crate) fn entry() -> impl Strategy<Value = (String, Json)> {
+    let lookups: Vec<(&'static FieldDescriptor, Lookup)> = descriptor()
+        .fields
+        .iter()
+        .flat_map(|field| field.lookups.iter().map(move |lookup| (field, lookup)))
+        .collect();
+    (prop::sample::select(lookups), any::<bool>()).prop_flat_map(|((field, lookup), negated)| {
+        let key = format!("{}{}__{}", if negated { "not__" } else { "" }, field.name, lookup.name());
+        argument(field, lookup).prop_map(move |json| (key.clone(), json))
+    })
+}
+
+/// The entries of a filter; one often, none seldom.
+pub(crate) fn entries() -> impl Strategy<Value = Vec<(String, Json)>> {
+    prop_oneof![
+        4 => prop::collection::vec(entry(), 1),
+        2 => prop::collection::vec(entry(), 2..4),
+        1 => Just(Vec::new()),
+    ]
+}
+
+/// Any JSON at all.
+pub(crate) fn json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        text().prop_map(Json::from),
+        any::<String>().prop_map(Json::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::vec((text(), inner), 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+}
