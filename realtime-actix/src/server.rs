@@ -20,5 +20,6 @@ pub fn socket_options(connection: &dyn Any, _extensions: &mut Extensions) {
     #[cfg(target_os = "linux")]
     {
         let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(40)));
+        let _ = socket.set_tcp_notsent_lowat(16 << 10);
     }
 }

@@ -45,6 +45,8 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// Send a text frame.
     Send(String),
+    /// Send a text frame that says how far the events have come: it must not overtake any that are held back.
+    SendInOrder(String),
     /// Carry out a request and report with [`Connection::answered`].
     Execute(Ticket, Box<Request>),
     /// Join the group of a subscription and report with [`Connection::joined`] before any of its events.
@@ -86,6 +88,8 @@ enum Work {
     Write(Operation),
     Subscribe(Arc<Subscription>),
     Unsubscribe(Unsubscribe),
+    /// A write that cannot be carried out: it is refused in its turn.
+    Refuse(Error),
 }
 
 #[derive(Debug)]
@@ -217,62 +221,70 @@ impl Connection {
         let action = Action::from_name(&message.action)
             .filter(|action| descriptor.actions.contains(*action))
             .ok_or_else(|| not_allowed(descriptor, &message.action))?;
-        check_options(action, &message.options)?;
-        if action.needs_key() && message.key.is_none() {
-            return Err(Error::bad_request(format!("{} needs a pk.", action.name())));
+        if matches!(action, Action::List | Action::Retrieve) {
+            let head = message.head.clone();
+            let operation = self.read(descriptor, action, message)?;
+            return Ok(self.execute(head, resource, descriptor, operation, false));
         }
-        if matches!(action, Action::Create | Action::List) && message.key.is_some() {
-            return Err(Error::bad_request(format!("{} takes no pk.", action.name())));
+        let head = message.head.clone();
+        let work = match self.work(resource, descriptor, action, message) {
+            Ok(work) => work,
+            // Writes are answered in the order in which they came, refused ones too.
+            Err(error) if action.writes() => Work::Refuse(error),
+            Err(error) => return Err(error),
+        };
+        Ok(self.enqueue(Queued { head, resource, descriptor, work }))
+    }
+
+    /// What a request that reads asks of the database.
+    fn read(
+        &self,
+        descriptor: &'static Descriptor,
+        action: Action,
+        message: Message,
+    ) -> Result<Operation, Error> {
+        check_members(action, &message)?;
+        if action == Action::Retrieve {
+            return Ok(Operation::Retrieve(key(descriptor, message.key.as_ref())?));
         }
-        match action {
-            Action::List => {
-                let query = ListQuery::parse(
-                    descriptor,
-                    json_entries(message.payload),
-                    &message.options,
-                    &self.surface.limits,
-                )?;
-                Ok(self.execute(message.head, resource, descriptor, Operation::List(Box::new(query)), false))
+        let filter = json_entries(message.payload);
+        let query = ListQuery::parse(descriptor, filter, &message.options, &self.surface.limits)?;
+        Ok(Operation::List(Box::new(query)))
+    }
+
+    /// What a request that keeps its place asks for.
+    fn work(
+        &self,
+        resource: ResourceId,
+        descriptor: &'static Descriptor,
+        action: Action,
+        message: Message,
+    ) -> Result<Work, Error> {
+        check_members(action, &message)?;
+        let key = || key(descriptor, message.key.as_ref());
+        Ok(match action {
+            Action::Update => Work::Write(Operation::Update(key()?, message.payload)),
+            Action::Replace => Work::Write(Operation::Replace(key()?, message.payload)),
+            Action::Delete => Work::Write(Operation::Delete(key()?)),
+            Action::Unsubscribe => match message.options.iter().find(|(name, _)| name == "subscription") {
+                Some((_, Json::String(id))) if message.payload.is_empty() && message.key.is_none() => {
+                    Work::Unsubscribe(Unsubscribe::Id(id.clone()))
+                }
+                Some((_, Json::String(_))) => {
+                    return Err(Error::bad_request(
+                        "unsubscribe names a subscription or a filter, not both.",
+                    ));
+                }
+                Some(_) => return Err(Error::bad_request("subscription is a string.")),
+                None => {
+                    Work::Unsubscribe(Unsubscribe::Same(self.subscription(resource, descriptor, &message)?))
+                }
+            },
+            Action::Subscribe => Work::Subscribe(self.subscription(resource, descriptor, &message)?),
+            Action::Create | Action::List | Action::Retrieve => {
+                Work::Write(Operation::Create(message.payload))
             }
-            Action::Retrieve => {
-                let key = key(descriptor, message.key.as_ref())?;
-                Ok(self.execute(message.head, resource, descriptor, Operation::Retrieve(key), false))
-            }
-            Action::Create => {
-                let work = Work::Write(Operation::Create(message.payload));
-                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
-            }
-            Action::Update | Action::Replace | Action::Delete => {
-                let key = key(descriptor, message.key.as_ref())?;
-                let operation = match action {
-                    Action::Update => Operation::Update(key, message.payload),
-                    Action::Replace => Operation::Replace(key, message.payload),
-                    _ => Operation::Delete(key),
-                };
-                let work = Work::Write(operation);
-                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
-            }
-            Action::Subscribe => {
-                let work = Work::Subscribe(self.subscription(resource, descriptor, &message)?);
-                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
-            }
-            Action::Unsubscribe => {
-                let named = message.options.iter().find(|(name, _)| name == "subscription");
-                let work = Work::Unsubscribe(match named {
-                    Some((_, Json::String(id))) if message.payload.is_empty() && message.key.is_none() => {
-                        Unsubscribe::Id(id.clone())
-                    }
-                    Some((_, Json::String(_))) => {
-                        return Err(Error::bad_request(
-                            "unsubscribe names a subscription or a filter, not both.",
-                        ));
-                    }
-                    Some(_) => return Err(Error::bad_request("subscription is a string.")),
-                    None => Unsubscribe::Same(self.subscription(resource, descriptor, &message)?),
-                });
-                Ok(self.enqueue(Queued { head: message.head, resource, descriptor, work }))
-            }
-        }
+        })
     }
 
     fn streamless(&mut self, message: Message) -> Result<Vec<Effect>, Error> {
@@ -314,6 +326,7 @@ impl Connection {
             let mut predicates = filter.predicates().to_vec();
             predicates.push(filter::Predicate {
                 field: descriptor.key,
+                part: None,
                 negated: false,
                 condition: filter::Condition::OneOf(vec![key]),
             });
@@ -359,6 +372,7 @@ impl Connection {
                 Work::Subscribe(subscription) => {
                     effects.extend(self.subscribe(head, descriptor, subscription));
                 }
+                Work::Refuse(error) => effects.extend(refuse(&head, &error)),
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
             }
         }
@@ -422,7 +436,7 @@ impl Connection {
         let Some(subscription) = pending.subscription else { return vec![Effect::Leave(group)] };
         let held = Held { group, count: 1, id: subscription.id().to_owned() };
         self.held.insert(subscription.identity().to_owned(), held);
-        self.finish(pending.ordered, subscribed(&pending.head, &subscription, cursor))
+        self.finish(pending.ordered, Effect::Send(subscribed(&pending.head, &subscription, cursor)))
     }
 
     /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
@@ -440,7 +454,7 @@ impl Connection {
                 encode::reply(&pending.head, 200, Some(&data))
             }
         };
-        self.finish(pending.ordered, text)
+        self.finish(pending.ordered, Effect::SendInOrder(text))
     }
 
     /// A request has been carried out; `feed` is the position that a list is true at.
@@ -451,11 +465,11 @@ impl Connection {
             (Ok(_), None) => encode::reply(&pending.head, 200, None),
             (Err(error), _) => encode::error_reply(&pending.head, &error),
         };
-        self.finish(pending.ordered, text)
+        self.finish(pending.ordered, Effect::Send(text))
     }
 
-    fn finish(&mut self, ordered: bool, text: String) -> Vec<Effect> {
-        let mut effects = vec![Effect::Send(text)];
+    fn finish(&mut self, ordered: bool, reply: Effect) -> Vec<Effect> {
+        let mut effects = vec![reply];
         if ordered {
             self.busy = false;
             effects.extend(self.advance());
@@ -538,6 +552,18 @@ fn json_entries(payload: serde_json::Map<String, Json>) -> impl Iterator<Item = 
 
 fn unknown_member(name: &str) -> Error {
     Error::bad_request(format!("{name:?} is not a member of this message."))
+}
+
+/// The members that an action needs, and those that it takes.
+fn check_members(action: Action, message: &Message) -> Result<(), Error> {
+    check_options(action, &message.options)?;
+    if action.needs_key() && message.key.is_none() {
+        return Err(Error::bad_request(format!("{} needs a pk.", action.name())));
+    }
+    if matches!(action, Action::Create | Action::List) && message.key.is_some() {
+        return Err(Error::bad_request(format!("{} takes no pk.", action.name())));
+    }
+    Ok(())
 }
 
 /// The options that an action has beside its payload; any other member is a mistake that must not be ignored.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::de::value::{Error as DeError, StrDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::ser::{Impossible, Serialize, Serializer};
@@ -27,6 +27,14 @@ pub enum Kind {
     Text,
     /// `DateTime<Utc>`
     Timestamp,
+    /// `NaiveDateTime`: a timestamp in UTC whose column does not say so.
+    NaiveTimestamp,
+    /// `NaiveDate`
+    Date,
+    /// `NaiveTime`
+    Time,
+    /// `Vec<u8>`
+    Bytes,
     /// An enum of unit variants, with the function that lists their names on the wire.
     Enum(fn() -> &'static [&'static str]),
 }
@@ -39,7 +47,10 @@ impl Kind {
             Self::Integer { .. } => "integer",
             Self::Float => "float",
             Self::Text => "string",
-            Self::Timestamp => "datetime",
+            Self::Timestamp | Self::NaiveTimestamp => "datetime",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Bytes => "bytes",
             Self::Enum(_) => "choice",
         }
     }
@@ -49,7 +60,7 @@ impl Kind {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field of a realtime resource can have",
     label = "not a field type",
-    note = "field types are i32, i64, f64, bool, String, chrono::DateTime<Utc>, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
+    note = "field types are i16, i32, i64, f64, bool, String, Vec<u8>, chrono's DateTime<Utc>, NaiveDateTime, NaiveDate and NaiveTime, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
     note = "a field that clients shall not see can be left out with `#[realtime(skip)]`"
 )]
 pub trait Field: Sized + Send + Sync + 'static {
@@ -122,6 +133,56 @@ impl Field for DateTime<Utc> {
     }
     fn from_value(value: Value<'_>) -> Option<Self> {
         if let Value::Timestamp(value) = value { Some(value) } else { None }
+    }
+}
+
+impl Field for i16 {
+    const KIND: Kind = Kind::Integer { min: Self::MIN as i64, max: Self::MAX as i64 };
+    fn to_value(&self) -> Value<'_> {
+        Value::Int(i64::from(*self))
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Int(value) = value { value.try_into().ok() } else { None }
+    }
+}
+
+impl Field for NaiveDateTime {
+    const KIND: Kind = Kind::NaiveTimestamp;
+    fn to_value(&self) -> Value<'_> {
+        Value::Timestamp(self.and_utc())
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Timestamp(value) = value { Some(value.naive_utc()) } else { None }
+    }
+}
+
+impl Field for NaiveDate {
+    const KIND: Kind = Kind::Date;
+    fn to_value(&self) -> Value<'_> {
+        Value::Date(*self)
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Date(value) = value { Some(value) } else { None }
+    }
+}
+
+impl Field for NaiveTime {
+    const KIND: Kind = Kind::Time;
+    fn to_value(&self) -> Value<'_> {
+        Value::Time(*self)
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Time(value) = value { Some(value) } else { None }
+    }
+}
+
+impl Field for Vec<u8> {
+    const KIND: Kind = Kind::Bytes;
+    fn to_value(&self) -> Value<'_> {
+        Value::Bytes(Cow::Borrowed(self))
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Bytes(value) = value { Some(value.into_owned()) } else { None }
     }
 }
 

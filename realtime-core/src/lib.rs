@@ -71,6 +71,7 @@ pub mod list;
 pub mod log;
 mod lookup;
 mod message;
+mod part;
 pub mod resource;
 pub mod sql;
 pub mod subscription;
@@ -88,6 +89,7 @@ pub use field::{Field, FieldEnum, Kind};
 pub use limits::Limits;
 pub use lookup::{Lookup, LookupSet};
 pub use message::url_decoded;
+pub use part::Part;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};
 pub use resource::{

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value as Json;
 
 use crate::error::Error;
+use crate::field::Kind;
 use crate::filter::{self, Filter, RawArgument};
 use crate::limits::Limits;
 use crate::resource::{Descriptor, Record, Row};
@@ -232,13 +233,21 @@ fn parse_page_cursor(descriptor: &Descriptor, order: &[OrderKey], text: &str) ->
     let values = order
         .iter()
         .zip(&values)
-        .map(|(key, json)| {
-            if json.is_null() {
-                Some(Value::Null)
-            } else {
-                filter::parse_key(descriptor.fields[key.field].kind, json)
-            }
-        })
+        .map(|(key, json)| parse_cursor_value(descriptor.fields[key.field].kind, json))
         .collect::<Option<Vec<_>>>()?;
     Some(Start::Beside { values, backward })
+}
+
+/// A value that a row had. Unlike what a client names it is anything that a database can hold: a text with U+0000, a
+/// year of five digits.
+fn parse_cursor_value(kind: Kind, json: &Json) -> Option<Value<'static>> {
+    match (kind, json) {
+        (_, Json::Null) => Some(Value::Null),
+        (Kind::Text, Json::String(text)) => Some(Value::Text(text.clone().into())),
+        (Kind::Timestamp | Kind::NaiveTimestamp, Json::String(text)) => {
+            text.parse().ok().map(Value::Timestamp)
+        }
+        (Kind::Date, Json::String(text)) => text.parse().ok().map(Value::Date),
+        _ => filter::parse_key(kind, json),
+    }
 }

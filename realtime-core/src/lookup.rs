@@ -1,6 +1,7 @@
 //! The lookups: what a filter may ask of one field.
 
 use crate::field::Kind;
+use crate::part::Part;
 
 /// One comparison of a field with an argument. `not__` is not one of them: it belongs to the predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,10 @@ pub enum Lookup {
     Range,
     /// Is `NULL` (`true`) or is not (`false`).
     IsNull,
+    /// Matches the regular expression somewhere.
+    Regex,
+    /// Matches the regular expression somewhere without regard to case.
+    IRegex,
 }
 
 impl Lookup {
@@ -56,6 +61,8 @@ impl Lookup {
         Self::Lte,
         Self::Range,
         Self::IsNull,
+        Self::Regex,
+        Self::IRegex,
     ];
 
     /// The name on the wire.
@@ -76,6 +83,8 @@ impl Lookup {
             Self::Lte => "lte",
             Self::Range => "range",
             Self::IsNull => "isnull",
+            Self::Regex => "regex",
+            Self::IRegex => "iregex",
         }
     }
 
@@ -90,7 +99,10 @@ impl Lookup {
     }
 }
 
-/// A set of lookups.
+/// Where the bits of the parts begin in a [`LookupSet`].
+const FIRST_PART: u32 = 24;
+
+/// A set of lookups, and of the parts of a date or a timestamp that may stand before one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookupSet(u32);
 
@@ -109,16 +121,45 @@ impl LookupSet {
         Self(set)
     }
 
-    /// Every lookup that makes sense for a kind of field.
+    /// The same lookups, and the given parts.
+    #[must_use]
+    pub const fn with_parts(mut self, parts: &[Part]) -> Self {
+        let mut at = 0;
+        while at < parts.len() {
+            self.0 |= 1 << (FIRST_PART + parts[at] as u32);
+            at += 1;
+        }
+        self
+    }
+
+    /// Every lookup and part that makes sense for a kind of field.
     pub const fn of_kind(kind: Kind) -> Self {
         use Lookup::{Exact, Gt, Gte, In, IsNull, Lt, Lte, Range};
+        let ordered = Self::of(&[Exact, In, Gt, Gte, Lt, Lte, Range, IsNull]);
         match kind {
-            Kind::Bool | Kind::Enum(_) => Self::of(&[Exact, In, IsNull]),
-            Kind::Integer { .. } | Kind::Float | Kind::Timestamp => {
-                Self::of(&[Exact, In, Gt, Gte, Lt, Lte, Range, IsNull])
+            Kind::Bool | Kind::Enum(_) | Kind::Bytes => Self::of(&[Exact, In, IsNull]),
+            Kind::Integer { .. } | Kind::Float | Kind::Time => ordered,
+            Kind::Date => {
+                ordered.with_parts(&[Part::Year, Part::Month, Part::Day, Part::WeekDay, Part::Quarter])
             }
+            Kind::Timestamp | Kind::NaiveTimestamp => ordered.with_parts(Part::ALL),
             Kind::Text => Self::of(Lookup::ALL),
         }
+    }
+
+    /// Is the part one of the set?
+    pub const fn contains_part(self, part: Part) -> bool {
+        self.0 & (1 << (FIRST_PART + part as u32)) != 0
+    }
+
+    /// The parts of the set, in the order of [`Part::ALL`].
+    pub fn parts(self) -> impl Iterator<Item = Part> {
+        Part::ALL.iter().copied().filter(move |part| self.contains_part(*part))
+    }
+
+    /// The names of the lookups and parts of the set, as errors list them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.iter().map(Lookup::name).chain(self.parts().map(Part::name))
     }
 
     /// Is the lookup one of the set?
@@ -156,10 +197,39 @@ pub const fn check_lookup(kind: Kind, lookup: Lookup) {
                 "a float field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
             )
         }
-        Kind::Timestamp => panic!(
-            "a timestamp field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+        Kind::Timestamp | Kind::NaiveTimestamp => panic!(
+            "a timestamp field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`, and its parts"
         ),
+        Kind::Date => panic!(
+            "a date field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`, and its parts"
+        ),
+        Kind::Time => {
+            panic!(
+                "a time field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+            )
+        }
+        Kind::Bytes => panic!("a field of bytes has the lookups `exact`, `in` and `isnull`"),
         Kind::Text => panic!("a text field does not have this lookup"),
+    }
+}
+
+/// Stops the build where a resource names a part that the field's type does not have.
+#[track_caller]
+pub const fn check_part(kind: Kind, part: Part) {
+    if LookupSet::of_kind(kind).contains_part(part) {
+        return;
+    }
+    match kind {
+        Kind::Date => panic!("a date has the parts `year`, `month`, `day`, `week_day` and `quarter`"),
+        _ => panic!("only dates and timestamps have parts"),
+    }
+}
+
+/// Stops the build where a resource names a lookup that a part does not have.
+#[track_caller]
+pub const fn check_part_lookup(lookup: Lookup) {
+    if !Part::LOOKUPS.contains(lookup) {
+        panic!("a part has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte` and `range`");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::field::Kind;
 use crate::lookup::{Lookup, LookupSet};
+use crate::part::Part;
 use crate::value::Value;
 
 /// What is known of a resource without looking at a row.
@@ -73,6 +74,8 @@ pub struct Alias {
     pub name: &'static str,
     /// The index of the field it stands for.
     pub field: usize,
+    /// The part of the field that is compared; `None` for the field itself.
+    pub part: Option<Part>,
     /// The lookup it stands for.
     pub lookup: Lookup,
 }

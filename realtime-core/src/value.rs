@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 
 /// A field's value, borrowed from the model where it can be.
@@ -22,8 +24,14 @@ pub enum Value<'a> {
     Float(f64),
     /// Text, or the name of an enum's variant.
     Text(Cow<'a, str>),
-    /// A point in time in UTC.
+    /// A point in time in UTC. A timestamp without a zone is one in UTC.
     Timestamp(DateTime<Utc>),
+    /// A day of the calendar.
+    Date(NaiveDate),
+    /// A time of day.
+    Time(NaiveTime),
+    /// Bytes; on the wire in base64.
+    Bytes(Cow<'a, [u8]>),
 }
 
 impl<'a> Value<'a> {
@@ -41,6 +49,9 @@ impl<'a> Value<'a> {
             Self::Float(value) => Value::Float(value),
             Self::Text(value) => Value::Text(Cow::Owned(value.into_owned())),
             Self::Timestamp(value) => Value::Timestamp(value),
+            Self::Date(value) => Value::Date(value),
+            Self::Time(value) => Value::Time(value),
+            Self::Bytes(value) => Value::Bytes(Cow::Owned(value.into_owned())),
         }
     }
 
@@ -53,6 +64,9 @@ impl<'a> Value<'a> {
             Self::Int(value) => Value::Int(*value),
             Self::Float(value) => Value::Float(*value),
             Self::Timestamp(value) => Value::Timestamp(*value),
+            Self::Date(value) => Value::Date(*value),
+            Self::Time(value) => Value::Time(*value),
+            Self::Bytes(value) => Value::Bytes(Cow::Borrowed(value)),
         }
     }
 
@@ -81,6 +95,9 @@ impl<'a> Value<'a> {
             // UTF-8 compares bytewise as its code points do.
             (Self::Text(left), Value::Text(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
             (Self::Timestamp(left), Value::Timestamp(right)) => Some(left.cmp(right)),
+            (Self::Date(left), Value::Date(right)) => Some(left.cmp(right)),
+            (Self::Time(left), Value::Time(right)) => Some(left.cmp(right)),
+            (Self::Bytes(left), Value::Bytes(right)) => Some(left.cmp(right)),
             _ => None,
         }
     }
@@ -101,6 +118,18 @@ impl<'a> Value<'a> {
                 out.push_str(&value.to_rfc3339_opts(SecondsFormat::AutoSi, true));
                 out.push('"');
             }
+            // Neither has a character that JSON would escape.
+            Self::Date(value) => {
+                let _ = write!(out, "\"{value}\"");
+            }
+            Self::Time(value) => {
+                let _ = write!(out, "\"{value}\"");
+            }
+            Self::Bytes(value) => {
+                out.push('"');
+                STANDARD.encode_string(value, out);
+                out.push('"');
+            }
         }
     }
 
@@ -114,6 +143,9 @@ impl<'a> Value<'a> {
             Self::Float(value) => Json::from(non_finite(*value)),
             Self::Text(value) => Json::from(value.as_ref()),
             Self::Timestamp(value) => Json::from(value.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Self::Date(value) => Json::from(value.to_string()),
+            Self::Time(value) => Json::from(value.to_string()),
+            Self::Bytes(value) => Json::from(STANDARD.encode(value)),
         }
     }
 }

@@ -7,7 +7,7 @@ use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type};
 
 use crate::attr::{FieldAttrs, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
-use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, SEPARATOR, names, variant_of};
+use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, PARTS, SEPARATOR, names, variant_of};
 
 /// A struct that becomes a resource.
 pub(crate) struct Model<'a> {
@@ -65,8 +65,10 @@ pub(crate) enum Lookups {
     These(Vec<Lookup>),
 }
 
-/// One lookup, on the token that names it.
+/// One lookup, of a field or of a part of it, on the token that names it.
 pub(crate) struct Lookup {
+    /// The variant of core's `Part` that is compared; `None` for the field itself.
+    pub(crate) part: Option<&'static str>,
     /// The variant of core's `Lookup`.
     pub(crate) variant: &'static str,
     pub(crate) span: Span,
@@ -179,7 +181,7 @@ impl<'a> Model<'a> {
         let span = self.ident.span();
         if let Some(key) = self.key.and_then(|key| self.fields.get_mut(key)) {
             let of_key = ["Exact", "In"];
-            key.lookups = Lookups::These(of_key.map(|variant| Lookup { variant, span }).into());
+            key.lookups = Lookups::These(of_key.map(|variant| Lookup { part: None, variant, span }).into());
         }
         match &attrs.lookups {
             Selection::All => {
@@ -192,7 +194,7 @@ impl<'a> Model<'a> {
                     let lookups = match lookups {
                         Selection::All => Lookups::All,
                         Selection::These(lookups) => Lookups::These(
-                            lookups.iter().filter_map(|lookup| resolve_lookup(lookup, errors)).collect(),
+                            lookups.iter().filter_map(|lookup| resolve_listed(lookup, errors)).collect(),
                         ),
                     };
                     if let Some(field) = self.field(&name.unraw().to_string(), name.span(), errors) {
@@ -372,17 +374,32 @@ fn resolve_actions(actions: &[Ident], errors: &mut Errors) -> Vec<&'static str> 
         .collect()
 }
 
-fn resolve_lookup(lookup: &Ident, errors: &mut Errors) -> Option<Lookup> {
-    lookup_of(&lookup.unraw().to_string(), lookup.span(), errors)
+/// A part that is listed is listed with all its lookups.
+fn resolve_listed(lookup: &Ident, errors: &mut Errors) -> Option<Lookup> {
+    let name = lookup.unraw().to_string();
+    if let Some((part, _)) = name.split_once(SEPARATOR).filter(|(part, _)| variant_of(PARTS, part).is_some())
+    {
+        errors.on(lookup, format!("a part has all its lookups: write `{part}`"));
+        return None;
+    }
+    lookup_of(&name, lookup.span(), errors)
 }
 
 fn lookup_of(name: &str, span: Span, errors: &mut Errors) -> Option<Lookup> {
-    let variant = variant_of(LOOKUPS, name);
-    if variant.is_none() {
-        let first = unknown("lookup", name, names(LOOKUPS));
-        errors.at(span, format!("{first}\nthe lookups are {}", listed(names(LOOKUPS))));
+    if let Some(variant) = variant_of(LOOKUPS, name) {
+        return Some(Lookup { part: None, variant, span });
     }
-    variant.map(|variant| Lookup { variant, span })
+    let (part, lookup) = name.split_once(SEPARATOR).unwrap_or((name, "exact"));
+    if let (part @ Some(_), Some(variant)) = (variant_of(PARTS, part), variant_of(LOOKUPS, lookup)) {
+        return Some(Lookup { part, variant, span });
+    }
+    let first = unknown("lookup", name, names(LOOKUPS).chain(names(PARTS)));
+    let (lookups, parts) = (listed(names(LOOKUPS)), listed(names(PARTS)));
+    errors.at(
+        span,
+        format!("{first}\nthe lookups are {lookups}\nthe parts of dates and timestamps are {parts}"),
+    );
+    None
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ fn alias_does_not_hide_a_field(alias: &Alias<'_>, model: &Model<'_>, errors: &mu
     let hidden = model.fields.iter().position(|field| alias.name.unraw() == field.name);
     let (Some(hidden), Some((field, lookup))) = (hidden, &alias.target) else { return };
     let is_refused = refusal(&model.fields[hidden].name).is_some();
-    if !is_refused && (hidden != *field || lookup.variant != "Exact") {
+    if !is_refused && (hidden != *field || lookup.part.is_some() || lookup.variant != "Exact") {
         errors.on(
             alias.name,
             format!("`{0}` in a filter already means `{0}__exact`: choose another name", alias.name),

@@ -17,6 +17,21 @@ pub(crate) const LOOKUPS: &[(&str, &str)] = &[
     ("lte", "Lte"),
     ("range", "Range"),
     ("isnull", "IsNull"),
+    ("regex", "Regex"),
+    ("iregex", "IRegex"),
+];
+
+/// The parts of dates and timestamps: the name on the wire and the variant of core's `Part`. One may stand before a
+/// lookup, or alone for equality.
+pub(crate) const PARTS: &[(&str, &str)] = &[
+    ("year", "Year"),
+    ("month", "Month"),
+    ("day", "Day"),
+    ("week_day", "WeekDay"),
+    ("quarter", "Quarter"),
+    ("date", "Date"),
+    ("hour", "Hour"),
+    ("minute", "Minute"),
 ];
 
 /// The actions that may be allowed: the name on the wire and the variant of core's `Action`.

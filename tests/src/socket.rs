@@ -307,16 +307,12 @@ impl Socket {
         }
     }
 
-    /// Reads on to the end and gives the code of the close frame; `None` where the connection ends without one.
+    /// Reads on to the close frame and gives its code; `None` where the connection ends without one.
     pub async fn closed(&mut self) -> Option<u16> {
         loop {
             match self.receive().await {
                 Incoming::Text(_) | Incoming::Pong(_) => {}
-                Incoming::Close(code) => {
-                    // The client's own answer goes out with the next read.
-                    while self.receive().await != Incoming::End {}
-                    return Some(code);
-                }
+                Incoming::Close(code) => return Some(code),
                 Incoming::End => return None,
             }
         }

@@ -12,7 +12,7 @@ type Options = Vec<(String, Json)>;
 pub(super) fn parse(query: &str) -> Result<(Entries, Options), Error> {
     let mut filter: Entries = Vec::new();
     let mut options: Options = Vec::new();
-    for (name, value) in pairs(query)? {
+    for Pair { name, value, decoded } in pairs(query)? {
         if RESERVED.contains(&name.as_str()) {
             if !LIST_OPTIONS.contains(&name.as_str()) {
                 return Err(Error::bad_request(format!("{name} is no option of a list.")));
@@ -20,7 +20,7 @@ pub(super) fn parse(query: &str) -> Result<(Entries, Options), Error> {
             if options.iter().any(|(known, _)| *known == name) {
                 return Err(Error::validation(name, "May be given once only."));
             }
-            options.push((name, Json::String(value)));
+            options.push((name, Json::String(decoded)));
             continue;
         }
         match filter.iter_mut().find(|(known, _)| *known == name) {
@@ -45,17 +45,25 @@ pub(super) fn page_link(path: &str, query: &str, cursor: &str) -> String {
     link + "cursor=" + cursor
 }
 
-fn pairs(query: &str) -> Result<Vec<(String, String)>, Error> {
+struct Pair {
+    name: String,
+    /// Still percent-encoded, a space as `%20`.
+    value: String,
+    decoded: String,
+}
+
+fn pairs(query: &str) -> Result<Vec<Pair>, Error> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decoded = |text: &str| {
-                realtime_core::url_decoded(&text.replace('+', " "))
+                realtime_core::url_decoded(text)
                     .ok_or_else(|| Error::bad_request("The query string is not URL-encoded text."))
             };
-            Ok((decoded(name)?, decoded(value)?))
+            let (name, value) = (name.replace('+', "%20"), value.replace('+', "%20"));
+            Ok(Pair { name: decoded(&name)?, decoded: decoded(&value)?, value })
         })
         .collect()
 }
@@ -83,7 +91,11 @@ mod tests {
         let filter: Vec<String> = filter.iter().map(|entry| format!("{entry:?}")).collect();
         assert_eq!(
             filter,
-            [r#"("ids", Query(["1,2", "3"]))"#, r#"("text", Query(["a b c"]))"#, r#"("flag", Query([""]))"#]
+            [
+                r#"("ids", Query(["1,2", "3"]))"#,
+                r#"("text", Query(["a%20b%20c"]))"#,
+                r#"("flag", Query([""]))"#
+            ]
         );
         assert_eq!(options, [("limit".to_owned(), Json::from("5"))]);
         assert!(parse("limit=1&limit=2").is_err());

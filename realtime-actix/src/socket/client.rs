@@ -70,6 +70,7 @@ impl Client {
         for effect in effects {
             match effect {
                 Effect::Send(text) => self.push(self.outbox.push_frame(frame::text(&text))),
+                Effect::SendInOrder(text) => self.push(self.outbox.push_events(frame::text(&text), 1)),
                 Effect::Close(code, reason) => self.close(code, reason),
                 other => others.push(other),
             }

@@ -44,7 +44,9 @@ impl ConnectionActor {
     fn carry_out(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Send(_) | Effect::Close(..) => self.client.carry_out(vec![effect]),
+                Effect::Send(_) | Effect::SendInOrder(_) | Effect::Close(..) => {
+                    self.client.carry_out(vec![effect])
+                }
                 Effect::Execute(ticket, request) => self.execute(ticket, *request, context),
                 Effect::Join(ticket, subscription) => self.worker.join(&self.client, ticket, subscription),
                 Effect::Leave(group) => self.worker.leave(&self.client, group),

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde_json::Value as Json;
 
 use crate::field::Kind;
@@ -81,7 +83,22 @@ pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, Str
             Json::String(text) => Ok(Value::Text(Cow::Owned(text.clone()))),
             _ => Err("Not a valid string.".into()),
         },
-        Kind::Timestamp => json
+        Kind::Date => json
+            .as_str()
+            .and_then(date)
+            .map(Value::Date)
+            .ok_or_else(|| "A date is required, such as 2026-01-31.".into()),
+        Kind::Time => json
+            .as_str()
+            .and_then(time)
+            .map(Value::Time)
+            .ok_or_else(|| "A time is required, such as 12:30:00.".into()),
+        Kind::Bytes => json
+            .as_str()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .map(|bytes| Value::Bytes(Cow::Owned(bytes)))
+            .ok_or_else(|| "Bytes are required in base64, padded.".into()),
+        Kind::Timestamp | Kind::NaiveTimestamp => json
             .as_str()
             .and_then(timestamp)
             .map(Value::Timestamp)
@@ -123,16 +140,27 @@ fn saturate(float: f64) -> i128 {
 
 /// A timestamp of RFC 3339; without an offset it is in UTC, a bare date is its midnight.
 fn timestamp(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(with_offset) = DateTime::parse_from_rfc3339(text) {
-        return Some(with_offset.with_timezone(&Utc));
-    }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
-        if let Ok(naive) = NaiveDateTime::parse_from_str(text, format) {
-            return Some(naive.and_utc());
-        }
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(date.and_hms_opt(0, 0, 0)?.and_utc())
+    // Completed rather than parsed by formats of our own: those would also take " 1" for "01", and years of five digits.
+    let instant = ["", "Z", "T00:00:00Z"]
+        .iter()
+        .find_map(|rest| DateTime::parse_from_rfc3339(&format!("{text}{rest}")).ok())?
+        .with_timezone(&Utc);
+    // An offset may lead out of the years that can be written back.
+    (0..=9999).contains(&instant.year()).then_some(instant)
+}
+
+/// A date of RFC 3339.
+fn date(text: &str) -> Option<NaiveDate> {
+    DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z")).ok().map(|midnight| midnight.date_naive())
+}
+
+/// A time of day of RFC 3339, without an offset; the seconds may be left out.
+fn time(text: &str) -> Option<NaiveTime> {
+    ["Z", ":00Z"]
+        .iter()
+        .find_map(|rest| DateTime::parse_from_rfc3339(&format!("2000-01-01T{text}{rest}")).ok())
+        .filter(|_| text.len() >= 5 && !text.contains(['Z', 'z', '+', '-']))
+        .map(|instant| instant.time())
 }
 
 /// The key that a client named; `None` where no row can have it, be it of the wrong type or out of range.

@@ -3,14 +3,19 @@
 use std::cmp::Ordering;
 
 use super::{Condition, Predicate, TextMatch};
-use crate::fold::{fold, folded};
+use crate::fold::{folded, with_folded};
 use crate::resource::Record;
 use crate::value::Value;
 
 impl Predicate {
     /// Does the row satisfy the lookup, or, negated, does it not?
     pub fn matches(&self, row: &dyn Record) -> bool {
-        self.condition.holds(&row.value(self.field)) != self.negated
+        let value = row.value(self.field);
+        let holds = match self.part {
+            None => self.condition.holds(&value),
+            Some(part) => self.condition.holds(&part.of(&value)),
+        };
+        holds != self.negated
     }
 }
 
@@ -40,6 +45,10 @@ impl Condition {
                 Value::Text(text) => how.holds(text, pattern),
                 _ => false,
             },
+            Self::Regex(regex) => match value {
+                Value::Text(text) => regex.is_match(text),
+                _ => false,
+            },
         }
     }
 }
@@ -55,8 +64,8 @@ impl TextMatch {
                 let mut text = folded(text);
                 pattern.chars().all(|wanted| text.next() == Some(wanted))
             }
-            Self::IContains => fold(text).contains(pattern),
-            Self::IEndsWith => fold(text).ends_with(pattern),
+            Self::IContains => with_folded(text, |text| text.contains(pattern)),
+            Self::IEndsWith => with_folded(text, |text| text.ends_with(pattern)),
         }
     }
 }

@@ -4,14 +4,17 @@
 mod argument;
 mod matches;
 mod parse;
+mod regex;
 
 use std::fmt::Write as _;
 
 pub use argument::parse_key;
 pub(crate) use argument::parse_value;
 pub use parse::{RawArgument, parse};
+pub use regex::Regex;
 
 use crate::lookup::Lookup;
+use crate::part::Part;
 use crate::resource::{Descriptor, Record};
 use crate::value::Value;
 
@@ -28,6 +31,8 @@ pub struct Filter {
 pub struct Predicate {
     /// The index of the field.
     pub field: usize,
+    /// The part of the field that is compared; `None` for the field itself.
+    pub part: Option<Part>,
     /// Does it select the rows that the lookup does not?
     pub negated: bool,
     /// The condition.
@@ -52,6 +57,8 @@ pub enum Condition {
     },
     /// The text compares so with the argument.
     Text(TextMatch, String),
+    /// The regular expression matches somewhere in the text.
+    Regex(Regex),
 }
 
 /// How a text compares with a pattern. The `I…` forms compare folded text.
@@ -152,6 +159,10 @@ impl Predicate {
             out.push('!');
         }
         out.push_str(descriptor.fields[self.field].name);
+        if let Some(part) = self.part {
+            out.push('.');
+            out.push_str(part.name());
+        }
         match &self.condition {
             Condition::OneOf(values) => {
                 out.push_str("=[");
@@ -181,6 +192,10 @@ impl Predicate {
                 out.push('~');
                 out.push_str(how.name());
                 crate::value::write_text(pattern, &mut out);
+            }
+            Condition::Regex(regex) => {
+                out.push_str(if regex.ignores_case() { "~iregex" } else { "~regex" });
+                crate::value::write_text(regex.pattern(), &mut out);
             }
         }
         out

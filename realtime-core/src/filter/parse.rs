@@ -5,11 +5,14 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use super::argument::{Operand, parse_operand};
-use super::{Condition, Filter, Predicate, TextMatch};
+use super::{Condition, Filter, Predicate, Regex, TextMatch};
 use crate::error::{Code, Error};
+use crate::field::Kind;
 use crate::fold::fold;
 use crate::limits::Limits;
 use crate::lookup::{Lookup, LookupSet};
+use crate::message::url_decoded;
+use crate::part::Part;
 use crate::resource::Descriptor;
 use crate::value::Value;
 
@@ -18,7 +21,8 @@ use crate::value::Value;
 pub enum RawArgument {
     /// From a payload.
     Json(Json),
-    /// From a query string: every value that the key had, percent-decoded.
+    /// From a query string: every value that the key had, still percent-encoded: a comma that is encoded is one of the
+    /// text.
     Query(Vec<String>),
 }
 
@@ -49,7 +53,8 @@ pub fn parse(
         let resolved = resolve(descriptor, &key)?;
         match condition(descriptor, &resolved, argument, limits) {
             Ok(condition) => {
-                predicates.push(Predicate { field: resolved.field, negated: resolved.negated, condition });
+                let Resolved { field, part, negated, .. } = resolved;
+                predicates.push(Predicate { field, part, negated, condition });
             }
             Err(message) => {
                 refused = Some(match refused {
@@ -67,6 +72,7 @@ pub fn parse(
 
 struct Resolved {
     field: usize,
+    part: Option<Part>,
     lookup: Lookup,
     negated: bool,
 }
@@ -77,7 +83,7 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
         None => (false, key),
     };
     if let Some(alias) = descriptor.aliases.iter().find(|alias| alias.name == positive) {
-        return Ok(Resolved { field: alias.field, lookup: alias.lookup, negated });
+        return Ok(Resolved { field: alias.field, part: alias.part, lookup: alias.lookup, negated });
     }
     let (name, lookup_name) = match positive.split_once("__") {
         Some((name, lookup)) => (name, lookup),
@@ -93,14 +99,25 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
             .and(key, format!("Choices are {}.", choices(descriptor))));
     };
     let offered = lookups(descriptor, field);
-    match Lookup::from_name(lookup_name).filter(|lookup| offered.contains(*lookup)) {
-        Some(lookup) => Ok(Resolved { field, lookup, negated }),
+    match resolve_lookup(offered, lookup_name) {
+        Some((part, lookup)) => Ok(Resolved { field, part, lookup, negated }),
         None => {
-            let names: Vec<&str> = offered.iter().map(Lookup::name).collect();
+            let names: Vec<&str> = offered.names().collect();
             Err(Error::new(Code::UnknownLookup, format!("{lookup_name:?} is not a lookup of {name:?}."))
                 .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
         }
     }
+}
+
+/// `gte`, `year` or `year__gte`.
+fn resolve_lookup(offered: LookupSet, name: &str) -> Option<(Option<Part>, Lookup)> {
+    if let Some(lookup) = Lookup::from_name(name).filter(|lookup| offered.contains(*lookup)) {
+        return Some((None, lookup));
+    }
+    let (part, lookup) = name.split_once("__").unwrap_or((name, Lookup::Exact.name()));
+    let part = Part::from_name(part).filter(|part| offered.contains_part(*part))?;
+    let lookup = Lookup::from_name(lookup).filter(|lookup| Part::LOOKUPS.contains(*lookup))?;
+    Some((Some(part), lookup))
 }
 
 fn lookups(descriptor: &Descriptor, field: usize) -> LookupSet {
@@ -120,9 +137,9 @@ fn condition(
     argument: RawArgument,
     limits: &Limits,
 ) -> Result<Condition, String> {
-    let kind = descriptor.fields[resolved.field].kind;
+    let kind = resolved.part.map_or(descriptor.fields[resolved.field].kind, Part::kind);
     if resolved.lookup.takes_list() {
-        let items = list(argument, limits)?;
+        let items = list(kind, argument, limits)?;
         let operands =
             items.iter().map(|item| parse_operand(kind, item)).collect::<Result<Vec<Operand>, String>>()?;
         return if resolved.lookup == Lookup::In { Ok(one_of(operands)) } else { range(operands) };
@@ -144,6 +161,9 @@ fn condition(
     if let Some(how) = TextMatch::of(resolved.lookup) {
         return text(how, &json, limits);
     }
+    if matches!(resolved.lookup, Lookup::Regex | Lookup::IRegex) {
+        return regex(resolved.lookup == Lookup::IRegex, &json, limits);
+    }
     let operand = parse_operand(kind, &json)?;
     Ok(match resolved.lookup {
         Lookup::Gt => bounds(Some((operand, false)), None),
@@ -157,21 +177,33 @@ fn condition(
 fn single(argument: RawArgument) -> Result<Json, String> {
     match argument {
         RawArgument::Json(json) => Ok(json),
-        RawArgument::Query(mut values) if values.len() == 1 => Ok(Json::String(values.remove(0))),
+        RawArgument::Query(values) if values.len() == 1 => Ok(Json::String(decoded(&values[0])?)),
         RawArgument::Query(_) => Err("May be given once only.".into()),
     }
 }
 
-fn list(argument: RawArgument, limits: &Limits) -> Result<Vec<Json>, String> {
+fn decoded(value: &str) -> Result<String, String> {
+    url_decoded(value).ok_or_else(|| "Not URL-encoded text.".into())
+}
+
+fn list(kind: Kind, argument: RawArgument, limits: &Limits) -> Result<Vec<Json>, String> {
     let items: Vec<Json> = match argument {
         RawArgument::Json(Json::Array(items)) => items,
         RawArgument::Json(_) => return Err("Expected a list of values.".into()),
-        RawArgument::Query(values) => values
-            .iter()
-            .filter(|value| !value.is_empty())
-            .flat_map(|value| value.split(','))
-            .map(|item| Json::String(item.to_owned()))
-            .collect(),
+        RawArgument::Query(values) => {
+            let mut items = Vec::new();
+            for value in values.iter().filter(|value| !value.is_empty()) {
+                // Only the text of a text can hold a comma: everywhere else an encoded one splits too.
+                if matches!(kind, Kind::Text) {
+                    for item in value.split(',') {
+                        items.push(Json::String(decoded(item)?));
+                    }
+                } else {
+                    items.extend(decoded(value)?.split(',').map(|item| Json::String(item.to_owned())));
+                }
+            }
+            items
+        }
     };
     if items.len() > limits.filter_list {
         return Err(format!("A list has at most {} values (limit filter_list).", limits.filter_list));
@@ -240,16 +272,27 @@ fn bounds(lower: Bound, upper: Bound) -> Condition {
     }
 }
 
-fn text(how: TextMatch, json: &Json, limits: &Limits) -> Result<Condition, String> {
+fn pattern<'a>(json: &'a Json, limits: &Limits) -> Result<&'a str, String> {
     let Json::String(pattern) = json else { return Err("Not a valid string.".into()) };
-    if pattern.len() > limits.filter_pattern_bytes {
-        return Err(format!(
-            "A pattern has at most {} bytes (limit filter_pattern_bytes).",
-            limits.filter_pattern_bytes
-        ));
+    let limit = limits.filter_pattern_bytes;
+    if pattern.len() > limit {
+        return Err(format!("A pattern has at most {limit} bytes (limit filter_pattern_bytes)."));
     }
+    Ok(pattern)
+}
+
+fn regex(ignores_case: bool, json: &Json, limits: &Limits) -> Result<Condition, String> {
+    let pattern = pattern(json, limits)?;
     if pattern.contains('\0') {
         return Ok(Condition::OneOf(Vec::new()));
     }
-    Ok(Condition::Text(how, if how.folds() { fold(pattern) } else { pattern.clone() }))
+    Regex::new(pattern, ignores_case, limits.filter_regex_bytes).map(Condition::Regex)
+}
+
+fn text(how: TextMatch, json: &Json, limits: &Limits) -> Result<Condition, String> {
+    let pattern = pattern(json, limits)?;
+    if pattern.contains('\0') {
+        return Ok(Condition::OneOf(Vec::new()));
+    }
+    Ok(Condition::Text(how, if how.folds() { fold(pattern) } else { pattern.to_owned() }))
 }

@@ -1079,7 +1079,11 @@ fn a_connection_holds_as_many_subscriptions_as_the_limit_says() {
         r#"{"stream": "notes/subscribe", "payload": {"rank": 3}}"#,
         subscribe(4),
     );
-    check_with(limits, None, &script, expect![[r#"
+    check_with(
+        limits,
+        None,
+        &script,
+        expect![[r#"
         join 1 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
         join 2 notes eaJSuybjM30Ig1SuPAOf1w [rank=[2] | * | Diff | 7]
@@ -1093,7 +1097,8 @@ fn a_connection_holds_as_many_subscriptions_as_the_limit_says() {
         join 4 notes 9C-Rcbae4J_oYwm6Zf4rpQ [rank=[3] | * | Diff | 7]
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"9C-Rcbae4J_oYwm6Zf4rpQ","cursor":"000000000000feed-7","recovered":false}}
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 2 subscriptions (limit subscriptions)."]}}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -1117,12 +1122,17 @@ fn waiting_subscribes_cannot_pass_the_limit_together() {
     let mut limits = Limits::default();
     limits.subscriptions = 1;
     let script = format!("{}\n{}\njoined 1", subscribe(1), subscribe(2));
-    check_with(limits, None, &script, expect![[r#"
+    check_with(
+        limits,
+        None,
+        &script,
+        expect![[r#"
         join 1 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
         -
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 1 subscriptions (limit subscriptions)."]}}}
-    "#]]);
+    "#]],
+    );
 }
 
 // Section 3: order and concurrency.

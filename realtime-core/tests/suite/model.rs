@@ -244,8 +244,9 @@ pub(crate) fn database() -> SqliteConnection {
 pub(crate) fn insert(connection: &mut SqliteConnection, rows: &[Note]) {
     connection
         .transaction(|connection| {
-            rows.iter()
-                .try_for_each(|row| diesel::insert_into(notes::table).values(row).execute(connection).map(drop))
+            rows.iter().try_for_each(|row| {
+                diesel::insert_into(notes::table).values(row).execute(connection).map(drop)
+            })
         })
         .unwrap();
 }

@@ -8,17 +8,15 @@ use serde_json::{Value as Json, json};
 
 use crate::model::{Mood, Note, descriptor, time};
 
-/// The same cases at every run, so that a failure is about the change at hand, unless `PROPTEST_RNG_SEED` says
-/// otherwise; what has failed once is kept in `regressions.txt` and tried first.
+/// The same cases at every run, so that a failure is about the change at hand; what has failed once is kept in
+/// `regressions.txt` and tried first. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others and for more.
 pub(crate) fn config(cases: u32) -> Config {
-    let mut config = Config {
-        cases,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/suite/regressions.txt"
-        )))),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/regressions.txt");
+    config.failure_persistence = Some(Box::new(FileFailurePersistence::Direct(path)));
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
     if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
         config.rng_seed = RngSeed::Fixed(0x7ea1_7133);
     }
@@ -27,9 +25,55 @@ pub(crate) fn config(cases: u32) -> Config {
 
 /// Whatever LIKE, GLOB, regexes, quoting, folding, collations and C strings make something of.
 const PIECES: &[&str] = &[
-    "a", "A", "b", "ab", "%", "_", "!", "\\", "*", "?", "'", "\"", "[", "]", ".", "^", "$", "ß", "ẞ", "ss", "SS", "Σ",
-    "σ", "ς", "İ", "ı", "i", "I", "i\u{307}", "é", "e\u{301}", "É", "😀", "👩‍💻", "\u{0}", " ", "\t", "\n", ",", "0",
-    "1", "ǅ", "ŉ", "ﬀ", "K", "k", "\u{ffff}", "\u{10ffff}", "\u{e000}",
+    "a",
+    "A",
+    "b",
+    "ab",
+    "%",
+    "_",
+    "!",
+    "\\",
+    "*",
+    "?",
+    "'",
+    "\"",
+    "[",
+    "]",
+    ".",
+    "^",
+    "$",
+    "ß",
+    "ẞ",
+    "ss",
+    "SS",
+    "Σ",
+    "σ",
+    "ς",
+    "İ",
+    "ı",
+    "i",
+    "I",
+    "i\u{307}",
+    "é",
+    "e\u{301}",
+    "É",
+    "😀",
+    "👩‍💻",
+    "\u{0}",
+    " ",
+    "\t",
+    "\n",
+    ",",
+    "0",
+    "1",
+    "ǅ",
+    "ŉ",
+    "ﬀ",
+    "K",
+    "k",
+    "\u{ffff}",
+    "\u{10ffff}",
+    "\u{e000}",
 ];
 
 pub(crate) fn text() -> impl Strategy<Value = String> {
@@ -78,21 +122,10 @@ pub(crate) fn note() -> impl Strategy<Value = Note> {
         prop::option::of(prop::sample::select(SCORES)),
     );
     let texts = (text(), prop::option::of(text()));
-    let rest =
-        (any::<bool>(), prop::sample::select(&Mood::ALL[..]), instant(), prop::option::of(instant()));
-    (numbers, texts, rest).prop_map(
-        |((id, rank, score), (title, body), (done, mood, created, edited))| Note {
-            id,
-            rank,
-            score,
-            title,
-            body,
-            done,
-            mood,
-            created,
-            edited,
-        },
-    )
+    let rest = (any::<bool>(), prop::sample::select(&Mood::ALL[..]), instant(), prop::option::of(instant()));
+    (numbers, texts, rest).prop_map(|((id, rank, score), (title, body), (done, mood, created, edited))| {
+        Note { id, rank, score, title, body, done, mood, created, edited }
+    })
 }
 
 /// Notes with keys of their own.
@@ -111,7 +144,9 @@ pub(crate) fn notes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<
 /// An argument that fits a field, in one of its spellings.
 fn operand(kind: Kind) -> BoxedStrategy<Json> {
     match kind {
-        Kind::Bool => prop::sample::select(vec![json!(true), json!(false), json!("true"), json!("false")]).boxed(),
+        Kind::Bool => {
+            prop::sample::select(vec![json!(true), json!(false), json!("true"), json!("false")]).boxed()
+        }
         Kind::Integer { .. } => {
             let over = vec![
                 json!(2_147_483_648_i64),

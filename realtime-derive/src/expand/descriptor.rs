@@ -56,8 +56,11 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
         Lookups::All => quote!(#runtime::LookupSet::of_kind(#kind)),
         Lookups::These(lookups) if lookups.is_empty() => quote!(#runtime::LookupSet::NONE),
         Lookups::These(lookups) => {
-            let lookups = lookups.iter().map(|lookup| variant(lookup.variant));
-            quote!(#runtime::LookupSet::of(&[#(#runtime::Lookup::#lookups),*]))
+            let parts: Vec<Ident> = lookups.iter().filter_map(|lookup| lookup.part).map(variant).collect();
+            let lookups = lookups.iter().filter(|lookup| lookup.part.is_none());
+            let lookups = lookups.map(|lookup| variant(lookup.variant));
+            let set = quote!(#runtime::LookupSet::of(&[#(#runtime::Lookup::#lookups),*]));
+            if parts.is_empty() { set } else { quote!(#set.with_parts(&[#(#runtime::Part::#parts),*])) }
         }
     };
     quote! {
@@ -76,13 +79,19 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
 }
 
 /// ```text
-/// Alias { name: "topic", field: 1, lookup: Lookup::Exact }
+/// Alias { name: "topic", field: 1, part: None, lookup: Lookup::Exact }
 /// ```
 fn entry(alias: &Alias<'_>, runtime: &Runtime) -> Option<TokenStream> {
     let name = alias.name.unraw().to_string();
     let (field, lookup) = alias.target.as_ref()?;
+    let part = match lookup.part.map(variant) {
+        None => quote!(::core::option::Option::None),
+        Some(part) => quote!(::core::option::Option::Some(#runtime::Part::#part)),
+    };
     let lookup = variant(lookup.variant);
-    Some(quote!(#runtime::Alias { name: #name, field: #field, lookup: #runtime::Lookup::#lookup }))
+    Some(quote! {
+        #runtime::Alias { name: #name, field: #field, part: #part, lookup: #runtime::Lookup::#lookup }
+    })
 }
 
 fn variant(name: &str) -> Ident {

@@ -28,7 +28,7 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
 
 fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
     // Every kind of field has these two, among them the key's, which nobody wrote.
-    if matches!(lookup.variant, "Exact" | "In") {
+    if lookup.part.is_none() && matches!(lookup.variant, "Exact" | "In") {
         return TokenStream::new();
     }
     let ty = field.ty;
@@ -37,7 +37,16 @@ fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
     let span = place(&lookup.span);
     let variant = Ident::new(lookup.variant, span);
     let runtime = runtime.at(span);
-    quote_spanned! {span=>
-        const _: () = #runtime::check_lookup(#kind, #runtime::Lookup::#variant);
+    match lookup.part {
+        None => quote_spanned! {span=>
+            const _: () = #runtime::check_lookup(#kind, #runtime::Lookup::#variant);
+        },
+        Some(part) => {
+            let part = Ident::new(part, span);
+            quote_spanned! {span=>
+                const _: () = #runtime::check_part(#kind, #runtime::Part::#part);
+                const _: () = #runtime::check_part_lookup(#runtime::Lookup::#variant);
+            }
+        }
     }
 }

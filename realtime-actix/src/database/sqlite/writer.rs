@@ -138,7 +138,7 @@ impl Writer {
             seen,
             version,
             behind: false,
-            feed_rows: i64::from(pace.feed_rows),
+            feed_rows: i64::from(pace.feed_rows.max(1)),
             healthy: Arc::clone(&healthy),
         };
         let poll = pace.poll;

@@ -1,58 +1,18 @@
 //! SQLite. What its own operators do otherwise than the protocol says is decided by functions that are registered on
 //! every connection of ours and are the very ones that the filter uses in memory.
 
-use chrono::{DateTime, Utc};
-use diesel::QueryResult;
-use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
-use diesel::sqlite::{Sqlite, SqliteConnection};
+mod functions;
 
+use diesel::sql_types::{BigInt, Binary, Double, Integer, Text};
+use diesel::sqlite::Sqlite;
+
+pub use self::functions::register as register_functions;
+use self::functions::{day, day_number, instant, time_of_day};
 use super::{Dialect, NotOfItsType, Statement, Table};
 use crate::field::Kind;
 use crate::filter::{Condition, Predicate, TextMatch};
-use crate::fold::fold;
+use crate::part::Part;
 use crate::value::Value;
-
-/// Under this name because Diesel's macro below knows the types that a function of ours may take by their last name.
-mod stored {
-    pub(super) use diesel::sql_types::TimestamptzSqlite as Timestamp;
-}
-
-#[diesel::declare_sql_function]
-extern "SQL" {
-    /// The text, folded as the protocol defines it.
-    fn realtime_fold(text: Nullable<Text>) -> Nullable<Text>;
-    /// Does the text begin so? Unlike `LIKE` with regard to case and without an escape.
-    fn realtime_starts_with(text: Nullable<Text>, pattern: Text) -> Bool;
-    /// Does the text end so?
-    fn realtime_ends_with(text: Nullable<Text>, pattern: Text) -> Bool;
-    /// A timestamp as bytes that are ordered as the points in time are, whatever form the text has.
-    fn realtime_instant(timestamp: Nullable<stored::Timestamp>) -> Nullable<Binary>;
-}
-
-/// Registers the functions that the statements of this module use.
-///
-/// # Errors
-/// Where SQLite refuses.
-pub fn register_functions(connection: &mut SqliteConnection) -> QueryResult<()> {
-    realtime_fold_utils::register_impl(connection, |text: Option<String>| text.map(|text| fold(&text)))?;
-    realtime_starts_with_utils::register_impl(connection, |text: Option<String>, pattern: String| {
-        text.is_some_and(|text| text.starts_with(&pattern))
-    })?;
-    realtime_ends_with_utils::register_impl(connection, |text: Option<String>, pattern: String| {
-        text.is_some_and(|text| text.ends_with(&pattern))
-    })?;
-    realtime_instant_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>| {
-        timestamp.map(instant)
-    })
-}
-
-/// Twelve bytes: the seconds since 1970, moved to be positive, and the nanoseconds, big-endian.
-fn instant(timestamp: DateTime<Utc>) -> Vec<u8> {
-    let seconds = timestamp.timestamp().cast_unsigned() ^ (1 << 63);
-    let mut bytes = seconds.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&timestamp.timestamp_subsec_nanos().to_be_bytes());
-    bytes
-}
 
 impl Dialect for Sqlite {
     fn write_predicate(
@@ -62,15 +22,23 @@ impl Dialect for Sqlite {
     ) -> Result<(), NotOfItsType> {
         // `IS TRUE` and `IS NOT TRUE` end three-valued logic here: a `NULL` is not selected, its negation is.
         statement.sql("(");
-        write_condition(statement, table, predicate.field, &predicate.condition)?;
+        match predicate.part {
+            None => write_condition(statement, table, predicate.field, &predicate.condition)?,
+            Some(part) => write_part_condition(statement, table, predicate.field, part, &predicate.condition),
+        }
         statement.sql(if predicate.negated { ") IS NOT TRUE" } else { ") IS TRUE" });
         Ok(())
     }
 
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize) {
         match table.descriptor.fields[field].kind {
-            Kind::Timestamp => {
-                statement.sql("realtime_instant(");
+            kind @ (Kind::Timestamp | Kind::NaiveTimestamp | Kind::Date | Kind::Time) => {
+                statement.sql(match kind {
+                    Kind::Timestamp => "realtime_instant(",
+                    Kind::NaiveTimestamp => "realtime_naive_instant(",
+                    Kind::Date => "realtime_date(",
+                    _ => "realtime_time(",
+                });
                 table.write_column(statement, field);
                 statement.sql(")");
             }
@@ -84,7 +52,7 @@ impl Dialect for Sqlite {
                 table.write_column(statement, field);
                 statement.sql(" <> 0)");
             }
-            Kind::Integer { .. } | Kind::Float => table.write_column(statement, field),
+            Kind::Integer { .. } | Kind::Float | Kind::Bytes => table.write_column(statement, field),
         }
     }
 
@@ -99,9 +67,11 @@ impl Dialect for Sqlite {
             (Kind::Float, Value::Float(number)) => statement.bind::<Double, _>(*number),
             (Kind::Bool, Value::Bool(flag)) => statement.bind::<BigInt, _>(i64::from(*flag)),
             (Kind::Text, Value::Text(text)) => statement.bind::<Text, _>(text.clone().into_owned()),
-            (Kind::Timestamp, Value::Timestamp(timestamp)) => {
+            (Kind::Timestamp | Kind::NaiveTimestamp, Value::Timestamp(timestamp)) => {
                 statement.bind::<Binary, _>(instant(*timestamp))
             }
+            (Kind::Date, Value::Date(date)) => statement.bind::<Binary, _>(day(*date)),
+            (Kind::Time, Value::Time(time)) => statement.bind::<Binary, _>(time_of_day(*time)),
             _ => return table.write_value(statement, field, value),
         };
         Ok(())
@@ -152,8 +122,74 @@ fn write_condition(
             }
         }
         Condition::Text(how, pattern) => write_text_match(statement, table, field, *how, pattern),
+        Condition::Regex(regex) => {
+            statement.sql("realtime_regex(");
+            table.write_column(statement, field);
+            statement
+                .sql(", ")
+                .bind::<Text, _>(regex.pattern().to_owned())
+                .sql(", ")
+                .bind::<Integer, _>(i32::from(regex.ignores_case()))
+                .sql(")");
+        }
     }
     Ok(())
+}
+
+/// A condition on a part, which is a number or a date: both are compared as numbers.
+fn write_part_condition(
+    statement: &mut Statement<Sqlite>,
+    table: &Table<Sqlite>,
+    field: usize,
+    part: Part,
+    condition: &Condition,
+) {
+    let write_part = |statement: &mut Statement<Sqlite>| {
+        statement.sql(match table.descriptor.fields[field].kind {
+            Kind::Timestamp => "realtime_part(",
+            Kind::NaiveTimestamp => "realtime_naive_part(",
+            _ => "realtime_date_part(",
+        });
+        table.write_column(statement, field);
+        statement.sql(", ").bind::<Integer, _>(part.code()).sql(")");
+    };
+    let number = |value: &Value<'static>| match value {
+        Value::Int(number) => *number,
+        Value::Date(date) => day_number(*date),
+        _ => 0,
+    };
+    match condition {
+        Condition::OneOf(values) => {
+            write_part(statement);
+            statement.sql(" IN (");
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    statement.sql(", ");
+                }
+                statement.bind::<BigInt, _>(number(value));
+            }
+            statement.sql(")");
+        }
+        Condition::Between { lower, upper } => {
+            let bounds = [(lower, [" > ", " >= "]), (upper, [" < ", " <= "])];
+            let bounds = bounds.iter().filter_map(|(bound, signs)| Some((bound.as_ref()?, signs)));
+            for (at, ((value, included), signs)) in bounds.enumerate() {
+                if at > 0 {
+                    statement.sql(" AND ");
+                }
+                write_part(statement);
+                statement.sql(signs[usize::from(*included)]).bind::<BigInt, _>(number(value));
+            }
+        }
+        Condition::IsNull(yes) => {
+            write_part(statement);
+            statement.sql(if *yes { " IS NULL" } else { " IS NOT NULL" });
+        }
+        // A part is no text: the parser offers no such lookup after one.
+        Condition::Text(..) | Condition::Regex(_) => {
+            statement.sql("1 = 0");
+        }
+    }
 }
 
 /// One comparison. NaN is above every number that SQLite can hold.
