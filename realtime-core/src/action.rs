@@ -329,11 +329,13 @@ fn validated<DB: Backend + 'static>(
     before: Option<&Row>,
     context: &Context<'_>,
 ) -> Result<Vec<(usize, Value<'static>)>, Error> {
-    table.validate(&mut draft, before.map(AsRef::as_ref), context)?;
-    let (values, error) = draft.into_parts();
-    match error {
-        Some(error) => Err(error),
-        None => Ok(values),
+    let refused = table.validate(&mut draft, before.map(AsRef::as_ref), context).err();
+    let (values, mistakes) = draft.into_parts();
+    match (refused, mistakes) {
+        (None, None) => Ok(values),
+        // A rule that looks at the values comes after the values themselves.
+        (Some(refused), Some(mistakes)) if refused.code() == Code::PermissionDenied => Err(mistakes),
+        (Some(error), _) | (None, Some(error)) => Err(error),
     }
 }
 

@@ -281,9 +281,9 @@ impl Connection {
                 }
             },
             Action::Subscribe => Work::Subscribe(self.subscription(resource, descriptor, &message)?),
-            Action::Create | Action::List | Action::Retrieve => {
-                Work::Write(Operation::Create(message.payload))
-            }
+            Action::Create => Work::Write(Operation::Create(message.payload)),
+            // Reads keep no place.
+            Action::List | Action::Retrieve => return Err(not_allowed(descriptor, action.name())),
         })
     }
 

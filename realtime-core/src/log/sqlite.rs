@@ -93,7 +93,8 @@ pub enum InstallError {
 /// Where a table or a column that a resource names is not there, or the database refuses to be read.
 pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<Vec<String>, InstallError> {
     for (table, columns) in &watch.tables {
-        let present = names(connection, &format!("SELECT name FROM pragma_table_info({})", literal(table)))?;
+        // `xinfo`: generated columns are columns too.
+        let present = names(connection, &format!("SELECT name FROM pragma_table_xinfo({})", literal(table)))?;
         if present.is_empty() {
             return Err(InstallError::NoTable((*table).to_owned()));
         }
@@ -136,6 +137,7 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         Vec::new()
     };
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
+    let mut overtaken: BTreeSet<String> = BTreeSet::new();
     for (table, columns) in &watch.tables {
         let id = layout_id(table, columns);
         if !layouts.contains(&id.to_string()) {
@@ -145,26 +147,43 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
                 literal(&serde_json::Value::from(columns.clone()).to_string())
             ));
         }
-        for (name, sql) in triggers(table, columns, id) {
-            wanted.insert(name, sql);
-        }
+        overtaken.extend(overtaken_triggers(connection, table)?);
+        wanted.extend(triggers(table, columns, id));
     }
-    let installed = pairs(
+    let mut installed = pairs(
         connection,
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'realtime!_%' ESCAPE '!' ORDER BY name",
     )?;
-    for (name, sql) in &installed {
-        // A trigger of a table that is no longer watched would only cost its writers.
-        if wanted.get(name) != Some(sql) {
+    // A trigger of a table that is no longer watched would only cost its writers.
+    installed.retain(|(name, sql)| {
+        let keep = wanted.get(name) == Some(sql) && !overtaken.contains(name);
+        if !keep {
             statements.push(format!("DROP TRIGGER {}", quoted(name)));
         }
-    }
+        keep
+    });
     for (name, sql) in wanted {
-        if !installed.iter().any(|(installed, text)| *installed == name && *text == sql) {
+        if !installed.iter().any(|(installed, _)| *installed == name) {
             statements.push(sql);
         }
     }
     Ok(statements)
+}
+
+/// Our triggers of a table that are older than one of the application's.
+///
+/// SQLite fires the newest first. One of the application's that came before ours and changed the row once more would
+/// have its change logged before the change that it was called for.
+fn overtaken_triggers(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
+    let of_table = format!("type = 'trigger' AND tbl_name = {} COLLATE NOCASE AND name", literal(table));
+    let ours = "LIKE 'realtime!_%' ESCAPE '!'";
+    names(
+        connection,
+        &format!(
+            "SELECT name FROM sqlite_master WHERE {of_table} {ours} \
+             AND rowid < (SELECT max(rowid) FROM sqlite_master WHERE {of_table} NOT {ours})"
+        ),
+    )
 }
 
 /// The three triggers of a table: name and text.
@@ -257,9 +276,10 @@ pub struct Reader {
     width: usize,
 }
 
-/// Of one layout: which resources look at the table, and where each finds its fields among the columns.
+/// Of one layout: which resources look at the table, and where each finds its fields among the columns. `None` where it
+/// does not: the layout was made for others that show less.
 struct Layout {
-    resources: Vec<(ResourceId, Vec<usize>)>,
+    resources: Vec<(ResourceId, Option<Vec<usize>>)>,
 }
 
 /// What was read of the log at one look.
@@ -306,18 +326,17 @@ impl Reader {
             let (table_name, columns) = (text(&cells, 1)?, text(&cells, 2)?);
             let columns: Vec<String> = serde_json::from_str(&columns)
                 .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;
-            // A resource that names a column that the layout has not cannot be read from its rows.
             let resources = self
                 .tables
                 .iter()
                 .enumerate()
                 .filter(|(_, table)| table.descriptor().table == table_name)
-                .filter_map(|(at, table)| {
+                .map(|(at, table)| {
                     let fields = table.descriptor().fields.iter();
-                    let places: Option<Vec<usize>> = fields
+                    let places = fields
                         .map(|field| columns.iter().position(|column| *column == field.column))
                         .collect();
-                    Some((ResourceId(at), places?))
+                    (ResourceId(at), places)
                 })
                 .collect();
             self.layouts.insert(id, Layout { resources });
@@ -351,8 +370,8 @@ impl Reader {
                 Some(entry) => self.decode(&cells, layout, entry, position, &mut open, &mut read.corrupt),
                 None => read.corrupt.extend(
                     self.resources_of(layout)
-                        .iter()
-                        .map(|(id, _)| (*id, format!("operation {operation} in row {}", position.0))),
+                        .into_iter()
+                        .map(|(id, _)| (id, format!("operation {operation} in row {}", position.0))),
                 ),
             }
             read.unmarked = true;
@@ -366,8 +385,13 @@ impl Reader {
         Ok(read)
     }
 
-    fn resources_of(&self, layout: i64) -> &[(ResourceId, Vec<usize>)] {
-        self.layouts.get(&layout).map_or(&[], |layout| &layout.resources)
+    /// Who looks at a row, and where its fields are; nowhere, where it cannot be read.
+    fn resources_of(&self, layout: i64) -> Vec<(ResourceId, Option<&[usize]>)> {
+        match self.layouts.get(&layout) {
+            Some(layout) => layout.resources.iter().map(|(id, places)| (*id, places.as_deref())).collect(),
+            // Installed by another process since this reader was made: whose row it is cannot be said.
+            None => (0..self.tables.len()).map(|at| (ResourceId(at), None)).collect(),
+        }
     }
 
     fn close(&self, open: &mut Vec<Change>, batch: &mut Batch) {
@@ -390,6 +414,10 @@ impl Reader {
     ) {
         for (id, places) in self.resources_of(layout) {
             let table = &self.tables[id.0];
+            let Some(places) = places else {
+                corrupt.push((id, format!("row {}: its layout is not that of the resource", position.0)));
+                continue;
+            };
             let image = |present: bool, start: usize| -> diesel::deserialize::Result<Option<Row>> {
                 let at: Vec<usize> = places.iter().map(|place| start + place).collect();
                 present.then(|| table.decode(cells, &at)).transpose()
@@ -401,9 +429,9 @@ impl Reader {
                 Ok((before, after)) => {
                     let Some(row) = before.as_ref().or(after.as_ref()) else { continue };
                     let key = row.value(table.descriptor().key).into_owned();
-                    open.push(Change { resource: *id, key, before, after, cursor: position });
+                    open.push(Change { resource: id, key, before, after, cursor: position });
                 }
-                Err(error) => corrupt.push((*id, format!("row {}: {error}", position.0))),
+                Err(error) => corrupt.push((id, format!("row {}: {error}", position.0))),
             }
         }
     }
@@ -463,12 +491,15 @@ pub fn close_unmarked(connection: &mut SqliteConnection) -> QueryResult<Position
 
 /// Removes the oldest rows up to a position, a few at a time so that no writer waits for it. Gives their number.
 ///
+/// The newest row of all stays: the next one is numbered after it, and a log without rows would begin anew.
+///
 /// # Errors
 /// Where the database refuses.
 pub fn prune(connection: &mut SqliteConnection, up_to: Position, at_most: i64) -> QueryResult<usize> {
+    let up_to = up_to.0.min(newest(connection)?.0 - 1);
     let mut statement =
         Statement::new("DELETE FROM realtime_log WHERE seq IN (SELECT seq FROM realtime_log WHERE seq <= ");
-    statement.bind::<BigInt, _>(up_to.0).sql(" ORDER BY seq LIMIT ").bind::<BigInt, _>(at_most).sql(")");
+    statement.bind::<BigInt, _>(up_to).sql(" ORDER BY seq LIMIT ").bind::<BigInt, _>(at_most).sql(")");
     statement.execute(connection)
 }
 
