@@ -45,7 +45,7 @@ impl ConnectionActor {
         for effect in effects {
             match effect {
                 Effect::Send(_) | Effect::SendInOrder(_) | Effect::Close(..) => {
-                    self.client.carry_out(vec![effect])
+                    self.client.carry_out(vec![effect]);
                 }
                 Effect::Execute(ticket, request) => self.execute(ticket, *request, context),
                 Effect::Join(ticket, subscription) => self.worker.join(&self.client, ticket, subscription),
