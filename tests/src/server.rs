@@ -20,8 +20,9 @@ type Configure = Box<dyn FnOnce(Connect) -> Connect + Send>;
 /// A server before it is started.
 #[must_use = "nothing happens until it is started"]
 pub struct Setup {
-    /// `None`: in memory.
     directory: Option<TempDir>,
+    /// `None`: in memory.
+    path: Option<PathBuf>,
     workers: usize,
     configure: Vec<Configure>,
 }
@@ -33,12 +34,18 @@ impl Setup {
     /// Where there can be no such directory.
     pub fn file() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { directory: Some(directory), workers: 2, configure: Vec::new() }
+        let path = directory.path().join("test.db");
+        Self { directory: Some(directory), ..Self::at(&path) }
+    }
+
+    /// On a SQLite file that stays.
+    pub fn at(path: &Path) -> Self {
+        Self { directory: None, path: Some(path.to_owned()), workers: 2, configure: Vec::new() }
     }
 
     /// On a SQLite database in memory.
     pub fn memory() -> Self {
-        Self { directory: None, workers: 2, configure: Vec::new() }
+        Self { directory: None, path: None, workers: 2, configure: Vec::new() }
     }
 
     /// Sets the number of workers. The default is 2.
@@ -58,8 +65,7 @@ impl Setup {
     /// # Panics
     /// Where it does not start.
     pub async fn start(self) -> Server {
-        let path = self.directory.as_ref().map(|directory| directory.path().join("test.db"));
-        let url = path.as_ref().map_or_else(|| "sqlite::memory:".to_owned(), |path| url_of(path));
+        let url = self.path.as_deref().map_or_else(|| "sqlite::memory:".to_owned(), url_of);
         let (report, reported) = oneshot::channel();
         let (workers, configure) = (self.workers, self.configure);
         let thread = std::thread::spawn(move || {
@@ -69,11 +75,21 @@ impl Setup {
             // The arbiters of the system end before the thread does.
             let _ = system.run();
         });
-        let (address, realtime, handle) =
-            within("the server to start", reported).await.expect("the server's thread lives").expect("it starts");
+        let (address, realtime, handle) = within("the server to start", reported)
+            .await
+            .expect("the server's thread lives")
+            .expect("it starts");
         // No proxy of the environment may stand between a test and its server.
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Server { address, realtime, http, path, handle, thread: Some(thread), _directory: self.directory }
+        Server {
+            address,
+            realtime,
+            http,
+            path: self.path,
+            handle,
+            thread: Some(thread),
+            _directory: self.directory,
+        }
     }
 }
 
@@ -171,10 +187,9 @@ impl Server {
     /// # Panics
     /// Where the database is in memory or cannot be opened.
     pub fn connection(&self) -> SqliteConnection {
-        let mut connection = SqliteConnection::establish(&self.path().to_string_lossy()).expect("the database");
-        connection
-            .batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;")
-            .expect("pragmas");
+        let mut connection =
+            SqliteConnection::establish(&self.path().to_string_lossy()).expect("the database");
+        connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;").expect("pragmas");
         connection
     }
 

@@ -481,12 +481,21 @@ pub fn mark(connection: &mut SqliteConnection, since: Position) -> QueryResult<P
 /// Where the database refuses.
 pub fn close_unmarked(connection: &mut SqliteConnection) -> QueryResult<Position> {
     let newest = newest(connection)?;
-    let mut statement = Statement::new("SELECT count(*) FROM realtime_log WHERE operation <> 0 AND seq = ");
-    statement.bind::<BigInt, _>(newest.0);
-    if number(connection, statement)? == 0 {
+    if is_marked(connection, newest)? {
         return Ok(newest);
     }
     mark(connection, Position(newest.0 - 1))
+}
+
+/// Is the newest position the end of a transaction that has been recorded? Otherwise what is there may still be counted
+/// as one transaction together with what comes after it, and nothing may be said to be true in between.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn is_marked(connection: &mut SqliteConnection, newest: Position) -> QueryResult<bool> {
+    let mut statement = Statement::new("SELECT count(*) FROM realtime_log WHERE operation <> 0 AND seq = ");
+    statement.bind::<BigInt, _>(newest.0);
+    Ok(number(connection, statement)? == 0)
 }
 
 /// Removes the oldest rows up to a position, a few at a time so that no writer waits for it. Gives their number.

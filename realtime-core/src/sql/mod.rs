@@ -19,7 +19,8 @@ use crate::filter::Predicate;
 
 /// What differs between databases: how a predicate and an order are written so that they mean the same as in memory.
 pub trait Dialect: Backend + Sized + 'static {
-    /// Appends a predicate that is never `NULL`.
+    /// Appends a predicate for a conjunction of a `WHERE`, where `NULL` is as good as false. A negated one is never
+    /// `NULL`.
     ///
     /// # Errors
     /// Where a value is not one of its field's type, which a parsed filter never has.

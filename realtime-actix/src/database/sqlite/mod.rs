@@ -158,24 +158,33 @@ impl Sqlite {
         request: Request,
         principal: Principal,
     ) -> Result<(Outcome, Position), Refusal> {
-        let tables = Arc::clone(&self.tables);
-        let read = move |connection: &mut SqliteConnection| {
-            // One read transaction, so that the rows, their count and the position belong together.
-            connection.transaction(|connection| {
-                let position = log::newest(connection).map_err(refusal)?;
-                run(connection, &tables, &request, &principal)
-                    .map(|outcome| (outcome, position))
-                    .map_err(Stop::Refusal)
-            })
+        let read = {
+            let tables = Arc::clone(&self.tables);
+            move |connection: &mut SqliteConnection| {
+                // One read transaction, so that the rows, their count and the position belong together.
+                connection.transaction(|connection| {
+                    let position = log::newest(connection)?;
+                    if !log::is_marked(connection, position)? {
+                        return Err(Stop::BetweenMarks);
+                    }
+                    run(connection, &tables, &request, &principal)
+                        .map(|outcome| (outcome, position))
+                        .map_err(Stop::Refusal)
+                })
+            }
         };
-        match &self.readers {
-            Some(readers) => readers.run(read).await.map_err(Stop::into_refusal),
-            None => match self.writer.run(move |connection| read(connection), None).await {
-                Ok(written) => Ok(written.value),
-                Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
-                Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
-                Err(WriteError::Panicked) => Err(panicked()),
-            },
+        if let Some(readers) = &self.readers {
+            match readers.run(read.clone()).await {
+                Err(Stop::BetweenMarks) => {}
+                result => return result.map_err(Stop::into_refusal),
+            }
+        }
+        // The writer marks what other connections have committed and lets none of them commit before it has read.
+        match self.writer.run(read, None).await {
+            Ok(written) => Ok(written.value),
+            Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
+            Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
+            Err(WriteError::Panicked) => Err(panicked()),
         }
     }
 
@@ -227,6 +236,8 @@ impl Sqlite {
 enum Stop {
     Refusal(Refusal),
     Database(diesel::result::Error),
+    /// Another connection has committed what no mark follows yet: the position is not one that may be named.
+    BetweenMarks,
 }
 
 impl From<diesel::result::Error> for Stop {
@@ -239,6 +250,7 @@ impl Stop {
     fn into_refusal(self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal,
+            Self::BetweenMarks => Refusal::Fault("the writer left the log without a mark".into()),
             Self::Database(error) => match failure_of(error) {
                 Failure::Unavailable(source) => Refusal::Unavailable(source),
                 Failure::Fault(source) => Refusal::Fault(source),
@@ -250,10 +262,6 @@ impl Stop {
 
 fn panicked() -> Refusal {
     Refusal::Fault("the job panicked".into())
-}
-
-fn refusal(error: diesel::result::Error) -> Stop {
-    Stop::Database(error)
 }
 
 fn run(

@@ -20,13 +20,14 @@ impl Dialect for Sqlite {
         table: &Table<Self>,
         predicate: &Predicate,
     ) -> Result<(), NotOfItsType> {
-        // `IS TRUE` and `IS NOT TRUE` end three-valued logic here: a `NULL` is not selected, its negation is.
-        statement.sql("(");
+        // A `NULL` is not selected, its negation is. What is not negated is left bare: behind `IS TRUE` SQLite would
+        // look into no index, not even for the key.
+        statement.sql(if predicate.negated { "((" } else { "(" });
         match predicate.part {
             None => write_condition(statement, table, predicate.field, &predicate.condition)?,
             Some(part) => write_part_condition(statement, table, predicate.field, part, &predicate.condition),
         }
-        statement.sql(if predicate.negated { ") IS NOT TRUE" } else { ") IS TRUE" });
+        statement.sql(if predicate.negated { ") IS NOT TRUE)" } else { ")" });
         Ok(())
     }
 
