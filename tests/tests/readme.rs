@@ -13,7 +13,11 @@ fn the_readme_shows_exactly_the_quickstart() {
     let readme = read("README.md");
     let (_, rest) = readme.split_once("<!-- quickstart -->").expect("a marker before the quickstart");
     let (shown, _) = rest.split_once("<!-- /quickstart -->").expect("a marker after the quickstart");
-    let shown = shown.trim().strip_prefix("```rust\n").and_then(|code| code.strip_suffix("```")).expect("a Rust fence");
+    let shown = shown
+        .trim()
+        .strip_prefix("```rust\n")
+        .and_then(|code| code.strip_suffix("```"))
+        .expect("a Rust fence");
     assert_eq!(shown, read("examples/quickstart/src/main.rs"));
 }
 

@@ -124,7 +124,8 @@ async fn events_are_those_of_the_protocol_letter_by_letter() {
     for _ in 0..3 {
         expected.push(socket.next_event_text().await);
     }
-    let cursor = |text: &str| text.rsplit_once("\"cursor\":").map(|(_, rest)| rest.to_owned()).expect("a cursor");
+    let cursor =
+        |text: &str| text.rsplit_once("\"cursor\":").map(|(_, rest)| rest.to_owned()).expect("a cursor");
     let start = format!(r#"{{"type":"event","subscription":"{id}","stream":"labels","action":"#);
     let pk = r#""pk":"a/b \"ü\"""#;
     assert_eq!(
@@ -237,13 +238,15 @@ async fn a_subprotocol_that_is_offered_is_answered_and_unknown_ones_alone_are_re
 
 #[tokio::test]
 async fn a_handshake_from_another_origin_is_refused_with_403() {
-    let server = Setup::memory().configure(|connect| connect.allow_origin("https://friend.example")).start().await;
+    let server =
+        Setup::memory().configure(|connect| connect.allow_origin("https://friend.example")).start().await;
     let from = |origin: &str| Handshake::to("/api/ws").header("origin", origin);
     let own = format!("http://{}", server.address());
     for origin in [own.as_str(), "https://friend.example"] {
         assert!(from(origin).open(&server).await.is_ok(), "{origin}");
     }
-    for origin in ["https://evil.example", "null", "http://127.0.0.1", "https://friend.example.evil.example"] {
+    for origin in ["https://evil.example", "null", "http://127.0.0.1", "https://friend.example.evil.example"]
+    {
         let refused = from(origin).open(&server).await.expect_err("no socket");
         assert_eq!(refused.status, 403, "{origin}: {refused:?}");
     }
@@ -388,10 +391,8 @@ async fn rows_enter_and_leave_a_filter_when_they_change() {
     }
     assert_eq!(server.send("DELETE", &path, &Json::Null).await.status, 204);
     let events = socket.events(&server).await;
-    let seen: Vec<Json> = events
-        .iter()
-        .map(|event| json!([event["action"], at(event, "data.score"), event["diff"]]))
-        .collect();
+    let seen: Vec<Json> =
+        events.iter().map(|event| json!([event["action"], at(event, "data.score"), event["diff"]])).collect();
     assert_eq!(
         json!(seen),
         json!([
@@ -523,7 +524,8 @@ async fn writes_of_one_socket_are_answered_in_order_whatever_comes_of_them() {
             requests.iter().enumerate().map(|(at, (_, status))| (json!(at), json!(status))).collect();
         assert_eq!(replies, expected);
         // A changed key is one row that goes and one that comes.
-        let wanted = json!([["create", "a"], ["update", "a"], ["delete", "a"], ["create", "b"], ["delete", "b"]]);
+        let wanted =
+            json!([["create", "a"], ["update", "a"], ["delete", "a"], ["create", "b"], ["delete", "b"]]);
         assert_eq!(json!(events), wanted);
     }
     socket.assert_silent(&server).await;
@@ -550,11 +552,19 @@ async fn checks_come_in_the_order_of_the_protocol() {
         (json!({"stream": "comments/update/1", "action": "delete"}), 400, "bad_request"),
         (json!({"stream": "comments/update/1", "pk": 2}), 400, "bad_request"),
         (json!({"stream": "comments/create", "payload": null}), 400, "validation_error"),
-        (json!({"stream": "topics/update/1", "payload": {"title": "", "locked": "x", "y": 1}}), 400, "validation_error"),
+        (
+            json!({"stream": "topics/update/1", "payload": {"title": "", "locked": "x", "y": 1}}),
+            400,
+            "validation_error",
+        ),
     ];
     for (request, status, code) in cases {
         let reply = socket.request(request.clone()).await;
-        assert_eq!((&reply["status"], &reply["error"]["code"]), (&json!(status), &json!(code)), "{request}: {reply}");
+        assert_eq!(
+            (&reply["status"], &reply["error"]["code"]),
+            (&json!(status), &json!(code)),
+            "{request}: {reply}"
+        );
     }
     let all = json!({"stream": "topics/update/1", "payload": {"title": "", "locked": "x", "y": 1}});
     let reply = socket.request(all).await;
@@ -869,7 +879,10 @@ async fn binary_frames_are_refused_and_the_socket_goes_on() {
         socket.send_bytes(&bytes).await;
         let reply = socket.receive_json().await;
         assert_refused(&reply, 400, "unsupported_frame");
-        assert_eq!((&reply["request_id"], &reply["stream"], &reply["action"]), (&Json::Null, &Json::Null, &Json::Null));
+        assert_eq!(
+            (&reply["request_id"], &reply["stream"], &reply["action"]),
+            (&Json::Null, &Json::Null, &Json::Null)
+        );
     }
     assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
 }

@@ -1,0 +1,407 @@
+//! Whoever writes to the database, every subscriber is told.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use realtime_tests::{Server, Setup, Socket, at, position, within};
+use serde_json::{Value as Json, json};
+
+const COLUMNS: &str = "INSERT INTO comments (topic_id, author_id, body, created_at) VALUES";
+
+fn insert(bodies: &[&str]) -> String {
+    let rows: Vec<String> =
+        bodies.iter().map(|body| format!("(1, 1, '{body}', '2026-01-01 00:00:00')")).collect();
+    format!("{COLUMNS} {}", rows.join(", "))
+}
+
+/// What events say, without subscription and cursor.
+fn shown(events: &[Json]) -> Json {
+    let show = |event: &Json| {
+        let what = if event["data"].is_object() { at(event, "data.body") } else { &event["diff"] };
+        json!([event["action"], event["pk"], what])
+    };
+    events.iter().map(show).collect()
+}
+
+/// All events of one batch carry one cursor, and all but its last one say that more follow.
+#[track_caller]
+fn assert_one_batch(events: &[Json]) {
+    let (last, rest) = events.split_last().expect("a batch has an event");
+    assert!(rest.iter().all(|event| event["more"] == true), "{events:?}");
+    assert_eq!(last.get("more"), None, "{events:?}");
+    assert!(events.iter().all(|event| event["cursor"] == last["cursor"]), "{events:?}");
+}
+
+#[tokio::test]
+async fn every_way_of_writing_is_seen_by_every_subscriber() {
+    let server = Server::start().await;
+    let mut subscribers = Vec::new();
+    for _ in 0..4 {
+        subscribers.push(Socket::subscribed(&server, "comments", json!({})).await);
+    }
+    let mut writer = Socket::open(&server).await;
+    let mut own = server.connection();
+
+    server.create("comments", json!({"topic_id": 1, "body": "by REST"})).await;
+    let reply = writer
+        .request(json!({"stream": "comments/create", "payload": {"topic_id": 1, "body": "by socket"}}))
+        .await;
+    assert_eq!(reply["status"], 201);
+    server.write(insert(&["by the service"])).await;
+    own.batch_execute(&insert(&["by an own connection, woken"])).expect("a commit");
+    server.realtime().wake();
+    for subscriber in &mut subscribers {
+        subscriber.catch_up(&server).await;
+    }
+    own.batch_execute(&insert(&["by an own connection"])).expect("a commit");
+
+    for subscriber in &mut subscribers {
+        let expected = json!([
+            ["create", 1, "by REST"],
+            ["create", 2, "by socket"],
+            ["create", 3, "by the service"],
+            ["create", 4, "by an own connection, woken"],
+            ["create", 5, "by an own connection"],
+        ]);
+        assert_eq!(shown(&subscriber.events(&server).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn another_connections_commit_is_seen_without_being_asked_for() {
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut own = server.connection();
+    for number in 0..20 {
+        own.batch_execute(&insert(&[&format!("{number}")])).expect("a commit");
+        // Nothing else is sent to the server meanwhile.
+        let event = subscriber.next_event().await;
+        assert_eq!(*at(&event, "data.body"), number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_wake_makes_another_connections_commit_seen_at_once() {
+    // Without being woken the service would not look for an hour.
+    let server =
+        Setup::file().configure(|connect| connect.poll_interval(Duration::from_secs(3_600))).start().await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut own = server.connection();
+    for number in 0..20 {
+        own.batch_execute(&insert(&[&format!("{number}")])).expect("a commit");
+        server.realtime().wake();
+        assert_eq!(*at(&subscriber.next_event().await, "data.body"), number.to_string());
+    }
+    own.batch_execute(&insert(&["before a write"])).expect("a commit");
+    server.create("comments", json!({"topic_id": 1, "body": "a write"})).await;
+    for body in ["before a write", "a write"] {
+        assert_eq!(
+            *at(&subscriber.next_event().await, "data.body"),
+            body,
+            "a write of the service looks too"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_sqlite3_program_is_a_writer_like_any_other() {
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let script = format!(
+        "PRAGMA busy_timeout = 10000; {}; UPDATE comments SET body = upper(body); DELETE FROM comments WHERE body = 'A';",
+        insert(&["a", "b"])
+    );
+    let ran = Command::new("sqlite3").arg(server.path()).arg(script).stdout(Stdio::null()).status();
+    let Ok(status) = ran else {
+        // Where there is no such program there is nothing to be tested.
+        return;
+    };
+    assert!(status.success());
+    let events = subscriber.events(&server).await;
+    let mut rows: Vec<Json> = Vec::new();
+    for event in events {
+        match event["action"].as_str() {
+            Some("create") => rows.push(event["data"].clone()),
+            Some("update") => {
+                let row = rows.iter_mut().find(|row| row["id"] == event["pk"]).expect("a row that is known");
+                for (name, value) in event["diff"].as_object().expect("a diff") {
+                    row[name] = value.clone();
+                }
+            }
+            _ => rows.retain(|row| row["id"] != event["pk"]),
+        }
+    }
+    // One commit or three: however many of them one look found.
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["id"], &rows[0]["body"]), (&json!(2), &json!("B")));
+    assert_eq!(rows, [server.read("/api/comments/2/").await]);
+}
+
+#[tokio::test]
+async fn a_bulk_update_is_one_event_for_each_row_that_changed() {
+    let server = Server::start().await;
+    server.write(insert(&["a", "b", "c", "d", "e"])).await;
+    server.write("UPDATE comments SET score = 9 WHERE id IN (2, 4)").await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut high = Socket::subscribed(&server, "comments", json!({"min_score": 9})).await;
+    let mut own = server.connection();
+
+    own.batch_execute("UPDATE comments SET score = 9").expect("a commit");
+    let events = subscriber.events(&server).await;
+    let diff = json!({"score": 9});
+    assert_eq!(shown(&events), json!([["update", 1, diff], ["update", 3, diff], ["update", 5, diff]]));
+    assert_one_batch(&events);
+    let events = high.events(&server).await;
+    assert_eq!(shown(&events), json!([["create", 1, "a"], ["create", 3, "c"], ["create", 5, "e"]]));
+    assert_one_batch(&events);
+
+    let deleted = own.batch_execute("DELETE FROM topics WHERE id = 1");
+    deleted.expect("the comments are deleted by the cascade");
+    let events = subscriber.events(&server).await;
+    assert_eq!(events.len(), 5, "{events:?}");
+    assert!(events.iter().all(|event| event["action"] == "delete"));
+    assert_one_batch(&events);
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_not_told() {
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut own = server.connection();
+
+    own.batch_execute(&format!("BEGIN; {}; UPDATE comments SET score = 1; ROLLBACK;", insert(&["gone"])))
+        .expect("SQL");
+    let sql = insert(&["gone too"]);
+    let refused = server.realtime().write::<(), String>(move |connection| {
+        connection.batch_execute(&sql).map_err(|error| error.to_string())?;
+        Err("given up".to_owned())
+    });
+    assert!(within("a write", refused).await.is_err());
+    let sql = insert(&["and gone"]);
+    let panicked = server.realtime().write::<(), String>(move |connection| {
+        connection.batch_execute(&sql).map_err(|error| error.to_string())?;
+        panic!("a closure of the application panics")
+    });
+    assert!(within("a write", panicked).await.is_err());
+    let answer = server.send("POST", "/api/comments/", &json!({"topic_id": 99, "body": "refused"})).await;
+    assert_eq!(answer.status, 400);
+    // A savepoint that is rolled back inside of a transaction that is not.
+    let half = format!(
+        "BEGIN; {}; SAVEPOINT inner; {}; ROLLBACK TO inner; COMMIT;",
+        insert(&["stays"]),
+        insert(&["goes"])
+    );
+    own.batch_execute(&half).expect("SQL");
+
+    assert_eq!(shown(&subscriber.events(&server).await), json!([["create", 1, "stays"]]));
+    assert_eq!(server.read("/api/comments/").await["count"], 1);
+}
+
+#[tokio::test]
+async fn several_changes_of_a_row_in_one_transaction_are_one() {
+    let server = Server::start().await;
+    server.write(insert(&["first", "second", "third", "fourth"])).await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let script = format!(
+        "UPDATE comments SET score = 1 WHERE id = 1; UPDATE comments SET score = 2, rating = 0.5 WHERE id = 1;
+         {}; UPDATE comments SET body = 'made and changed' WHERE id = 5;
+         {}; DELETE FROM comments WHERE id = 6;
+         UPDATE comments SET score = 3 WHERE id = 2; UPDATE comments SET score = 0 WHERE id = 2;
+         UPDATE comments SET score = 4 WHERE id = 3; DELETE FROM comments WHERE id = 3;
+         DELETE FROM comments WHERE id = 4;
+         INSERT INTO comments (id, topic_id, author_id, body, created_at) VALUES (4, 1, 2, 'again', '2026-01-01 00:00:00');",
+        insert(&["made"]),
+        insert(&["made and gone"])
+    );
+    let expected = json!([
+        ["update", 1, {"score": 2, "rating": 0.5}],
+        ["create", 5, "made and changed"],
+        ["delete", 3, {}],
+        ["update", 4, {"author_id": 2, "body": "again"}],
+    ]);
+    let by_service = |events: &[Json]| {
+        let show = |event: &Json| {
+            let what = match event["action"].as_str() {
+                Some("create") => at(event, "data.body").clone(),
+                Some("update") => event["diff"].clone(),
+                _ => json!({}),
+            };
+            json!([event["action"], event["pk"], what])
+        };
+        events.iter().map(show).collect::<Json>()
+    };
+    server.write(script).await;
+    let events = subscriber.events(&server).await;
+    assert_eq!(by_service(&events), expected);
+    assert_one_batch(&events);
+}
+
+#[tokio::test]
+async fn several_changes_in_one_transaction_of_another_connection_are_one() {
+    let server = Server::start().await;
+    server.write(insert(&["first", "second"])).await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut own = server.connection();
+    own.transaction::<_, diesel::result::Error, _>(|connection| {
+        connection.batch_execute("UPDATE comments SET score = 1 WHERE id = 1")?;
+        connection.batch_execute(&insert(&["third"]))?;
+        connection.batch_execute("UPDATE comments SET score = 2 WHERE id = 1")?;
+        connection.batch_execute("DELETE FROM comments WHERE id = 2")
+    })
+    .expect("a commit");
+    let events = subscriber.events(&server).await;
+    let diff = json!({"score": 2});
+    assert_eq!(shown(&events), json!([["update", 1, diff], ["create", 3, "third"], ["delete", 2, null]]));
+    assert_one_batch(&events);
+}
+
+#[tokio::test]
+async fn a_statement_that_changes_nothing_is_no_event() {
+    let server = Server::start().await;
+    server.write(insert(&["a"])).await;
+    let mut subscriber = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut own = server.connection();
+    own.batch_execute("UPDATE comments SET body = body, score = score + 0; UPDATE comments SET score = 0")
+        .expect("SQL");
+    server.write("UPDATE comments SET id = id").await;
+    let same = server.send("PATCH", "/api/comments/1/", &json!({"body": "a", "score": 0})).await;
+    assert_eq!(same.status, 200, "{}", same.text);
+    let events = subscriber.events(&server).await;
+    let told: Vec<&Json> = events.iter().map(|event| &event["diff"]).collect();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_upsert_and_a_changed_key_are_told_as_what_they_do() {
+    let server = Server::start().await;
+    server.write("INSERT INTO labels (name, code) VALUES ('a', '1'), ('b', '2')").await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
+    let mut own = server.connection();
+    own.batch_execute(
+        "INSERT INTO labels (name, code) VALUES ('a', '3'), ('c', '4') ON CONFLICT (name) DO UPDATE SET code = excluded.code",
+    )
+    .expect("SQL");
+    subscriber.catch_up(&server).await;
+    own.batch_execute("UPDATE labels SET name = 'z' WHERE name = 'b'").expect("SQL");
+    subscriber.catch_up(&server).await;
+    server.write("INSERT OR REPLACE INTO labels (name, code) VALUES ('d', '4')").await;
+    let events = subscriber.events(&server).await;
+    let show = |event: &Json| {
+        let (whole, diff) = (event.get("data"), event.get("diff"));
+        json!([event["action"], event["pk"], whole.or(diff)])
+    };
+    assert_eq!(
+        events.iter().map(show).collect::<Json>(),
+        json!([
+            ["update", "a", {"code": "3"}],
+            ["create", "c", {"name": "c", "code": "4", "weight": 1}],
+            ["delete", "b", null],
+            ["create", "z", {"name": "z", "code": "2", "weight": 1}],
+            ["delete", "c", null],
+            ["create", "d", {"name": "d", "code": "4", "weight": 1}],
+        ])
+    );
+}
+
+#[tokio::test]
+async fn what_was_written_while_nobody_served_is_not_told_to_who_comes_later() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("kept.db");
+    let first = Setup::at(&path).start().await;
+    first.create("comments", json!({"topic_id": 1, "body": "before"})).await;
+    let cursor = first.get("/api/comments/").await.header("realtime-cursor").to_owned();
+    let mut own = first.connection();
+    drop(first);
+    own.batch_execute(&insert(&["between"])).expect("a commit");
+
+    let second = Setup::at(&path).start().await;
+    let mut subscriber = Socket::open(&second).await;
+    let (_, joined) = subscriber.subscribe("comments", json!({})).await;
+    assert!(joined > position(&cursor), "the feed has gone on");
+    let list = second.get("/api/comments/").await;
+    assert_eq!(list.json["count"], 2);
+    let epoch = |cursor: &str| cursor.split_once('-').map(|(epoch, _)| epoch.to_owned());
+    assert_eq!(epoch(list.header("realtime-cursor")), epoch(&cursor), "it is the same feed");
+    second.create("comments", json!({"topic_id": 1, "body": "after"})).await;
+    assert_eq!(shown(&subscriber.events(&second).await), json!([["create", 3, "after"]]));
+}
+
+#[tokio::test]
+async fn subscribers_on_different_workers_are_sent_the_same_bytes() {
+    let server = Setup::file().workers(4).start().await;
+    let mut subscribers = Vec::new();
+    for _ in 0..12 {
+        subscribers.push(Socket::subscribed(&server, "comments", json!({"topic": 1})).await);
+    }
+    let mut own = server.connection();
+    for number in 0..10 {
+        server.create("comments", json!({"topic_id": 1, "body": format!("ü {number}"), "rating": 0.1})).await;
+        server.send("PATCH", &format!("/api/comments/{}/", 2 * number + 1), &json!({"score": number})).await;
+        own.batch_execute(&insert(&["raw"])).expect("a commit");
+        subscribers[0].catch_up(&server).await;
+    }
+    server.write("DELETE FROM comments").await;
+    let mut told = BTreeSet::new();
+    for subscriber in &mut subscribers {
+        subscriber.catch_up(&server).await;
+        let mut texts = Vec::new();
+        for _ in 0..49 {
+            texts.push(subscriber.next_event_text().await);
+        }
+        told.insert(texts);
+        subscriber.assert_silent(&server).await;
+    }
+    assert_eq!(told.len(), 1, "twelve subscribers were told different things");
+}
+
+#[tokio::test]
+async fn many_writers_at_once_lose_nothing() {
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
+    let by_rest = async {
+        for number in 0..50 {
+            server.create("labels", json!({"name": format!("rest {number}")})).await;
+        }
+    };
+    let by_socket = async {
+        let mut socket = Socket::open(&server).await;
+        for number in 0..50 {
+            let name = format!("socket {number}");
+            let reply = socket.request(json!({"stream": "labels/create", "payload": {"name": name}})).await;
+            assert_eq!(reply["status"], 201, "{reply}");
+        }
+    };
+    let by_service = async {
+        for number in 0..50 {
+            server.write(format!("INSERT INTO labels (name) VALUES ('service {number}')")).await;
+        }
+    };
+    let mut own = server.connection();
+    let by_connection = async {
+        let writing = tokio::task::spawn_blocking(move || {
+            for number in 0..50 {
+                own.batch_execute(&format!("INSERT INTO labels (name) VALUES ('own {number}')"))
+                    .expect("a commit");
+            }
+        });
+        writing.await.expect("no panic");
+    };
+    tokio::join!(by_rest, by_socket, by_service, by_connection);
+    let events = subscriber.events(&server).await;
+    let positions: Vec<u64> =
+        events.iter().map(|event| position(event["cursor"].as_str().expect("a cursor"))).collect();
+    assert!(positions.is_sorted(), "cursors go forward: {positions:?}");
+    for who in ["rest", "socket", "service", "own"] {
+        let names: Vec<&str> = events
+            .iter()
+            .filter_map(|event| event["pk"].as_str())
+            .filter(|name| name.starts_with(who))
+            .collect();
+        let expected: Vec<String> = (0..50).map(|number| format!("{who} {number}")).collect();
+        assert_eq!(names, expected, "each writer's own order is kept");
+    }
+    assert_eq!(events.len(), 200);
+}
