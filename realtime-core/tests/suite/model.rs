@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::backend::Backend;
 use diesel::connection::{LoadConnection, SimpleConnection};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -45,6 +45,17 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    moments (id) {
+        id -> BigInt,
+        small -> SmallInt,
+        day -> Nullable<Date>,
+        clock -> Nullable<Time>,
+        local -> Nullable<Timestamp>,
+        bytes -> Nullable<Binary>,
+    }
+}
+
 /// The collation and the foreign key are there to be in the way.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE notes (
@@ -63,6 +74,14 @@ pub(crate) const SCHEMA: &str = "
         secret TEXT NOT NULL DEFAULT 'hidden',
         colour TEXT NOT NULL,
         parent TEXT REFERENCES tags (name) ON DELETE CASCADE
+    );
+    CREATE TABLE moments (
+        id INTEGER PRIMARY KEY NOT NULL,
+        small SMALLINT NOT NULL,
+        day DATE,
+        clock TIME,
+        local TIMESTAMP,
+        bytes BLOB
     );
 ";
 
@@ -159,6 +178,19 @@ impl Hooks for Tag {
         }
         Ok(())
     }
+}
+
+/// The types that a note has not.
+#[derive(Clone, Debug, PartialEq, Insertable, RealtimeResource)]
+#[diesel(table_name = moments)]
+#[realtime(lookups(all), ordering(all))]
+pub(crate) struct Moment {
+    pub(crate) id: i64,
+    pub(crate) small: i16,
+    pub(crate) day: Option<NaiveDate>,
+    pub(crate) clock: Option<NaiveTime>,
+    pub(crate) local: Option<NaiveDateTime>,
+    pub(crate) bytes: Option<Vec<u8>>,
 }
 
 pub(crate) const NOTES: ResourceId = ResourceId(0);
@@ -318,9 +350,18 @@ pub(crate) fn run(
     now(realtime_core::action::run(&mut Direct(connection), table, operation, &context))
 }
 
-/// Reads one page as the action `list` does.
+/// Reads one page of notes as the action `list` does.
 pub(crate) fn page(connection: &mut SqliteConnection, query: ListQuery) -> realtime_core::list::Page {
-    match run(connection, &note_table(), &realtime_core::action::Operation::List(Box::new(query))) {
+    page_of(connection, &note_table(), query)
+}
+
+/// Reads one page of any table.
+pub(crate) fn page_of(
+    connection: &mut SqliteConnection,
+    table: &Table<Sqlite>,
+    query: ListQuery,
+) -> realtime_core::list::Page {
+    match run(connection, table, &realtime_core::action::Operation::List(Box::new(query))) {
         Ok(Outcome::Page(page)) => page,
         Ok(_) => panic!("a list is answered with a page"),
         Err(refusal) => panic!("the list failed: {refusal:?}"),

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
-use realtime_core::{FieldDescriptor, Kind, Lookup};
+use realtime_core::{Descriptor, FieldDescriptor, Kind, Lookup, Part};
 use serde_json::{Value as Json, json};
 
-use crate::model::{Mood, Note, descriptor, time};
+use crate::model::{Moment, Mood, Note, descriptor, time};
 
 /// The same cases at every run, so that a failure is about the change at hand; what has failed once is kept in
 /// `regressions.txt` and tried first. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others and for more.
@@ -141,6 +141,35 @@ pub(crate) fn notes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<
     })
 }
 
+const DATES: &[&str] = &["0000-01-01", "1969-12-31", "2024-02-29", "2026-01-31", "2026-02-01", "9999-12-31"];
+const TIMES: &[&str] = &["00:00", "00:00:00", "12:30:00.5", "23:59:59.999999999"];
+const BYTES: &[&str] = &["", "AA==", "/w==", "YWJj", "YWJjZA=="];
+
+/// Moments with keys of their own.
+pub(crate) fn moments(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Moment>> {
+    let moment = (
+        prop::sample::select(vec![0, 1, -1, i16::MIN, i16::MAX]),
+        prop::option::of(prop::sample::select(DATES)),
+        prop::option::of(prop::sample::select(TIMES)),
+        prop::option::of(instant()),
+        prop::option::of(prop::sample::select(vec![&b""[..], b"\0", b"\xff", b"abc", b"abcd"])),
+    )
+        .prop_map(|(small, day, clock, local, bytes)| Moment {
+            id: 0,
+            small,
+            day: day.map(|day| day.parse().unwrap()),
+            clock: clock.map(|clock| clock.parse().unwrap()),
+            local: local.map(|local| local.naive_utc()),
+            bytes: bytes.map(<[u8]>::to_vec),
+        });
+    prop::collection::vec(moment, count).prop_map(|mut moments| {
+        for (at, moment) in moments.iter_mut().enumerate() {
+            moment.id = i64::try_from(at).unwrap();
+        }
+        moments
+    })
+}
+
 /// An argument that fits a field, in one of its spellings.
 fn operand(kind: Kind) -> BoxedStrategy<Json> {
     match kind {
@@ -187,7 +216,7 @@ fn operand(kind: Kind) -> BoxedStrategy<Json> {
             prop_oneof![prop::sample::select(finite), prop::sample::select(odd)].boxed()
         }
         Kind::Text => text().prop_map(Json::from).boxed(),
-        Kind::Timestamp => instant()
+        Kind::Timestamp | Kind::NaiveTimestamp => instant()
             .prop_flat_map(|instant| {
                 prop::sample::select(vec![
                     json!(instant.to_rfc3339()),
@@ -197,31 +226,120 @@ fn operand(kind: Kind) -> BoxedStrategy<Json> {
                 ])
             })
             .boxed(),
+        Kind::Date => prop::sample::select(DATES).prop_map(Json::from).boxed(),
+        Kind::Time => prop::sample::select(TIMES).prop_map(Json::from).boxed(),
+        Kind::Bytes => prop::sample::select(BYTES).prop_map(Json::from).boxed(),
         Kind::Enum(names) => prop::sample::select(names()).prop_map(Json::from).boxed(),
     }
 }
 
-fn argument(field: &'static FieldDescriptor, lookup: Lookup) -> BoxedStrategy<Json> {
+/// Expressions that compile, and find something among the pieces.
+const EXPRESSIONS: &[&str] = &[
+    "",
+    "a",
+    "^a",
+    "b$",
+    "A|ß",
+    "(?i)SS",
+    "[^a-z]",
+    ".",
+    "^.$",
+    "^$",
+    "(?s)a.b",
+    "\\\\",
+    "%",
+    "\\?",
+    "\\d",
+    "\\s",
+    "\\w+",
+    "σ",
+    "i\u{307}",
+    "(?-i)A",
+    "\\bab\\b",
+    "a{2}",
+    "[[:upper:]]",
+    "\\x00",
+    "\\p{Greek}",
+    "k",
+    "\u{0}",
+];
+
+fn argument(kind: Kind, lookup: Lookup) -> BoxedStrategy<Json> {
     match lookup {
         Lookup::IsNull => operand(Kind::Bool),
-        Lookup::In => prop::collection::vec(operand(field.kind), 0..4).prop_map(Json::from).boxed(),
-        Lookup::Range => prop::collection::vec(operand(field.kind), 2).prop_map(Json::from).boxed(),
-        Lookup::Exact => prop_oneof![8 => operand(field.kind), 1 => Just(Json::Null)].boxed(),
-        _ => operand(field.kind),
+        Lookup::In => prop::collection::vec(operand(kind), 0..4).prop_map(Json::from).boxed(),
+        Lookup::Range => prop::collection::vec(operand(kind), 2).prop_map(Json::from).boxed(),
+        Lookup::Exact => prop_oneof![8 => operand(kind), 1 => Just(Json::Null)].boxed(),
+        Lookup::Regex | Lookup::IRegex => prop::sample::select(EXPRESSIONS).prop_map(Json::from).boxed(),
+        _ => operand(kind),
     }
 }
 
+/// A number or a date that a part may be compared with.
+fn part_operand(part: Part) -> (Kind, &'static [i64]) {
+    let numbers: &[i64] = match part {
+        Part::Date => return (Kind::Date, &[]),
+        Part::Year => &[0, 999, 1969, 1970, 2024, 2026, 9999, 10_000],
+        Part::Month => &[0, 1, 2, 12],
+        Part::Day => &[1, 29, 30, 31],
+        Part::WeekDay => &[1, 5, 6, 7, 8],
+        Part::Quarter => &[1, 2, 4],
+        Part::Hour => &[0, 12, 23],
+        Part::Minute => &[0, 30, 59],
+    };
+    (Kind::Integer { min: i64::MIN, max: i64::MAX }, numbers)
+}
+
+/// One entry of a filter on a part: `created__year__gte`.
+fn part_entry(descriptor: &'static Descriptor) -> BoxedStrategy<(String, Json)> {
+    let parts: Vec<(&'static str, Part, Lookup)> = descriptor
+        .fields
+        .iter()
+        .flat_map(|field| field.lookups.parts().map(move |part| (field.name, part)))
+        .flat_map(|(field, part)| Part::LOOKUPS.iter().map(move |lookup| (field, part, lookup)))
+        .collect();
+    (prop::sample::select(parts), any::<[bool; 2]>())
+        .prop_flat_map(|((field, part, lookup), [negated, short])| {
+            let mut key = format!("{}{field}__{}", if negated { "not__" } else { "" }, part.name());
+            if !(short && lookup == Lookup::Exact) {
+                key.push_str("__");
+                key.push_str(lookup.name());
+            }
+            let (kind, numbers) = part_operand(part);
+            let one = || {
+                if numbers.is_empty() {
+                    operand(kind)
+                } else {
+                    prop::sample::select(numbers).prop_map(Json::from).boxed()
+                }
+            };
+            let argument = match lookup {
+                Lookup::In => prop::collection::vec(one(), 0..4).prop_map(Json::from).boxed(),
+                Lookup::Range => prop::collection::vec(one(), 2).prop_map(Json::from).boxed(),
+                _ => prop_oneof![4 => one(), 1 => operand(kind)].boxed(),
+            };
+            argument.prop_map(move |json| (key.clone(), json))
+        })
+        .boxed()
+}
+
 /// One entry of a filter: any field, any lookup it has, negated or not.
-pub(crate) fn entry() -> impl Strategy<Value = (String, Json)> {
-    let lookups: Vec<(&'static FieldDescriptor, Lookup)> = descriptor()
+pub(crate) fn entry_of(descriptor: &'static Descriptor) -> BoxedStrategy<(String, Json)> {
+    let lookups: Vec<(&'static FieldDescriptor, Lookup)> = descriptor
         .fields
         .iter()
         .flat_map(|field| field.lookups.iter().map(move |lookup| (field, lookup)))
         .collect();
-    (prop::sample::select(lookups), any::<bool>()).prop_flat_map(|((field, lookup), negated)| {
+    let plain = (prop::sample::select(lookups), any::<bool>()).prop_flat_map(|((field, lookup), negated)| {
         let key = format!("{}{}__{}", if negated { "not__" } else { "" }, field.name, lookup.name());
-        argument(field, lookup).prop_map(move |json| (key.clone(), json))
-    })
+        argument(field.kind, lookup).prop_map(move |json| (key.clone(), json))
+    });
+    prop_oneof![4 => plain, 1 => part_entry(descriptor)].boxed()
+}
+
+/// One entry of a filter on notes.
+pub(crate) fn entry() -> BoxedStrategy<(String, Json)> {
+    entry_of(descriptor())
 }
 
 /// The entries of a filter; one often, none seldom.
