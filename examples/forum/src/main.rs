@@ -25,13 +25,23 @@ const DRAIN: Duration = Duration::from_secs(8);
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "forum: {reason}");
-            ExitCode::from(2)
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            return refuse(error.to_string().lines().next().unwrap_or_default());
         }
+        // `--help` and `--version`.
+        Err(error) => error.exit(),
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => refuse(&reason),
     }
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "forum: {}", reason.trim_start_matches("error: "));
+    ExitCode::from(2)
 }
 
 async fn run(options: Options) -> Result<(), String> {
