@@ -125,9 +125,11 @@ impl Socket {
         Handshake::to("/api/ws").open(server).await.expect("the server accepts the socket").0
     }
 
-    /// Opens a socket and subscribes to a stream with a filter.
+    /// Opens a socket and subscribes to a stream with a filter, once everything that has been committed so far has been
+    /// published: it is told of what is committed from now on.
     pub async fn subscribed(server: &Server, stream: &str, filter: Json) -> Self {
         let mut socket = Self::open(server).await;
+        socket.catch_up(server).await;
         socket.subscribe(stream, json!({ "payload": filter })).await;
         socket
     }
