@@ -9,6 +9,11 @@ fn frame(payload: &[u8], code: OpCode) -> Bytes {
     bytes.freeze()
 }
 
+/// Appends a text frame to others.
+pub(super) fn append_text(bytes: &mut BytesMut, payload: &str) {
+    Parser::write_message(bytes, payload, OpCode::Text, true, false);
+}
+
 /// A text frame.
 pub(super) fn text(payload: &str) -> Bytes {
     frame(payload.as_bytes(), OpCode::Text)

@@ -92,7 +92,7 @@ impl StreamHandler<Batch> for GroupActor {
         for delivery in self.groups.publish(&batch) {
             let mut bytes = BytesMut::new();
             for event in &delivery.events {
-                bytes.extend_from_slice(&frame::text(event));
+                frame::append_text(&mut bytes, event);
             }
             let frames =
                 Frames { group: delivery.group, bytes: bytes.freeze(), count: delivery.events.len() };

@@ -247,8 +247,16 @@ fn pairs(connection: &mut SqliteConnection, sql: &'static str) -> QueryResult<Ve
     .collect()
 }
 
+/// A column of a table of the log, which only the log itself writes: that it cannot be read is a fault.
+fn cell<T, ST>(columns: &dyn Columns<Sqlite>, column: usize) -> QueryResult<T>
+where
+    T: diesel::deserialize::FromSql<ST, Sqlite>,
+{
+    read::<T, ST, Sqlite>(columns, column).map_err(diesel::result::Error::DeserializationError)
+}
+
 fn text(columns: &dyn Columns<Sqlite>, column: usize) -> QueryResult<String> {
-    read::<String, Text, Sqlite>(columns, column).map_err(diesel::result::Error::DeserializationError)
+    cell::<String, Text>(columns, column)
 }
 
 /// A result row of Diesel's, as columns.
@@ -266,20 +274,28 @@ impl<'a, R: diesel::row::Row<'a, Sqlite>> Columns<Sqlite> for Cells<'_, R> {
     }
 }
 
+/// Where the images begin in a result row: after `seq`, `layout` and `operation`.
+const FIRST_IMAGE: usize = 3;
+
 /// How the log of a database is read.
 pub struct Reader {
     tables: Vec<Table<Sqlite>>,
     layouts: BTreeMap<i64, Layout>,
+    /// That of a row whose layout another process has installed since: whose row it is cannot be said.
+    unknown: Layout,
     /// The text of the `SELECT`, as wide as the log is.
     select: String,
-    /// Where in the result the images begin.
+    /// The columns of one image.
     width: usize,
 }
 
-/// Of one layout: which resources look at the table, and where each finds its fields among the columns. `None` where it
-/// does not: the layout was made for others that show less.
-struct Layout {
-    resources: Vec<(ResourceId, Option<Vec<usize>>)>,
+/// Who looks at the rows of one layout.
+type Layout = Vec<(ResourceId, Option<Places>)>;
+
+/// Where a resource finds its fields in a result row. It has none where the layout was made for others that show less.
+struct Places {
+    before: Vec<usize>,
+    after: Vec<usize>,
 }
 
 /// What was read of the log at one look.
@@ -311,7 +327,8 @@ impl Reader {
             }
         }
         select.push_str(" FROM realtime_log WHERE seq > ");
-        let mut reader = Self { tables, layouts: BTreeMap::new(), select, width };
+        let unknown = (0..tables.len()).map(|at| (ResourceId(at), None)).collect();
+        let mut reader = Self { tables, layouts: BTreeMap::new(), unknown, select, width };
         reader.read_layouts(connection)?;
         Ok(reader)
     }
@@ -321,8 +338,7 @@ impl Reader {
         for row in rows {
             let row = row?;
             let cells = Cells(&row);
-            let id = read::<i64, BigInt, Sqlite>(&cells, 0)
-                .map_err(diesel::result::Error::DeserializationError)?;
+            let id = cell::<i64, BigInt>(&cells, 0)?;
             let (table_name, columns) = (text(&cells, 1)?, text(&cells, 2)?);
             let columns: Vec<String> = serde_json::from_str(&columns)
                 .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;
@@ -333,13 +349,13 @@ impl Reader {
                 .filter(|(_, table)| table.descriptor().table == table_name)
                 .map(|(at, table)| {
                     let fields = table.descriptor().fields.iter();
-                    let places = fields
+                    let places: Option<Vec<usize>> = fields
                         .map(|field| columns.iter().position(|column| *column == field.column))
                         .collect();
-                    (ResourceId(at), places)
+                    (ResourceId(at), places.map(|places| self.places(&places)))
                 })
                 .collect();
-            self.layouts.insert(id, Layout { resources });
+            self.layouts.insert(id, resources);
         }
         Ok(())
     }
@@ -356,10 +372,9 @@ impl Reader {
         for row in connection.load(statement)? {
             let row = row?;
             let cells = Cells(&row);
-            let fault = diesel::result::Error::DeserializationError;
-            let position = Position(read_cell::<i64, BigInt>(&cells, 0).map_err(fault)?);
-            let layout = read_cell::<i64, BigInt>(&cells, 1).map_err(fault)?;
-            let operation = read_cell::<i32, Integer>(&cells, 2).map_err(fault)?;
+            let position = Position(cell::<i64, BigInt>(&cells, 0)?);
+            let layout = cell::<i64, BigInt>(&cells, 1)?;
+            let operation = cell::<i32, Integer>(&cells, 2)?;
             read.batch.position = position;
             match Entry::from_code(operation) {
                 Some(Entry::Mark) => {
@@ -370,8 +385,8 @@ impl Reader {
                 Some(entry) => self.decode(&cells, layout, entry, position, &mut open, &mut read.corrupt),
                 None => read.corrupt.extend(
                     self.resources_of(layout)
-                        .into_iter()
-                        .map(|(id, _)| (id, format!("operation {operation} in row {}", position.0))),
+                        .iter()
+                        .map(|(id, _)| (*id, format!("operation {operation} in row {}", position.0))),
                 ),
             }
             read.unmarked = true;
@@ -385,13 +400,14 @@ impl Reader {
         Ok(read)
     }
 
-    /// Who looks at a row, and where its fields are; nowhere, where it cannot be read.
-    fn resources_of(&self, layout: i64) -> Vec<(ResourceId, Option<&[usize]>)> {
-        match self.layouts.get(&layout) {
-            Some(layout) => layout.resources.iter().map(|(id, places)| (*id, places.as_deref())).collect(),
-            // Installed by another process since this reader was made: whose row it is cannot be said.
-            None => (0..self.tables.len()).map(|at| (ResourceId(at), None)).collect(),
-        }
+    /// Where the columns of a layout are in a result row: after three others, first all before, then all after.
+    fn places(&self, columns: &[usize]) -> Places {
+        let from = |start: usize| columns.iter().map(|column| start + column).collect();
+        Places { before: from(FIRST_IMAGE), after: from(FIRST_IMAGE + self.width) }
+    }
+
+    fn resources_of(&self, layout: i64) -> &[(ResourceId, Option<Places>)] {
+        self.layouts.get(&layout).unwrap_or(&self.unknown)
     }
 
     fn close(&self, open: &mut Vec<Change>, batch: &mut Batch) {
@@ -415,33 +431,24 @@ impl Reader {
         for (id, places) in self.resources_of(layout) {
             let table = &self.tables[id.0];
             let Some(places) = places else {
-                corrupt.push((id, format!("row {}: its layout is not that of the resource", position.0)));
+                corrupt.push((*id, format!("row {}: its layout is not that of the resource", position.0)));
                 continue;
             };
-            let image = |present: bool, start: usize| -> diesel::deserialize::Result<Option<Row>> {
-                let at: Vec<usize> = places.iter().map(|place| start + place).collect();
-                present.then(|| table.decode(cells, &at)).transpose()
+            let image = |present: bool, at: &[usize]| -> diesel::deserialize::Result<Option<Row>> {
+                present.then(|| table.decode(cells, at)).transpose()
             };
-            let first = 3;
-            let images = image(entry != Entry::Insert, first)
-                .and_then(|before| Ok((before, image(entry != Entry::Delete, first + self.width)?)));
+            let images = image(entry != Entry::Insert, &places.before)
+                .and_then(|before| Ok((before, image(entry != Entry::Delete, &places.after)?)));
             match images {
                 Ok((before, after)) => {
                     let Some(row) = before.as_ref().or(after.as_ref()) else { continue };
                     let key = row.value(table.descriptor().key).into_owned();
-                    open.push(Change { resource: id, key, before, after, cursor: position });
+                    open.push(Change { resource: *id, key, before, after, cursor: position });
                 }
-                Err(error) => corrupt.push((id, format!("row {}: {error}", position.0))),
+                Err(error) => corrupt.push((*id, format!("row {}: {error}", position.0))),
             }
         }
     }
-}
-
-fn read_cell<T, ST>(cells: &dyn Columns<Sqlite>, column: usize) -> diesel::deserialize::Result<T>
-where
-    T: diesel::deserialize::FromSql<ST, Sqlite>,
-{
-    read::<T, ST, Sqlite>(cells, column)
 }
 
 /// The position after the newest row of the log.
@@ -470,8 +477,11 @@ pub fn mark(connection: &mut SqliteConnection, since: Position) -> QueryResult<P
     if now == since {
         return Ok(now);
     }
-    Statement::new("INSERT INTO realtime_log (layout, operation) VALUES (0, 0)").execute(connection)?;
-    newest(connection)
+    number(
+        connection,
+        Statement::new("INSERT INTO realtime_log (layout, operation) VALUES (0, 0) RETURNING seq"),
+    )
+    .map(Position)
 }
 
 /// Marks the end of what other connections have written, which know of no marks: what is found at one look counts as
@@ -523,5 +533,5 @@ pub fn data_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
 fn number(connection: &mut SqliteConnection, statement: Statement<Sqlite>) -> QueryResult<i64> {
     let mut rows = connection.load(statement)?;
     let row = rows.next().ok_or(diesel::result::Error::NotFound)??;
-    read::<i64, BigInt, Sqlite>(&Cells(&row), 0).map_err(diesel::result::Error::DeserializationError)
+    cell::<i64, BigInt>(&Cells(&row), 0)
 }
