@@ -1,10 +1,11 @@
 //! A client of the WebSocket.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value as Json, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -58,12 +59,23 @@ impl Handshake {
     /// # Panics
     /// Where there is neither a socket nor a refusal.
     pub async fn open(self, server: &Server) -> Result<(Socket, Response), Refused> {
+        self.open_at(server.address).await
+    }
+
+    /// Opens the socket of a server that was not started by this library.
+    ///
+    /// # Errors
+    /// What a refusal was answered with.
+    ///
+    /// # Panics
+    /// Where there is neither a socket nor a refusal.
+    pub async fn open_at(self, address: SocketAddr) -> Result<(Socket, Response), Refused> {
         let tcp = TcpSocket::new_v4().expect("a TCP socket");
         if let Some(bytes) = self.receive_buffer {
             tcp.set_recv_buffer_size(bytes).expect("a small buffer");
         }
-        let stream = within("a connection", tcp.connect(server.address)).await.expect("the server listens");
-        let url = format!("ws://{}{}", server.address, self.path);
+        let stream = within("a connection", tcp.connect(address)).await.expect("the server listens");
+        let url = format!("ws://{address}{}", self.path);
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in self.headers {
             let value = HeaderValue::from_str(&value).expect("a header");
@@ -316,6 +328,25 @@ impl Socket {
                 Incoming::Text(_) | Incoming::Pong(_) => {}
                 Incoming::Close(code) => return Some(code),
                 Incoming::End => return None,
+            }
+        }
+    }
+
+    /// Reads the frames that come without answering any, pings neither, up to the close frame, and gives its code;
+    /// `None` where the connection ends without one. The frames must be short ones.
+    ///
+    /// # Panics
+    /// Where a frame is long.
+    pub async fn closed_unanswered(&mut self) -> Option<u16> {
+        let stream = self.stream.get_mut();
+        loop {
+            let mut head = [0; 2];
+            within("a frame", stream.read_exact(&mut head)).await.ok()?;
+            assert!(head[1] < 126, "a long frame");
+            let mut payload = vec![0; usize::from(head[1])];
+            within("a frame", stream.read_exact(&mut payload)).await.ok()?;
+            if head[0] == 0x88 {
+                return payload.first_chunk().copied().map(u16::from_be_bytes);
             }
         }
     }

@@ -113,8 +113,6 @@ const BODIES: &[&str] =
     &["a", "A", "abc", "ß", "ẞ", "ΣΑΣ", "σας", "İstanbul", "50%_off", "it's", "e\u{301}", "\"", "z\nz"];
 
 fn fields() -> impl Strategy<Value = Fields> {
-    let some = |weight: f64| move |strategy: BoxedStrategy<Fields>| (strategy, weight).0;
-    let _ = some;
     (
         1..=2,
         proptest::sample::select(BODIES),

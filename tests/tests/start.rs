@@ -1,10 +1,18 @@
-//! What stands in the way of starting is said in one line.
+//! What stands in the way of starting is said in one line; and the example program's end, as its clients see it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use realtime_actix::{ChangeLog, Connect, Realtime};
-use realtime_tests::{SCHEMA, Server, Setup, Socket, SqliteResources as _, start_error};
+use realtime_tests::{
+    Handshake, Incoming, SCHEMA, Server, Setup, Socket, SqliteResources as _, start_error, within,
+};
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
 
 fn in_memory() -> Connect {
     Realtime::connect("sqlite::memory:")
@@ -55,4 +63,85 @@ async fn a_migration_can_bring_the_change_log() {
         .write("INSERT INTO topics (title, owner_id, created_at) VALUES ('x', 1, '2026-01-01 00:00:00')")
         .await;
     assert_eq!(socket.next_event().await["action"], "create");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_and_a_path_that_cannot_be_opened_are_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let letter = directory.path().join("letter.txt");
+    std::fs::write(&letter, "this is a letter, not a database, and it is to stay one").expect("a file");
+    let at = |path: &Path| Realtime::connect(format!("sqlite://{}", path.display())).all_resources();
+    for path in [letter.as_path(), directory.path(), &directory.path().join("no/such/folder/x.db")] {
+        let error = start_error(at(path)).await;
+        assert!(error.contains(&path.display().to_string()) && error.lines().count() == 1, "{error}");
+        let error = at(path).outstanding_sql().expect_err("there is nothing to look at").to_string();
+        assert!(error.contains(&path.display().to_string()) && error.lines().count() == 1, "{error}");
+    }
+    let kept = std::fs::read_to_string(&letter).expect("the letter");
+    assert_eq!(kept, "this is a letter, not a database, and it is to stay one");
+}
+
+#[tokio::test]
+async fn a_url_must_say_which_database() {
+    for url in ["", "sqlite", "sqlite:", "sqlite://", "forum.db", "postgres://x/y", "mysql://x/y", "http://x"]
+    {
+        let error = start_error(Realtime::connect(url).all_resources()).await;
+        assert!(error.contains(&format!("{url:?}")) && error.lines().count() == 1, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_application_prepares_may_fail() {
+    let connect = in_memory().prepare(|_| Err("the migrations are at odds".into())).all_resources();
+    let error = start_error(connect).await;
+    assert!(error.contains("the migrations are at odds"), "{error}");
+}
+
+#[tokio::test]
+async fn the_example_program_closes_its_sockets_with_1001_when_it_is_told_to_end() {
+    // The program is another package's: it lies beside the folder of this test.
+    let test = std::env::current_exe().expect("this program's path");
+    let profile = test.parent().and_then(Path::parent).expect("the folder of the profile");
+    let program = profile.join("forum");
+    if !program.exists() {
+        let target = profile.parent().expect("the target folder");
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "forum", "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.expect("cargo runs").success());
+    }
+    let mut running = Command::new(program)
+        .args(["--listen", "127.0.0.1:0", "--database-url", "sqlite::memory:", "--log", "off"])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program runs");
+    let output = running.stdout.take().expect("its output");
+    let line = within("a first line", BufReader::new(output).lines().next_line()).await;
+    let line = line.expect("text").expect("a first line");
+    let address: SocketAddr = line
+        .strip_prefix("listening on http://")
+        .and_then(|address| address.parse().ok())
+        .expect("an address");
+
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let (mut socket, _) = Handshake::to("/api/ws").open_at(address).await.expect("a socket");
+        socket.subscribe("comments", json!({})).await;
+        sockets.push(socket);
+    }
+    let pid = running.id().expect("it runs").to_string();
+    let told = within("kill", Command::new("kill").args(["-s", "TERM", &pid]).status()).await;
+    assert!(told.expect("kill runs").success());
+    for socket in &mut sockets {
+        assert_eq!(socket.closed().await, Some(1001));
+    }
+    for socket in &mut sockets {
+        assert_eq!(socket.receive().await, Incoming::End);
+    }
+    let status = within("the program to end", running.wait()).await.expect("it ends");
+    assert_eq!(status.code(), Some(0));
 }

@@ -405,3 +405,23 @@ async fn many_writers_at_once_lose_nothing() {
     }
     assert_eq!(events.len(), 200);
 }
+
+/// A change that nobody can read cannot be told: who should have seen it begins anew rather than miss it.
+#[tokio::test]
+async fn a_change_that_cannot_be_read_ends_the_sockets_that_should_have_seen_it() {
+    let server = Server::start().await;
+    server.write(insert(&["a"])).await;
+    let mut concerned = Socket::subscribed(&server, "comments", json!({})).await;
+    let mut feed = Socket::subscribed(&server, "topic-feed", json!({})).await;
+    let mut other = Socket::subscribed(&server, "labels", json!({})).await;
+    let mut own = server.connection();
+    own.batch_execute("UPDATE comments SET status = 'unheard of', body = 'b'").expect("a commit");
+    assert_eq!(concerned.closed().await, Some(4408));
+    let event = feed.next_event().await;
+    assert_eq!(event["diff"], json!({"body": "b"}), "the status is no field of this stream");
+    other.assert_silent(&server).await;
+    own.batch_execute("UPDATE comments SET status = 'draft'").expect("a commit");
+    let mut again = Socket::subscribed(&server, "comments", json!({})).await;
+    server.write("UPDATE comments SET score = 1").await;
+    assert_eq!(again.next_event().await["diff"], json!({"score": 1}));
+}

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::ListQuery;
 use realtime_core::sql::Table;
-use realtime_core::{Descriptor, Error, Kind, Limits, RealtimeResource, Row};
+use realtime_core::{Descriptor, Error, Kind, Limits, Part, RealtimeResource, Row};
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
@@ -572,9 +572,15 @@ fn as_query(kind: Kind, json: &Json, by_comma: bool) -> Option<RawArgument> {
     Some(RawArgument::Query(values))
 }
 
-fn field_kind(key: &str) -> Kind {
-    let name = key.trim_start_matches("not__").split("__").next().unwrap();
-    descriptor().fields[descriptor().field_index(name).unwrap()].kind
+/// What the argument of a key is: a part has a kind of its own.
+fn argument_kind(key: &str) -> Kind {
+    let mut names = key.trim_start_matches("not__").split("__");
+    let field = descriptor().field_index(names.next().unwrap()).unwrap();
+    match names.next().and_then(Part::from_name) {
+        None => descriptor().fields[field].kind,
+        Some(Part::Date) => Kind::Date,
+        Some(_) => Kind::Integer { min: i64::MIN, max: i64::MAX },
+    }
 }
 
 proptest! {
@@ -681,7 +687,7 @@ proptest! {
     #[test]
     fn json_and_a_query_string_mean_the_same(entry in random::entry(), by_comma in any::<bool>()) {
         let (key, json) = entry;
-        if let Some(argument) = as_query(field_kind(&key), &json, by_comma) {
+        if let Some(argument) = as_query(argument_kind(&key), &json, by_comma) {
             let query = parse(descriptor(), [(key.clone(), argument)], &Limits::default());
             let query = query.map(|filter| filter.canonical().to_owned());
             prop_assert_eq!(query, Ok(parsed(&json!({key: json})).canonical().to_owned()));
