@@ -82,6 +82,7 @@ mod socket;
 
 #[doc(hidden)]
 pub use realtime_core::__private;
+pub use realtime_core::types;
 
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{

@@ -278,7 +278,7 @@ fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) ->
         if known.read_only {
             continue;
         }
-        if json.is_null() {
+        if json.is_null() && (known.nullable || !known.kind.is_json()) {
             if known.nullable {
                 draft.put(field, Value::Null);
             } else {
@@ -288,6 +288,9 @@ fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) ->
         }
         match filter::parse_value(known.kind, json) {
             Ok(Value::Text(text)) if text.contains('\0') => {
+                draft.refuse(name, "Null characters are not allowed.");
+            }
+            Ok(Value::Json(json)) if crate::value::json_has_nul(&json) => {
                 draft.refuse(name, "Null characters are not allowed.");
             }
             Ok(value) => draft.put(field, value),

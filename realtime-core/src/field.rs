@@ -37,6 +37,12 @@ pub enum Kind {
     Bytes,
     /// An enum of unit variants, with the function that lists their names on the wire.
     Enum(fn() -> &'static [&'static str]),
+    /// [`types::Uuid`](crate::types::Uuid)
+    Uuid,
+    /// [`types::Decimal`](crate::types::Decimal)
+    Decimal,
+    /// `serde_json::Value`
+    Json,
 }
 
 impl Kind {
@@ -52,7 +58,18 @@ impl Kind {
             Self::Time => "time",
             Self::Bytes => "bytes",
             Self::Enum(_) => "choice",
+            Self::Uuid => "uuid",
+            Self::Decimal => "decimal",
+            Self::Json => "json",
         }
+    }
+
+    /// Is the kind JSON? Then `null` is a value, its values have no order, and what lies in them can be asked for.
+    pub const fn is_json(self) -> bool {
+        if matches!(self, Self::Json) {
+            return true;
+        }
+        false
     }
 }
 
@@ -60,7 +77,7 @@ impl Kind {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field of a realtime resource can have",
     label = "not a field type",
-    note = "field types are i16, i32, i64, f64, bool, String, Vec<u8>, chrono's DateTime<Utc>, NaiveDateTime, NaiveDate and NaiveTime, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
+    note = "field types are i16, i32, i64, f64, bool, String, Vec<u8>, chrono's DateTime<Utc>, NaiveDateTime, NaiveDate and NaiveTime, realtime's types::Uuid and types::Decimal, serde_json::Value, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
     note = "a field that clients shall not see can be left out with `#[realtime(skip)]`"
 )]
 pub trait Field: Sized + Send + Sync + 'static {
@@ -183,6 +200,36 @@ impl Field for Vec<u8> {
     }
     fn from_value(value: Value<'_>) -> Option<Self> {
         if let Value::Bytes(value) = value { Some(value.into_owned()) } else { None }
+    }
+}
+
+impl Field for crate::types::Uuid {
+    const KIND: Kind = Kind::Uuid;
+    fn to_value(&self) -> Value<'_> {
+        Value::Uuid(self.0)
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Uuid(value) = value { Some(Self(value)) } else { None }
+    }
+}
+
+impl Field for crate::types::Decimal {
+    const KIND: Kind = Kind::Decimal;
+    fn to_value(&self) -> Value<'_> {
+        Value::Decimal(self.without_negative_zero())
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Decimal(value) = value { Some(Self(value)) } else { None }
+    }
+}
+
+impl Field for serde_json::Value {
+    const KIND: Kind = Kind::Json;
+    fn to_value(&self) -> Value<'_> {
+        Value::Json(Cow::Borrowed(self))
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Json(value) = value { Some(value.into_owned()) } else { None }
     }
 }
 

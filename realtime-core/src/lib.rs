@@ -42,6 +42,7 @@
 //! | [`filter`] | a client's filter: parsed, and as a test in memory |
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
+//! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
 //! | [`change`], [`diff`], [`cursor`] | a change, the difference of two images, a position in the feed |
 //! | [`subscription`], [`group`] | what is asked for, and who is told of a change in which words |
@@ -75,6 +76,7 @@ mod part;
 pub mod resource;
 pub mod sql;
 pub mod subscription;
+pub mod types;
 mod value;
 
 #[doc(hidden)]

@@ -24,6 +24,8 @@ pub struct Limits {
     pub filter_list: usize,
     /// Bytes of one pattern in a filter: the argument of `contains`, `startswith` and their like. Over it: 400.
     pub filter_pattern_bytes: usize,
+    /// Regular expressions of one filter. Over it: 400.
+    pub filter_regexes: usize,
     /// Bytes that a compiled regular expression may take. Over it: 400.
     pub filter_regex_bytes: usize,
     /// Rows of one page of a list. Over it: 400.
@@ -55,7 +57,8 @@ impl Default for Limits {
             filter_predicates: 32,
             filter_list: 1_000,
             filter_pattern_bytes: 256,
-            filter_regex_bytes: 256 << 10,
+            filter_regexes: 4,
+            filter_regex_bytes: 64 << 10,
             page_rows: 1_000,
             default_page_rows: 100,
             outbox_bytes: 4 << 20,

@@ -102,7 +102,11 @@ impl Lookup {
 /// Where the bits of the parts begin in a [`LookupSet`].
 const FIRST_PART: u32 = 24;
 
-/// A set of lookups, and of the parts of a date or a timestamp that may stand before one.
+/// The bit of key paths in a [`LookupSet`].
+const PATH: u32 = 1 << 23;
+
+/// A set of lookups, of the parts of a date or a timestamp that may stand before one, and perhaps of the key paths of
+/// JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookupSet(u32);
 
@@ -132,6 +136,17 @@ impl LookupSet {
         self
     }
 
+    /// The same lookups, and key paths.
+    #[must_use]
+    pub const fn with_paths(self) -> Self {
+        Self(self.0 | PATH)
+    }
+
+    /// Are key paths in the set?
+    pub const fn contains_paths(self) -> bool {
+        self.0 & PATH != 0
+    }
+
     /// Every lookup and part that makes sense for a kind of field.
     pub const fn of_kind(kind: Kind) -> Self {
         use Lookup::{Exact, Gt, Gte, In, IsNull, Lt, Lte, Range};
@@ -144,6 +159,9 @@ impl LookupSet {
             }
             Kind::Timestamp | Kind::NaiveTimestamp => ordered.with_parts(Part::ALL),
             Kind::Text => Self::of(Lookup::ALL),
+            Kind::Uuid => Self::of(&[Exact, In, IsNull]),
+            Kind::Decimal => ordered,
+            Kind::Json => Self::of(&[IsNull]).with_paths(),
         }
     }
 
@@ -159,7 +177,8 @@ impl LookupSet {
 
     /// The names of the lookups and parts of the set, as errors list them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        self.iter().map(Lookup::name).chain(self.parts().map(Part::name))
+        let paths = self.contains_paths().then_some("key paths");
+        self.iter().map(Lookup::name).chain(self.parts().map(Part::name)).chain(paths)
     }
 
     /// Is the lookup one of the set?
@@ -210,6 +229,19 @@ pub const fn check_lookup(kind: Kind, lookup: Lookup) {
         }
         Kind::Bytes => panic!("a field of bytes has the lookups `exact`, `in` and `isnull`"),
         Kind::Text => panic!("a text field does not have this lookup"),
+        Kind::Uuid => panic!("a UUID field has the lookups `exact`, `in` and `isnull`"),
+        Kind::Decimal => panic!(
+            "a decimal field has the lookups `exact`, `in`, `gt`, `gte`, `lt`, `lte`, `range` and `isnull`"
+        ),
+        Kind::Json => panic!("a JSON field has the lookup `isnull`, and key paths as `path`"),
+    }
+}
+
+/// Stops the build where a resource allows key paths of a field that has none.
+#[track_caller]
+pub const fn check_path(kind: Kind) {
+    if !kind.is_json() {
+        panic!("only JSON fields have key paths");
     }
 }
 

@@ -12,7 +12,7 @@ pub use crate::context::Context;
 pub use crate::draft::Hooks;
 pub use crate::error::Error;
 pub use crate::field::{Field, FieldEnum};
-pub use crate::lookup::{Lookup, LookupSet, check_lookup, check_part, check_part_lookup};
+pub use crate::lookup::{Lookup, LookupSet, check_lookup, check_part, check_part_lookup, check_path};
 pub use crate::part::Part;
 pub use crate::resource::{
     Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,

@@ -32,6 +32,12 @@ pub enum Value<'a> {
     Time(NaiveTime),
     /// Bytes; on the wire in base64.
     Bytes(Cow<'a, [u8]>),
+    /// A UUID.
+    Uuid(uuid::Uuid),
+    /// A decimal number; on the wire a string. Equal numbers may have different places.
+    Decimal(rust_decimal::Decimal),
+    /// JSON, which has no order.
+    Json(Cow<'a, Json>),
 }
 
 impl<'a> Value<'a> {
@@ -52,6 +58,9 @@ impl<'a> Value<'a> {
             Self::Date(value) => Value::Date(value),
             Self::Time(value) => Value::Time(value),
             Self::Bytes(value) => Value::Bytes(Cow::Owned(value.into_owned())),
+            Self::Uuid(value) => Value::Uuid(value),
+            Self::Decimal(value) => Value::Decimal(value),
+            Self::Json(value) => Value::Json(Cow::Owned(value.into_owned())),
         }
     }
 
@@ -67,19 +76,25 @@ impl<'a> Value<'a> {
             Self::Date(value) => Value::Date(*value),
             Self::Time(value) => Value::Time(*value),
             Self::Bytes(value) => Value::Bytes(Cow::Borrowed(value)),
+            Self::Uuid(value) => Value::Uuid(*value),
+            Self::Decimal(value) => Value::Decimal(*value),
+            Self::Json(value) => Value::Json(Cow::Borrowed(value)),
         }
     }
 
     /// Would both be written as the same JSON?
     ///
-    /// Finer than [`Value::compare`] in one point: `-0.0` and `0.0` compare as equal but are written differently,
-    /// so a diff must tell them apart.
+    /// Finer than [`Value::compare`]: `-0.0` and `0.0`, and the decimals `12.5` and `12.50`, compare as equal but are
+    /// written differently, so a diff must tell them apart. JSON is the same if its structure is.
     pub fn is_same(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Self::Float(left), Value::Float(right)) => {
                 left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
             }
             (Self::Null, Value::Null) => true,
+            (Self::Decimal(left), Value::Decimal(right)) => left == right && left.scale() == right.scale(),
+            (Self::Json(left), Value::Json(right)) => is_same_json(left, right),
+            (Self::Null, Value::Json(json)) | (Self::Json(json), Value::Null) => json.is_null(),
             _ => self.compare(other) == Some(Ordering::Equal),
         }
     }
@@ -98,6 +113,8 @@ impl<'a> Value<'a> {
             (Self::Date(left), Value::Date(right)) => Some(left.cmp(right)),
             (Self::Time(left), Value::Time(right)) => Some(left.cmp(right)),
             (Self::Bytes(left), Value::Bytes(right)) => Some(left.cmp(right)),
+            (Self::Uuid(left), Value::Uuid(right)) => Some(left.cmp(right)),
+            (Self::Decimal(left), Value::Decimal(right)) => Some(left.cmp(right)),
             _ => None,
         }
     }
@@ -130,6 +147,15 @@ impl<'a> Value<'a> {
                 STANDARD.encode_string(value, out);
                 out.push('"');
             }
+            Self::Uuid(value) => {
+                let _ = write!(out, "\"{}\"", value.as_hyphenated());
+            }
+            Self::Decimal(value) => {
+                let _ = write!(out, "\"{value}\"");
+            }
+            Self::Json(value) => {
+                let _ = write!(out, "{value}");
+            }
         }
     }
 
@@ -146,6 +172,9 @@ impl<'a> Value<'a> {
             Self::Date(value) => Json::from(value.to_string()),
             Self::Time(value) => Json::from(value.to_string()),
             Self::Bytes(value) => Json::from(STANDARD.encode(value)),
+            Self::Uuid(value) => Json::from(value.as_hyphenated().to_string()),
+            Self::Decimal(value) => Json::from(value.to_string()),
+            Self::Json(value) => value.as_ref().clone(),
         }
     }
 }
@@ -159,6 +188,37 @@ impl<'a> From<&'a str> for Value<'a> {
 /// Total order of doubles as PostgreSQL has it: `-0.0 == 0.0`, `NaN == NaN`, `NaN` last.
 pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
+}
+
+/// Structural equality in which `1` is not `1.0` and `-0.0` not `0.0`; the order of members does not count.
+fn is_same_json(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Number(left), Json::Number(right)) if left.is_f64() && right.is_f64() => {
+            left.as_f64().map(f64::to_bits) == right.as_f64().map(f64::to_bits)
+        }
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same_json(left, right))
+        }
+        (Json::Object(left), Json::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(name, left)| right.get(name).is_some_and(|right| is_same_json(left, right)))
+        }
+        _ => left == right,
+    }
+}
+
+/// Is U+0000 in a text of it, or in a name?
+pub(crate) fn json_has_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(elements) => elements.iter().any(json_has_nul),
+        Json::Object(members) => {
+            members.iter().any(|(name, value)| name.contains('\0') || json_has_nul(value))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
 }
 
 fn non_finite(value: f64) -> &'static str {

@@ -16,10 +16,32 @@ use diesel::sqlite::Sqlite;
 use realtime_core::filter::RawArgument;
 use realtime_core::list::ListQuery;
 use realtime_core::sql::Table;
+use realtime_core::types::{Decimal, Uuid};
 use realtime_core::{Descriptor, Kind, Limits, Lookup, LookupSet, Part, RealtimeResource};
 use serde_json::{Value as Json, json};
 
 use self::model::{Moment, Note};
+
+mod schema {
+    diesel::table! {
+        papers (key) {
+            key -> realtime_core::types::sql::Uuid,
+            amount -> Nullable<realtime_core::types::sql::DecimalNumber>,
+            tags -> Nullable<Json>,
+        }
+    }
+}
+
+use schema::papers;
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = papers, primary_key(key))]
+#[realtime(lookups(all), ordering(all))]
+struct Paper {
+    key: Uuid,
+    amount: Option<Decimal>,
+    tags: Option<Json>,
+}
 
 const DOC: &str = include_str!("../../docs/lookups.md");
 
@@ -40,11 +62,15 @@ fn kinds() -> Vec<Kind> {
         Kind::Time,
         Kind::Bytes,
         Kind::Enum(names),
+        Kind::Uuid,
+        Kind::Decimal,
+        Kind::Json,
     ];
     for kind in &all {
         match kind {
             Kind::Bool | Kind::Integer { .. } | Kind::Float | Kind::Text | Kind::Timestamp => {}
             Kind::NaiveTimestamp | Kind::Date | Kind::Time | Kind::Bytes | Kind::Enum(_) => {}
+            Kind::Uuid | Kind::Decimal | Kind::Json => {}
         }
     }
     all
@@ -123,6 +149,7 @@ fn every_limit_is_that_of_the_code() {
         ("`filter_predicates`", limits.filter_predicates),
         ("`filter_list`", limits.filter_list),
         ("`filter_pattern_bytes`", limits.filter_pattern_bytes),
+        ("`filter_regexes`", limits.filter_regexes),
         ("`filter_regex_bytes`", limits.filter_regex_bytes),
         ("`page_rows`", limits.page_rows),
     ];
@@ -142,6 +169,9 @@ fn sample(kind: Kind, lookup: Lookup) -> Json {
         Kind::Time => json!("12:00"),
         Kind::Bytes => json!("YWJj"),
         Kind::Enum(names) => json!(names()[0]),
+        Kind::Uuid => json!("67e55044-10b1-426f-9247-bb680e5fe0c8"),
+        Kind::Decimal => json!("1.50"),
+        Kind::Json => json!("red"),
     };
     match lookup {
         Lookup::In | Lookup::Range => json!([one, one]),
@@ -159,7 +189,9 @@ fn written(connection: &mut SqliteConnection, descriptor: &'static Descriptor, k
     let argument = match (Part::from_name(part), Lookup::from_name(rest)) {
         (Some(Part::Date), _) => sample(Kind::Date, Lookup::from_name(lookup).unwrap()),
         (Some(_), _) => sample(Kind::Integer { min: 0, max: 1 }, Lookup::from_name(lookup).unwrap()),
-        (None, lookup) => sample(kind, lookup.unwrap()),
+        // A key path ends with its lookup.
+        (None, None) => sample(kind, Lookup::from_name(rest.rsplit("__").next().unwrap()).unwrap()),
+        (None, Some(lookup)) => sample(kind, lookup),
     };
     let entries = [(key.to_owned(), RawArgument::Json(argument))];
     let query = ListQuery::parse(descriptor, entries, &[], &Limits::default()).unwrap();
@@ -172,6 +204,8 @@ fn written(connection: &mut SqliteConnection, descriptor: &'static Descriptor, k
     });
     let table = if std::ptr::eq(descriptor, Note::DESCRIPTOR) {
         Table::<Sqlite>::of::<Note>()
+    } else if std::ptr::eq(descriptor, Paper::DESCRIPTOR) {
+        Table::of::<Paper>()
     } else {
         Table::of::<Moment>()
     };
@@ -197,7 +231,9 @@ fn the_statements_are_those_of_the_document_and_use_an_index_where_it_says_so() 
     let mut connection = model::database();
     connection
         .batch_execute(
-            "CREATE INDEX ranks ON notes (rank); CREATE INDEX scores ON notes (score);
+            "CREATE TABLE papers (key TEXT PRIMARY KEY NOT NULL, amount TEXT, tags TEXT);
+             CREATE INDEX amounts ON papers (amount); CREATE INDEX tags_of_papers ON papers (tags);
+             CREATE INDEX ranks ON notes (rank); CREATE INDEX scores ON notes (score);
              CREATE INDEX titles ON notes (title COLLATE BINARY); CREATE INDEX texts ON notes (text);
              CREATE INDEX done ON notes (done); CREATE INDEX moods ON notes (mood);
              CREATE INDEX created ON notes (created); CREATE INDEX edited ON notes (edited);
@@ -211,8 +247,9 @@ fn the_statements_are_those_of_the_document_and_use_an_index_where_it_says_so() 
         let [key, sql, index, cost] = cells[..] else { panic!("four cells: {cells:?}") };
         let key = key.trim_matches('`');
         let field = key.strip_prefix("not__").unwrap_or(key).split("__").next().unwrap();
-        let note = Note::DESCRIPTOR.field_index(field);
-        let descriptor = if note.is_some() { Note::DESCRIPTOR } else { Moment::DESCRIPTOR };
+        let descriptors = [Note::DESCRIPTOR, Moment::DESCRIPTOR, Paper::DESCRIPTOR];
+        let descriptor =
+            descriptors.into_iter().find(|descriptor| descriptor.field_index(field).is_some()).unwrap();
         let (written, uses_index) = written(&mut connection, descriptor, key);
         let expected =
             format!("| `{key}` | `{written}` | {} | {cost} |", if uses_index { "yes" } else { "no" });

@@ -7,7 +7,7 @@ use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type};
 
 use crate::attr::{FieldAttrs, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
-use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, PARTS, SEPARATOR, names, variant_of};
+use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, names, variant_of};
 
 /// A struct that becomes a resource.
 pub(crate) struct Model<'a> {
@@ -69,7 +69,7 @@ pub(crate) enum Lookups {
 pub(crate) struct Lookup {
     /// The variant of core's `Part` that is compared; `None` for the field itself.
     pub(crate) part: Option<&'static str>,
-    /// The variant of core's `Lookup`.
+    /// The variant of core's `Lookup`, or `PATH`.
     pub(crate) variant: &'static str,
     pub(crate) span: Span,
 }
@@ -381,6 +381,9 @@ fn resolve_listed(lookup: &Ident, errors: &mut Errors) -> Option<Lookup> {
     {
         errors.on(lookup, format!("a part has all its lookups: write `{part}`"));
         return None;
+    }
+    if name == PATH {
+        return Some(Lookup { part: None, variant: PATH, span: lookup.span() });
     }
     lookup_of(&name, lookup.span(), errors)
 }

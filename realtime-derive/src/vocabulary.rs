@@ -34,6 +34,9 @@ pub(crate) const PARTS: &[(&str, &str)] = &[
     ("minute", "Minute"),
 ];
 
+/// What `lookups(..)` calls the key paths of JSON, and stands for them where a lookup has its variant.
+pub(crate) const PATH: &str = "path";
+
 /// The actions that may be allowed: the name on the wire and the variant of core's `Action`.
 pub(crate) const ACTIONS: &[(&str, &str)] = &[
     ("list", "List"),

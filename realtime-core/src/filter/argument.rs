@@ -8,6 +8,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde_json::Value as Json;
 
 use crate::field::Kind;
+use crate::types::{Decimal, NotADecimal, Uuid};
 use crate::value::Value;
 
 /// A filter's argument: a value, or an integer that no row of the column can have.
@@ -50,7 +51,17 @@ fn lenient(kind: Kind, json: &Json) -> Result<Value<'static>, String> {
                 _ => Err("A valid number is required.".into()),
             },
         },
+        (Kind::Decimal, Json::Number(number)) => {
+            Decimal::from_number(number).map(|number| Value::Decimal(number.0)).map_err(decimal_refused)
+        }
         _ => parse_value(kind, json),
+    }
+}
+
+fn decimal_refused(reason: NotADecimal) -> String {
+    match reason {
+        NotADecimal::Malformed => "A decimal number is required as text, such as \"12.50\".".into(),
+        NotADecimal::OutOfRange => "A decimal number has at most 28 digits.".into(),
     }
 }
 
@@ -98,6 +109,18 @@ pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, Str
             .and_then(|text| STANDARD.decode(text).ok())
             .map(|bytes| Value::Bytes(Cow::Owned(bytes)))
             .ok_or_else(|| "Bytes are required in base64, padded.".into()),
+        Kind::Uuid => json
+            .as_str()
+            .and_then(|text| text.parse::<Uuid>().ok())
+            .map(|uuid| Value::Uuid(uuid.0))
+            .ok_or_else(|| "A UUID is required, such as 67e55044-10b1-426f-9247-bb680e5fe0c8.".into()),
+        Kind::Decimal => match json {
+            Json::String(text) => {
+                text.parse::<Decimal>().map(|number| Value::Decimal(number.0)).map_err(decimal_refused)
+            }
+            _ => Err(decimal_refused(NotADecimal::Malformed)),
+        },
+        Kind::Json => Ok(Value::Json(Cow::Owned(json.clone()))),
         Kind::Timestamp | Kind::NaiveTimestamp => json
             .as_str()
             .and_then(timestamp)

@@ -45,6 +45,10 @@ impl Condition {
                 Value::Text(text) => how.holds(text, pattern),
                 _ => false,
             },
+            Self::Path(path) => match value {
+                Value::Json(json) => path.holds(Some(json)),
+                _ => path.holds(None),
+            },
             Self::Regex(regex) => match value {
                 Value::Text(text) => regex.is_match(text),
                 _ => false,
@@ -54,7 +58,7 @@ impl Condition {
 }
 
 impl TextMatch {
-    fn holds(self, text: &str, pattern: &str) -> bool {
+    pub(super) fn holds(self, text: &str, pattern: &str) -> bool {
         match self {
             Self::Contains => text.contains(pattern),
             Self::StartsWith => text.starts_with(pattern),

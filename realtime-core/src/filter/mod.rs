@@ -4,6 +4,7 @@
 mod argument;
 mod matches;
 mod parse;
+mod path;
 mod regex;
 
 use std::fmt::Write as _;
@@ -11,6 +12,9 @@ use std::fmt::Write as _;
 pub use argument::parse_key;
 pub(crate) use argument::parse_value;
 pub use parse::{RawArgument, parse};
+pub use path::PathCondition;
+#[cfg(feature = "sqlite")]
+pub(crate) use path::holds_by_text;
 pub use regex::Regex;
 
 use crate::lookup::Lookup;
@@ -59,6 +63,8 @@ pub enum Condition {
     Text(TextMatch, String),
     /// The regular expression matches somewhere in the text.
     Regex(Regex),
+    /// What lies at a path in JSON is so. `NULL` has nothing at any path.
+    Path(PathCondition),
 }
 
 /// How a text compares with a pattern. The `I…` forms compare folded text.
@@ -92,6 +98,10 @@ impl TextMatch {
             Lookup::IEndsWith => Self::IEndsWith,
             _ => return None,
         })
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::of(Lookup::from_name(name)?)
     }
 
     /// Is the text compared folded?
@@ -193,6 +203,7 @@ impl Predicate {
                 out.push_str(how.name());
                 crate::value::write_text(pattern, &mut out);
             }
+            Condition::Path(path) => out.push_str(path.text()),
             Condition::Regex(regex) => {
                 out.push_str(if regex.ignores_case() { "~iregex" } else { "~regex" });
                 crate::value::write_text(regex.pattern(), &mut out);

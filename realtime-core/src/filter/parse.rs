@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use super::argument::{Operand, parse_operand};
-use super::{Condition, Filter, Predicate, Regex, TextMatch};
+use super::path::{self, Test};
+use super::{Condition, Filter, PathCondition, Predicate, Regex, TextMatch};
 use crate::error::{Code, Error};
 use crate::field::Kind;
 use crate::fold::fold;
@@ -38,19 +39,18 @@ pub fn parse(
 ) -> Result<Filter, Error> {
     let mut predicates = Vec::new();
     let mut refused: Option<Error> = None;
-    let mut entries_seen = 0;
+    let (mut entries_seen, mut regexes_seen) = (0, 0);
     for (key, argument) in entries {
         entries_seen += 1;
         if entries_seen > limits.filter_predicates {
-            return Err(Error::validation(
-                crate::error::NON_FIELD_ERRORS,
-                format!(
-                    "A filter has at most {} entries (limit filter_predicates).",
-                    limits.filter_predicates
-                ),
-            ));
+            return Err(too_many("entries", limits.filter_predicates, "filter_predicates"));
         }
         let resolved = resolve(descriptor, &key)?;
+        // Compiling one costs up to a millisecond, and each keeps an automaton.
+        regexes_seen += usize::from(matches!(resolved.lookup, Lookup::Regex | Lookup::IRegex));
+        if regexes_seen > limits.filter_regexes {
+            return Err(too_many("regular expressions", limits.filter_regexes, "filter_regexes"));
+        }
         match condition(descriptor, &resolved, argument, limits) {
             Ok(condition) => {
                 let Resolved { field, part, negated, .. } = resolved;
@@ -70,9 +70,16 @@ pub fn parse(
     }
 }
 
+fn too_many(what: &str, most: usize, limit: &str) -> Error {
+    let message = format!("A filter has at most {most} {what} (limit {limit}).");
+    Error::validation(crate::error::NON_FIELD_ERRORS, message)
+}
+
 struct Resolved {
     field: usize,
     part: Option<Part>,
+    /// The keys and indexes that lead into JSON; empty for the field itself.
+    path: Vec<String>,
     lookup: Lookup,
     negated: bool,
 }
@@ -83,7 +90,13 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
         None => (false, key),
     };
     if let Some(alias) = descriptor.aliases.iter().find(|alias| alias.name == positive) {
-        return Ok(Resolved { field: alias.field, part: alias.part, lookup: alias.lookup, negated });
+        return Ok(Resolved {
+            field: alias.field,
+            part: alias.part,
+            path: Vec::new(),
+            lookup: alias.lookup,
+            negated,
+        });
     }
     let (name, lookup_name) = match positive.split_once("__") {
         Some((name, lookup)) => (name, lookup),
@@ -100,8 +113,11 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
     };
     let offered = lookups(descriptor, field);
     match resolve_lookup(offered, lookup_name) {
-        Some((part, lookup)) => Ok(Resolved { field, part, lookup, negated }),
+        Some((part, lookup)) => Ok(Resolved { field, part, path: Vec::new(), lookup, negated }),
         None => {
+            if let Some((path, lookup)) = resolve_path(offered, lookup_name) {
+                return Ok(Resolved { field, part: None, path, lookup, negated });
+            }
             let names: Vec<&str> = offered.names().collect();
             Err(Error::new(Code::UnknownLookup, format!("{lookup_name:?} is not a lookup of {name:?}."))
                 .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
@@ -118,6 +134,20 @@ fn resolve_lookup(offered: LookupSet, name: &str) -> Option<(Option<Part>, Looku
     let part = Part::from_name(part).filter(|part| offered.contains_part(*part))?;
     let lookup = Lookup::from_name(lookup).filter(|lookup| Part::LOOKUPS.contains(*lookup))?;
     Some((Some(part), lookup))
+}
+
+/// `colour`, `0__colour` or `colour__icontains`. The last segment is a lookup if it is called as one.
+fn resolve_path(offered: LookupSet, name: &str) -> Option<(Vec<String>, Lookup)> {
+    if !offered.contains_paths() {
+        return None;
+    }
+    let mut path: Vec<String> = name.split("__").map(str::to_owned).collect();
+    let lookup = path.last().and_then(|last| Lookup::from_name(last));
+    if lookup.is_some() {
+        path.pop();
+    }
+    let leads_somewhere = !path.is_empty() && path.iter().all(|step| !step.is_empty());
+    leads_somewhere.then(|| (path, lookup.unwrap_or(Lookup::Exact)))
 }
 
 fn lookups(descriptor: &Descriptor, field: usize) -> LookupSet {
@@ -137,6 +167,9 @@ fn condition(
     argument: RawArgument,
     limits: &Limits,
 ) -> Result<Condition, String> {
+    if !resolved.path.is_empty() {
+        return path_condition(resolved, argument, limits);
+    }
     let kind = resolved.part.map_or(descriptor.fields[resolved.field].kind, Part::kind);
     if resolved.lookup.takes_list() {
         let items = list(kind, argument, limits)?;
@@ -146,11 +179,7 @@ fn condition(
     }
     let json = single(argument)?;
     if resolved.lookup == Lookup::IsNull {
-        return match &json {
-            Json::Bool(yes) => Ok(Condition::IsNull(*yes)),
-            Json::String(text) if text == "true" || text == "false" => Ok(Condition::IsNull(text == "true")),
-            _ => Err("Must be a valid boolean.".into()),
-        };
+        return boolean(&json).map(Condition::IsNull);
     }
     if json.is_null() {
         return match resolved.lookup {
@@ -173,6 +202,109 @@ fn condition(
         _ => one_of(vec![operand]),
     })
 }
+
+fn boolean(json: &Json) -> Result<bool, String> {
+    match json {
+        Json::Bool(yes) => Ok(*yes),
+        Json::String(text) if text == "true" || text == "false" => Ok(text == "true"),
+        _ => Err("Must be a valid boolean.".into()),
+    }
+}
+
+/// A condition on what lies at a path. Nothing says what type that has, so the argument's own type counts.
+fn path_condition(resolved: &Resolved, argument: RawArgument, limits: &Limits) -> Result<Condition, String> {
+    let limit = limits.filter_pattern_bytes;
+    if resolved.path.iter().map(String::len).sum::<usize>() > limit {
+        return Err(format!("A key path has at most {limit} bytes (limit filter_pattern_bytes)."));
+    }
+    let test = match resolved.lookup {
+        Lookup::In => scalars(list_of_scalars(argument, limits)?)?,
+        Lookup::Range => {
+            let [lower, upper] = <[Json; 2]>::try_from(list_of_scalars(argument, limits)?)
+                .map_err(|_| "Expected two values.".to_owned())?;
+            Test::Between { lower: Some((number(lower)?, true)), upper: Some((number(upper)?, true)) }
+        }
+        Lookup::Exact => scalars(vec![single_scalar(argument)?])?,
+        Lookup::Gt => Test::Between { lower: Some((number(single_scalar(argument)?)?, false)), upper: None },
+        Lookup::Gte => Test::Between { lower: Some((number(single_scalar(argument)?)?, true)), upper: None },
+        Lookup::Lt => Test::Between { lower: None, upper: Some((number(single_scalar(argument)?)?, false)) },
+        Lookup::Lte => Test::Between { lower: None, upper: Some((number(single_scalar(argument)?)?, true)) },
+        Lookup::IsNull => Test::IsMissing(boolean(&single(argument)?)?),
+        Lookup::Regex | Lookup::IRegex => {
+            match regex(resolved.lookup == Lookup::IRegex, &single(argument)?, limits)? {
+                Condition::Regex(regex) => Test::Regex(regex),
+                _ => Test::OneOf(Vec::new()),
+            }
+        }
+        Lookup::IExact
+        | Lookup::Contains
+        | Lookup::IContains
+        | Lookup::StartsWith
+        | Lookup::IStartsWith
+        | Lookup::EndsWith
+        | Lookup::IEndsWith => {
+            let how = TextMatch::of(resolved.lookup).unwrap_or(TextMatch::Contains);
+            match text(how, &single(argument)?, limits)? {
+                Condition::Text(how, pattern) => Test::Text(how, pattern),
+                _ => Test::OneOf(Vec::new()),
+            }
+        }
+    };
+    Ok(Condition::Path(PathCondition::new(resolved.path.clone(), test)))
+}
+
+/// What stands in a query string is JSON if it can be read as a scalar, else it is text: `5`, `"5"`, `red`.
+fn scalar_of_text(text: String) -> Json {
+    match serde_json::from_str(&text) {
+        Ok(Json::Array(_) | Json::Object(_)) | Err(_) => Json::String(text),
+        Ok(scalar) => scalar,
+    }
+}
+
+fn single_scalar(argument: RawArgument) -> Result<Json, String> {
+    let is_text = matches!(argument, RawArgument::Query(_));
+    match single(argument)? {
+        Json::String(text) if is_text => Ok(scalar_of_text(text)),
+        json => Ok(json),
+    }
+}
+
+fn list_of_scalars(argument: RawArgument, limits: &Limits) -> Result<Vec<Json>, String> {
+    let is_text = matches!(argument, RawArgument::Query(_));
+    let items = list(Kind::Text, argument, limits)?;
+    if !is_text {
+        return Ok(items);
+    }
+    let read = |item| if let Json::String(text) = item { scalar_of_text(text) } else { item };
+    let items: Vec<Json> = items.into_iter().map(read).collect();
+    if items.iter().any(Json::is_null) { Err(NULL_IN_LIST.into()) } else { Ok(items) }
+}
+
+fn scalars(values: Vec<Json>) -> Result<Test, String> {
+    let mut kept = Vec::new();
+    for value in values {
+        match value {
+            Json::Array(_) | Json::Object(_) => {
+                return Err("A string, a number, a boolean or null is required.".into());
+            }
+            Json::String(text) if text.contains('\0') => {}
+            Json::Number(number) => kept.push(Json::Number(path::normal(number))),
+            value => kept.push(value),
+        }
+    }
+    kept.sort_by(path::compare_scalars);
+    kept.dedup_by(|left, right| path::compare_scalars(left, right) == Ordering::Equal);
+    Ok(Test::OneOf(kept))
+}
+
+fn number(json: Json) -> Result<serde_json::Number, String> {
+    match json {
+        Json::Number(number) => Ok(path::normal(number)),
+        _ => Err("A valid number is required.".into()),
+    }
+}
+
+const NULL_IN_LIST: &str = "null is no value of a list; use isnull.";
 
 fn single(argument: RawArgument) -> Result<Json, String> {
     match argument {
@@ -209,7 +341,7 @@ fn list(kind: Kind, argument: RawArgument, limits: &Limits) -> Result<Vec<Json>,
         return Err(format!("A list has at most {} values (limit filter_list).", limits.filter_list));
     }
     if items.iter().any(Json::is_null) {
-        return Err("null is no value of a list; use isnull.".into());
+        return Err(NULL_IN_LIST.into());
     }
     Ok(items)
 }
@@ -223,7 +355,7 @@ fn one_of(operands: Vec<Operand>) -> Condition {
     let mut values: Vec<Value<'static>> = operands
         .into_iter()
         .filter_map(|operand| match operand {
-            Operand::Value(value) if is_storable(&value) => Some(normal_zero(value)),
+            Operand::Value(value) if is_storable(&value) => Some(normal(value)),
             _ => None,
         })
         .collect();
@@ -232,11 +364,12 @@ fn one_of(operands: Vec<Operand>) -> Condition {
     Condition::OneOf(values)
 }
 
-/// `-0.0` is `0.0` in every comparison; one spelling keeps equal filters one group.
-fn normal_zero(value: Value<'static>) -> Value<'static> {
+/// `-0.0` is `0.0` in every comparison, and `12.50` is `12.5`; one spelling keeps equal filters one group.
+fn normal(value: Value<'static>) -> Value<'static> {
     match value {
         // Adding zero turns the negative one and nothing else.
         Value::Float(number) => Value::Float(number + 0.0),
+        Value::Decimal(number) => Value::Decimal(number.normalize()),
         value => value,
     }
 }
@@ -257,7 +390,7 @@ fn bounds(lower: Bound, upper: Bound) -> Condition {
     let side = |bound: Bound, is_lower: bool| match bound {
         None => Side::Open,
         Some((Operand::Value(value), _)) if !is_storable(&value) => Side::Nothing,
-        Some((Operand::Value(value), included)) => Side::At((normal_zero(value), included)),
+        Some((Operand::Value(value), included)) => Side::At((normal(value), included)),
         // A bound that lies beyond the column: every row is on one side of it.
         Some((Operand::Below, _)) if is_lower => Side::Open,
         Some((Operand::Above, _)) if !is_lower => Side::Open,

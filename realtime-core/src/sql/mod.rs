@@ -44,6 +44,20 @@ pub trait Dialect: Backend + Sized + 'static {
         value: &crate::value::Value<'static>,
     ) -> Result<(), NotOfItsType>;
 
+    /// Appends the condition that a row has the key. SQLite's stored UUIDs have several spellings.
+    ///
+    /// # Errors
+    /// Where the value is not one of the key's type.
+    fn write_key_condition(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        key: &crate::value::Value<'static>,
+    ) -> Result<(), NotOfItsType> {
+        table.write_column(statement, table.descriptor.key);
+        statement.sql(" = ");
+        table.write_value(statement, table.descriptor.key, key)
+    }
+
     /// Appends a bound number.
     fn write_number(statement: &mut Statement<Self>, number: i64);
 }

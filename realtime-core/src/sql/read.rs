@@ -19,9 +19,7 @@ pub(crate) fn select_by_key<DB: Dialect>(
 ) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = select(table);
     statement.sql(" WHERE ");
-    table.write_column(&mut statement, table.descriptor.key);
-    statement.sql(" = ");
-    table.write_value(&mut statement, table.descriptor.key, key)?;
+    DB::write_key_condition(&mut statement, table, key)?;
     Ok(statement)
 }
 

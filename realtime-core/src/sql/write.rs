@@ -66,7 +66,5 @@ fn write_key<DB: Dialect>(
     key: &Value<'static>,
 ) -> Result<(), NotOfItsType> {
     statement.sql(" WHERE ");
-    table.write_column(statement, table.descriptor.key);
-    statement.sql(" = ");
-    table.write_value(statement, table.descriptor.key, key)
+    DB::write_key_condition(statement, table, key)
 }

@@ -584,8 +584,8 @@ fn argument_kind(key: &str) -> Kind {
 }
 
 proptest! {
-    // 600 cases of 30 rows and 6 filters are 108,000 pairs.
-    #![proptest_config(random::config(600))]
+    // 1,200 cases of 30 rows and 6 filters are 216,000 pairs.
+    #![proptest_config(random::config(1_200))]
 
     #[test]
     fn memory_and_sqlite_select_the_same_rows(

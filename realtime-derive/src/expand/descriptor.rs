@@ -6,6 +6,7 @@ use syn::ext::IdentExt;
 
 use super::{Runtime, place};
 use crate::ast::{Alias, Field, Lookups, Model};
+use crate::vocabulary::PATH;
 
 /// ```text
 /// Descriptor { stream: "comments", table: "comments", fields: &[FieldDescriptor { .. }, ..], key: 0, .. }
@@ -57,12 +58,18 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
         Lookups::These(lookups) if lookups.is_empty() => quote!(#runtime::LookupSet::NONE),
         Lookups::These(lookups) => {
             let parts: Vec<Ident> = lookups.iter().filter_map(|lookup| lookup.part).map(variant).collect();
-            let lookups = lookups.iter().filter(|lookup| lookup.part.is_none());
+            let has_paths = lookups.iter().any(|lookup| lookup.variant == PATH);
+            let lookups = lookups.iter().filter(|lookup| lookup.part.is_none() && lookup.variant != PATH);
             let lookups = lookups.map(|lookup| variant(lookup.variant));
-            let set = quote!(#runtime::LookupSet::of(&[#(#runtime::Lookup::#lookups),*]));
-            if parts.is_empty() { set } else { quote!(#set.with_parts(&[#(#runtime::Part::#parts),*])) }
+            let mut set = quote!(#runtime::LookupSet::of(&[#(#runtime::Lookup::#lookups),*]));
+            if !parts.is_empty() {
+                set = quote!(#set.with_parts(&[#(#runtime::Part::#parts),*]));
+            }
+            if has_paths { quote!(#set.with_paths()) } else { set }
         }
     };
+    // JSON has no order, and a macro does not know what is JSON.
+    let orderable = if *orderable { quote!(!#kind.is_json()) } else { quote!(false) };
     quote! {
         #runtime::FieldDescriptor {
             name: #name,

@@ -5,6 +5,7 @@ use quote::quote_spanned;
 
 use super::{Runtime, place};
 use crate::ast::{Field, Lookup, Lookups, Model};
+use crate::vocabulary::PATH;
 
 /// One constant per named lookup, on the user's token that names it.
 ///
@@ -35,6 +36,10 @@ fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
     let of_type = runtime.at(place(ty));
     let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
     let span = place(&lookup.span);
+    if lookup.variant == PATH {
+        let runtime = runtime.at(span);
+        return quote_spanned!(span=> const _: () = #runtime::check_path(#kind););
+    }
     let variant = Ident::new(lookup.variant, span);
     let runtime = runtime.at(span);
     match lookup.part {

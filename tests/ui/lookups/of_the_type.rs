@@ -14,12 +14,13 @@ diesel::table! {
 #[derive(RealtimeResource)]
 #[diesel(table_name = comments)]
 #[realtime(
-    lookups(pinned(exact, gt), score(icontains), rating(isnull, startswith)),
+    lookups(pinned(exact, gt), score(icontains), rating(isnull, startswith), body(path)),
     subscription_field_mapping(text = "topic_id__iexact")
 )]
 struct Comment {
     id: i64,
     topic_id: i32,
+    body: String,
     score: i32,
     rating: Option<f64>,
     pinned: bool,

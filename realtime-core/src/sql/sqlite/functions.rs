@@ -7,15 +7,19 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timel
 use diesel::QueryResult;
 use diesel::sql_types::{Date, Integer, Nullable, Text, Time, Timestamp};
 use diesel::sqlite::SqliteConnection;
+use serde_json::Value as Json;
 
-use crate::filter::Regex;
+use crate::filter::{Regex, holds_by_text};
 use crate::fold::fold;
 use crate::part::Part;
+use crate::types::{Decimal, Uuid};
 use crate::value::Value;
 
 /// Under this name because Diesel's macro below knows the types that a function of ours may take by their last name.
 mod stored {
-    pub(super) use diesel::sql_types::TimestamptzSqlite as Timestamp;
+    pub(super) use diesel::sql_types::{Json as Text, TimestamptzSqlite as Timestamp};
+
+    pub(super) use crate::types::sql::{DecimalNumber as Numeric, Uuid as Binary};
 }
 
 #[diesel::declare_sql_function]
@@ -36,6 +40,12 @@ extern "SQL" {
     fn realtime_date(date: Nullable<Date>) -> Nullable<Binary>;
     /// A time of day as bytes that are ordered as the times are.
     fn realtime_time(time: Nullable<Time>) -> Nullable<Binary>;
+    /// A UUID as its bytes, whatever its spelling.
+    fn realtime_uuid(uuid: Nullable<stored::Binary>) -> Nullable<Binary>;
+    /// A decimal number as bytes that are ordered as the numbers are.
+    fn realtime_decimal(number: Nullable<stored::Numeric>) -> Nullable<Binary>;
+    /// Does JSON satisfy a condition on what lies at a path?
+    fn realtime_json(json: Nullable<stored::Text>, condition: Text) -> Bool;
     /// A part of a timestamp, by its number.
     fn realtime_part(timestamp: Nullable<stored::Timestamp>, part: Integer) -> Nullable<BigInt>;
     /// A part of a timestamp without a zone.
@@ -70,6 +80,15 @@ pub fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
     })?;
     realtime_date_utils::register_impl(connection, |date: Option<NaiveDate>| date.map(day))?;
     realtime_time_utils::register_impl(connection, |time: Option<NaiveTime>| time.map(time_of_day))?;
+    realtime_uuid_utils::register_impl(connection, |uuid: Option<Uuid>| {
+        uuid.map(|uuid| uuid.as_bytes().to_vec())
+    })?;
+    realtime_decimal_utils::register_impl(connection, |number: Option<Decimal>| {
+        number.map(Decimal::comparable)
+    })?;
+    realtime_json_utils::register_impl(connection, |json: Option<Json>, condition: String| {
+        holds_by_text(&condition, json.as_ref())
+    })?;
     realtime_part_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>, part: i32| {
         part_of(&timestamp.map(Value::Timestamp)?, part)
     })?;

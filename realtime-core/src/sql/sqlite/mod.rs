@@ -12,6 +12,7 @@ use super::{Dialect, NotOfItsType, Statement, Table};
 use crate::field::Kind;
 use crate::filter::{Condition, Predicate, TextMatch};
 use crate::part::Part;
+use crate::types::Decimal;
 use crate::value::Value;
 
 impl Dialect for Sqlite {
@@ -54,6 +55,17 @@ impl Dialect for Sqlite {
                 statement.sql(" <> 0)");
             }
             Kind::Integer { .. } | Kind::Float | Kind::Bytes => table.write_column(statement, field),
+            kind @ (Kind::Uuid | Kind::Decimal) => {
+                statement.sql(if matches!(kind, Kind::Uuid) {
+                    "realtime_uuid("
+                } else {
+                    "realtime_decimal("
+                });
+                table.write_column(statement, field);
+                statement.sql(")");
+            }
+            // Not compared: the filter has nothing but `isnull` and paths, and lists are not ordered by it.
+            Kind::Json => table.write_column(statement, field),
         }
     }
 
@@ -73,8 +85,41 @@ impl Dialect for Sqlite {
             }
             (Kind::Date, Value::Date(date)) => statement.bind::<Binary, _>(day(*date)),
             (Kind::Time, Value::Time(time)) => statement.bind::<Binary, _>(time_of_day(*time)),
+            (_, Value::Uuid(uuid)) => statement.bind::<Binary, _>(uuid.as_bytes().to_vec()),
+            (_, Value::Decimal(number)) => statement.bind::<Binary, _>(Decimal(*number).comparable()),
             _ => return table.write_value(statement, field, value),
         };
+        Ok(())
+    }
+
+    fn write_key_condition(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        key: &Value<'static>,
+    ) -> Result<(), NotOfItsType> {
+        let field = table.descriptor.key;
+        match key {
+            // The spellings in use rather than a function, behind which SQLite would look into no index.
+            Value::Uuid(uuid) => {
+                table.write_column(statement, field);
+                statement.sql(" IN (");
+                for text in [uuid.as_hyphenated().to_string(), uuid.as_simple().to_string()] {
+                    let upper = text.to_ascii_uppercase();
+                    statement.bind::<Text, _>(text).sql(", ").bind::<Text, _>(upper).sql(", ");
+                }
+                statement.bind::<Binary, _>(uuid.as_bytes().to_vec()).sql(")");
+            }
+            Value::Decimal(_) => {
+                Self::write_comparable(statement, table, field);
+                statement.sql(" = ");
+                Self::write_operand(statement, table, field, key)?;
+            }
+            _ => {
+                table.write_column(statement, field);
+                statement.sql(" = ");
+                table.write_value(statement, field, key)?;
+            }
+        }
         Ok(())
     }
 
@@ -123,6 +168,11 @@ fn write_condition(
             }
         }
         Condition::Text(how, pattern) => write_text_match(statement, table, field, *how, pattern),
+        Condition::Path(path) => {
+            statement.sql("realtime_json(");
+            table.write_column(statement, field);
+            statement.sql(", ").bind::<Text, _>(path.text().to_owned()).sql(")");
+        }
         Condition::Regex(regex) => {
             statement.sql("realtime_regex(");
             table.write_column(statement, field);
@@ -187,7 +237,7 @@ fn write_part_condition(
             statement.sql(if *yes { " IS NULL" } else { " IS NOT NULL" });
         }
         // A part is no text: the parser offers no such lookup after one.
-        Condition::Text(..) | Condition::Regex(_) => {
+        Condition::Text(..) | Condition::Regex(_) | Condition::Path(_) => {
             statement.sql("1 = 0");
         }
     }
