@@ -171,7 +171,7 @@ fn subscription(payload: &Json) -> Arc<Subscription> {
     let mut connection = Connection::new(model::surface(Limits::default()), None, 0);
     let message = json!({"stream": "notes/subscribe", "payload": payload}).to_string();
     match connection.text(&message, 0).pop() {
-        Some(Effect::Join(_, subscription)) => subscription,
+        Some(Effect::Join(_, subscription, _)) => subscription,
         other => panic!("not joined: {other:?}"),
     }
 }

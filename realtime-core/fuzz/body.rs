@@ -199,10 +199,15 @@ pub(crate) fn message(bytes: &[u8]) {
                         let object: Json = serde_json::from_str(&text).expect("an answer is JSON");
                         answers += usize::from(object["type"] == "reply");
                     }
-                    Effect::Join(ticket, subscription) => {
+                    Effect::Join(ticket, subscription, since) => {
                         groups += 1;
                         let _ = subscription.filter().matches(&rows()[0]);
-                        next.extend(connection.joined(ticket, GroupId(groups), cursor));
+                        next.extend(connection.joined(
+                            ticket,
+                            GroupId(groups),
+                            since.unwrap_or(cursor),
+                            since.is_some(),
+                        ));
                     }
                     Effect::AskPosition(ticket) => {
                         next.extend(connection.positioned(ticket, cursor, "2026-01-31T12:00:00Z"));

@@ -49,8 +49,9 @@ pub enum Effect {
     SendInOrder(String),
     /// Carry out a request and report with [`Connection::answered`].
     Execute(Ticket, Box<Request>),
-    /// Join the group of a subscription and report with [`Connection::joined`] before any of its events.
-    Join(Ticket, Arc<Subscription>),
+    /// Join the group of a subscription and report with [`Connection::joined`] before any of its events; those after
+    /// the cursor, where there is one and they can be had, are the first.
+    Join(Ticket, Arc<Subscription>, Option<Cursor>),
     /// Leave a group; none of its events may follow.
     Leave(GroupId),
     /// Find out the position up to which all events have been sent and report with [`Connection::positioned`].
@@ -86,7 +87,7 @@ struct Queued {
 #[derive(Debug)]
 enum Work {
     Write(Operation),
-    Subscribe(Arc<Subscription>),
+    Subscribe(Arc<Subscription>, Option<Cursor>),
     Unsubscribe(Unsubscribe),
     /// A write that cannot be carried out: it is refused in its turn.
     Refuse(Error),
@@ -280,7 +281,9 @@ impl Connection {
                     Work::Unsubscribe(Unsubscribe::Same(self.subscription(resource, descriptor, &message)?))
                 }
             },
-            Action::Subscribe => Work::Subscribe(self.subscription(resource, descriptor, &message)?),
+            Action::Subscribe => {
+                Work::Subscribe(self.subscription(resource, descriptor, &message)?, since(&message)?)
+            }
             Action::Create => Work::Write(Operation::Create(message.payload)),
             // Reads keep no place.
             Action::List | Action::Retrieve => return Err(not_allowed(descriptor, action.name())),
@@ -308,11 +311,10 @@ impl Connection {
         let option = |name: &str| message.options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
         // Before the filter: a key that no row can have is that of no row, whatever else is asked.
         let key = message.key.is_some().then(|| key(descriptor, message.key.as_ref())).transpose()?;
-        for name in ["snapshot", "since"] {
-            if !matches!(option(name), None | Some(Json::Null | Json::Bool(false))) {
-                return Err(Error::bad_request(format!("{name} is not offered by this server yet.")));
-            }
+        if !matches!(option("snapshot"), None | Some(Json::Null | Json::Bool(false))) {
+            return Err(Error::bad_request("snapshot is not offered by this server yet."));
         }
+        since(message)?;
         let form = match option("form").map(Json::as_str) {
             None | Some(Some("diff")) => Form::Diff,
             Some(Some("full")) => Form::Full,
@@ -369,8 +371,8 @@ impl Connection {
                     self.busy = true;
                     effects.extend(self.execute(head, resource, descriptor, operation, true));
                 }
-                Work::Subscribe(subscription) => {
-                    effects.extend(self.subscribe(head, descriptor, subscription));
+                Work::Subscribe(subscription, since) => {
+                    effects.extend(self.subscribe(head, descriptor, subscription, since));
                 }
                 Work::Refuse(error) => effects.extend(refuse(&head, &error)),
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
@@ -384,6 +386,7 @@ impl Connection {
         head: Head,
         descriptor: &'static Descriptor,
         subscription: Arc<Subscription>,
+        since: Option<Cursor>,
     ) -> Vec<Effect> {
         let is_held = self.held.contains_key(subscription.identity());
         let limit = self.surface.limits.subscriptions;
@@ -402,7 +405,7 @@ impl Connection {
             // The events flow already; only the position is missing.
             vec![Effect::AskPosition(ticket)]
         } else {
-            vec![Effect::Join(ticket, subscription)]
+            vec![Effect::Join(ticket, subscription, since)]
         }
     }
 
@@ -430,13 +433,16 @@ impl Connection {
         effects
     }
 
-    /// The group has been joined: its events begin right after the cursor.
-    pub fn joined(&mut self, ticket: Ticket, group: GroupId, cursor: Cursor) -> Vec<Effect> {
+    /// The group has been joined: its events begin right after the cursor. Is that the one that was asked for?
+    pub fn joined(&mut self, ticket: Ticket, group: GroupId, cursor: Cursor, recovered: bool) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(group)] };
         let Some(subscription) = pending.subscription else { return vec![Effect::Leave(group)] };
         let held = Held { group, count: 1, id: subscription.id().to_owned() };
         self.held.insert(subscription.identity().to_owned(), held);
-        self.finish(pending.ordered, Effect::Send(subscribed(&pending.head, &subscription, cursor)))
+        self.finish(
+            pending.ordered,
+            Effect::Send(subscribed(&pending.head, &subscription, cursor, recovered)),
+        )
     }
 
     /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
@@ -447,7 +453,7 @@ impl Connection {
                 if let Some(held) = self.held.get_mut(subscription.identity()) {
                     held.count += 1;
                 }
-                subscribed(&pending.head, subscription, cursor)
+                subscribed(&pending.head, subscription, cursor, false)
             }
             None => {
                 let data = format!(r#"{{"time":"{time}","cursor":"{cursor}"}}"#);
@@ -482,8 +488,9 @@ fn refuse(head: &Head, error: &Error) -> Vec<Effect> {
     vec![Effect::Send(encode::error_reply(head, error))]
 }
 
-fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor) -> String {
-    let data = format!(r#"{{"subscription":"{}","cursor":"{cursor}","recovered":false}}"#, subscription.id());
+fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor, recovered: bool) -> String {
+    let id = subscription.id();
+    let data = format!(r#"{{"subscription":"{id}","cursor":"{cursor}","recovered":{recovered}}}"#);
     encode::reply(head, 200, Some(&data))
 }
 
@@ -577,6 +584,17 @@ fn check_options(action: Action, options: &[(String, Json)]) -> Result<(), Error
     match options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => Err(unknown_member(name)),
         None => Ok(()),
+    }
+}
+
+/// The cursor that a subscription asks to go on from.
+fn since(message: &Message) -> Result<Option<Cursor>, Error> {
+    let refused =
+        || Error::bad_request("since is a cursor: that of an event, a reply, a ping or a list's feed.");
+    match message.options.iter().find(|(name, _)| name == "since").map(|(_, json)| json) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => text.parse().map(Some).map_err(|_| refused()),
+        Some(_) => Err(refused()),
     }
 }
 

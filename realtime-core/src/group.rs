@@ -160,33 +160,53 @@ impl Groups {
 
     fn delivery(&self, id: GroupId, told: &[Told<'_>]) -> Option<Delivery> {
         let group = self.groups.get(&id)?;
-        let subscription = &group.subscription;
-        let descriptor = self.descriptors[subscription.resource().0];
-        let events = told
-            .iter()
-            .enumerate()
-            .map(|(at, event)| {
-                encode::event(
-                    descriptor,
-                    &Event {
-                        subscription: subscription.id(),
-                        action: event.action,
-                        key: &event.change.key,
-                        row: event.row,
-                        fields: event.diff.as_deref().unwrap_or(subscription.fields()),
-                        is_diff: event.diff.is_some(),
-                        more: at + 1 < told.len(),
-                        cursor: self.cursor,
-                    },
-                )
-            })
-            .collect();
+        let descriptor = self.descriptors[group.subscription.resource().0];
         Some(Delivery {
             group: id,
             workers: group.members.iter().map(|(worker, _)| *worker).collect(),
-            events,
+            events: write(descriptor, &group.subscription, told, self.cursor),
         })
     }
+}
+
+/// The events of a batch for one subscription, in the words in which its group was told or would have been. `cursor` is
+/// the position right after the batch.
+pub fn events(
+    descriptor: &Descriptor,
+    subscription: &Subscription,
+    batch: &Batch,
+    cursor: Cursor,
+) -> Vec<String> {
+    let of_resource = batch.changes.iter().filter(|change| change.resource == subscription.resource());
+    let told: Vec<Told<'_>> = of_resource.filter_map(|change| tell(subscription, change)).collect();
+    write(descriptor, subscription, &told, cursor)
+}
+
+/// What one batch tells a subscription, as text: all events but the last say that more follow.
+fn write(
+    descriptor: &Descriptor,
+    subscription: &Subscription,
+    told: &[Told<'_>],
+    cursor: Cursor,
+) -> Vec<String> {
+    told.iter()
+        .enumerate()
+        .map(|(at, event)| {
+            encode::event(
+                descriptor,
+                &Event {
+                    subscription: subscription.id(),
+                    action: event.action,
+                    key: &event.change.key,
+                    row: event.row,
+                    fields: event.diff.as_deref().unwrap_or(subscription.fields()),
+                    is_diff: event.diff.is_some(),
+                    more: at + 1 < told.len(),
+                    cursor,
+                },
+            )
+        })
+        .collect()
 }
 
 struct Told<'a> {

@@ -249,6 +249,17 @@ impl Socket {
         serde_json::from_str(&self.next_event_text().await).expect("an event is JSON")
     }
 
+    /// The first so many of the events that come before the reply to a ping, or all where there are less.
+    ///
+    /// # Panics
+    /// Where one is no JSON.
+    pub async fn some_events(&mut self, at_most: usize) -> Vec<Json> {
+        self.request(json!({"action": "ping"})).await;
+        let count = at_most.min(self.events.len());
+        let events = self.events.drain(..count);
+        events.map(|text| serde_json::from_str(&text).expect("an event is JSON")).collect()
+    }
+
     /// Waits until everything that has been committed so far has been told, and gives the position reached.
     ///
     /// A ping's reply follows every event up to its cursor; that cursor may be behind a commit that is just being

@@ -16,7 +16,8 @@
 // So replaying an older diff on a newer row may show an older value for as long as its successors are in flight, never
 // in the end. The argument is about one row at a time, so the pages of the list may each have their own L.
 //
-// After a reconnection the same is done afresh; the rows on screen stay until the new ones replace them.
+// After a reconnection we ask for the events since the last whole batch that we applied. Where the server no longer has
+// them, the same is done afresh; the rows on screen stay until the new ones replace them.
 
 import { Store, takeWholeBatches } from "./store.js";
 
@@ -32,6 +33,8 @@ export class LiveList extends EventTarget {
   #stream;
   #filter;
   #run = null;
+  /** Where to go on from: the end of the last whole batch that is in the rows. */
+  #cursor;
   #fresh = true;
   #aborter = new AbortController();
 
@@ -44,7 +47,7 @@ export class LiveList extends EventTarget {
 
   start() {
     const { signal } = this.#aborter;
-    this.#client.addEventListener("open", () => this.reload(), { signal });
+    this.#client.addEventListener("open", () => this.reload(this.#cursor), { signal });
     this.#client.addEventListener("state", () => this.#client.state === "online" || this.#interrupted(), { signal });
     if (this.#client.state === "online") this.reload();
   }
@@ -54,22 +57,30 @@ export class LiveList extends EventTarget {
     this.#end();
   }
 
-  /** Reads everything afresh, on a new subscription. */
-  async reload() {
+  /** Reads everything afresh, on a new subscription; or, where that is enough, only what happened since a cursor. */
+  async reload(since) {
     this.#end();
+    this.#cursor = undefined;
     const run = (this.#run = { queue: [], listed: false, subscription: null, ignore: () => {} });
     if (this.#fresh) this.#enter("loading");
     try {
-      const reply = await this.#client.request(this.#stream, "subscribe", { payload: this.#filter });
+      const reply = await this.#client.request(this.#stream, "subscribe", { payload: this.#filter, since });
       run.subscription = reply.subscription;
       if (run !== this.#run) return this.#unsubscribe(run);
       // In time for the first event: it is another message, hence another task, and this continuation is a microtask
       // of the reply's.
       run.ignore = this.#client.listen(run.subscription, (message) => this.#receive(run, message));
-      const rows = await this.#readAll(run);
-      if (run !== this.#run) return;
-      run.listed = true;
-      this.#changed(this.store.reset(rows, takeWholeBatches(run.queue)));
+      if (reply.recovered) {
+        run.listed = true;
+        this.#cursor = reply.cursor;
+      } else {
+        const rows = await this.#readAll(run);
+        if (run !== this.#run) return;
+        run.listed = true;
+        const events = takeWholeBatches(run.queue);
+        this.#cursor = events.at(-1)?.cursor ?? reply.cursor;
+        this.#changed(this.store.reset(rows, events));
+      }
       this.#enter("live");
     } catch (error) {
       // Without a connection there is nothing to report: the next one reloads.
@@ -98,7 +109,9 @@ export class LiveList extends EventTarget {
       run.queue.push(message);
       if (!run.listed) return;
       const events = takeWholeBatches(run.queue); // a batch is one or more whole transactions: never shown in halves
-      if (events.length > 0) this.#changed(this.store.apply(events));
+      if (events.length === 0) return;
+      this.#cursor = events.at(-1).cursor;
+      this.#changed(this.store.apply(events));
     } else if (message.type === "lagged" && message.resync === "snapshot") {
       this.reload(); // we were too slow and events were dropped: a new subscription and list instead of the snapshot
     }

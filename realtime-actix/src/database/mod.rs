@@ -7,6 +7,7 @@ use std::sync::Arc;
 use realtime_core::Principal;
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
 use realtime_core::cursor::{Cursor, Epoch};
+use realtime_core::subscription::Subscription;
 use realtime_core::{Code, Error};
 
 use crate::fault;
@@ -41,15 +42,45 @@ impl Database {
                 .await
                 .map(|written| (written.value, written.position, written.hold)),
         };
-        match result {
-            Ok((outcome, position, hold)) => Ok((outcome, Cursor { epoch: self.epoch, position }, hold)),
-            Err(Refusal::Refused(error)) => Err(error),
-            Err(Refusal::Fault(source)) => Err(fault::report("a request failed", source.as_ref())),
-            Err(Refusal::Unavailable(source)) => {
-                fault::report("the database is not available", source.as_ref());
-                Err(Error::new(Code::Unavailable, "The database is not available at present.")
-                    .retry_after(1.0))
-            }
+        result
+            .map(|(outcome, position, hold)| (outcome, Cursor { epoch: self.epoch, position }, hold))
+            .map_err(answer)
+    }
+
+    /// Is the cursor one of this database's log, and can what came after it be told?
+    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Error> {
+        if cursor.epoch != self.epoch {
+            return Ok(false);
+        }
+        self.sqlite.reaches_back_to(cursor.position).await.map_err(answer)
+    }
+
+    /// The next events that a subscription has missed; `None` where they can no longer be had.
+    pub(crate) async fn missed(
+        &self,
+        subscription: Arc<Subscription>,
+        after: Cursor,
+        until: Cursor,
+    ) -> Result<Option<Missed>, Error> {
+        self.sqlite.missed(subscription, after, until).await.map_err(answer)
+    }
+}
+
+/// A part of what a subscription has missed.
+pub(crate) struct Missed {
+    /// Its events, of whole transactions.
+    pub(crate) events: Vec<String>,
+    /// The position right after them.
+    pub(crate) cursor: Cursor,
+}
+
+fn answer(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Refused(error) => error,
+        Refusal::Fault(source) => fault::report("a request failed", source.as_ref()),
+        Refusal::Unavailable(source) => {
+            fault::report("the database is not available", source.as_ref());
+            Error::new(Code::Unavailable, "The database is not available at present.").retry_after(1.0)
         }
     }
 }

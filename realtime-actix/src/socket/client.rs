@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use realtime_core::Limits;
 use realtime_core::connection::{Connection, Effect};
+use realtime_core::group::GroupId;
 
+use super::backlog::Backlog;
 use super::connection::{Carry, ConnectionActor, Linger, Stop};
 use super::frame;
 use super::outbox::{Outbox, Overflow};
@@ -25,6 +27,7 @@ pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) connection: RefCell<Connection>,
     pub(super) outbox: Outbox,
+    pub(super) backlog: Backlog,
     address: OnceCell<Addr<ConnectionActor>>,
     /// The task that reads the socket, while it pauses.
     paused: RefCell<Option<Waker>>,
@@ -38,6 +41,7 @@ impl Client {
             id,
             connection: RefCell::new(connection),
             outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
+            backlog: Backlog::new(limits.outbox_bytes, limits.outbox_frames),
             address: OnceCell::new(),
             paused: RefCell::new(None),
             opened,
@@ -70,7 +74,11 @@ impl Client {
         for effect in effects {
             match effect {
                 Effect::Send(text) => self.push(self.outbox.push_frame(frame::text(&text))),
-                Effect::SendInOrder(text) => self.push(self.outbox.push_events(frame::text(&text), 1)),
+                Effect::SendInOrder(text) => match self.backlog.keep_reply(frame::text(&text)) {
+                    Ok(Some(bytes)) => self.push(self.outbox.push_events(bytes, 1)),
+                    Ok(None) => {}
+                    Err(overflow) => self.push(Err(overflow)),
+                },
                 Effect::Close(code, reason) => self.close(code, reason),
                 other => others.push(other),
             }
@@ -81,8 +89,24 @@ impl Client {
         self.resume();
     }
 
+    /// Live events of a group.
+    pub(super) fn deliver(&self, group: GroupId, bytes: Bytes, frames: usize) {
+        match self.backlog.keep(group, bytes, frames) {
+            Ok(Some(bytes)) => self.push_events(bytes, frames),
+            Ok(None) => {}
+            Err(overflow) => self.push(Err(overflow)),
+        }
+    }
+
     pub(super) fn push_events(&self, bytes: Bytes, frames: usize) {
         self.push(self.outbox.push_events(bytes, frames));
+    }
+
+    /// The group is no longer behind, or has been left.
+    pub(super) fn end_backlog(&self, group: GroupId) {
+        for reply in self.backlog.end(group) {
+            self.push_events(reply, 1);
+        }
     }
 
     fn push(&self, pushed: Result<(), Overflow>) {

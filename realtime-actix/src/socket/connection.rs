@@ -48,7 +48,9 @@ impl ConnectionActor {
                     self.client.carry_out(vec![effect]);
                 }
                 Effect::Execute(ticket, request) => self.execute(ticket, *request, context),
-                Effect::Join(ticket, subscription) => self.worker.join(&self.client, ticket, subscription),
+                Effect::Join(ticket, subscription, since) => {
+                    self.worker.join(&self.client, ticket, subscription, since);
+                }
                 Effect::Leave(group) => self.worker.leave(&self.client, group),
                 Effect::AskPosition(ticket) => self.worker.ask_position(&self.client, ticket),
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
 use bytes::{Bytes, BytesMut};
 use realtime_core::change::Batch;
-use realtime_core::cursor::Cursor;
+use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, Groups, WorkerId};
 use realtime_core::subscription::Subscription;
 use tokio::sync::mpsc;
@@ -48,11 +48,13 @@ pub(crate) struct GroupActor {
     groups: Groups,
     relays: HashMap<WorkerId, mpsc::Sender<RelayMessage>>,
     feed: Option<mpsc::Receiver<Batch>>,
+    /// Those who know of a commit already that the feed has not come to.
+    early: Vec<Join>,
 }
 
 impl GroupActor {
     pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>) -> Self {
-        Self { groups, relays: HashMap::new(), feed: Some(feed) }
+        Self { groups, relays: HashMap::new(), feed: Some(feed), early: Vec::new() }
     }
 
     /// Tells a relay. A relay whose queue is full makes the feed wait: the log keeps what is not read yet.
@@ -108,6 +110,11 @@ impl StreamHandler<Batch> for GroupActor {
                 self.tell(worker, RelayMessage::Lost(group), context);
             }
         }
+        // As messages to itself: the answers come after the deliveries, also where a relay has to be waited for.
+        let reached = batch.position;
+        for join in self.early.extract_if(.., |join| join.not_before <= reached) {
+            context.notify(join);
+        }
     }
 
     /// The database has been closed; the groups stay, in silence, until the program ends.
@@ -137,12 +144,19 @@ pub(super) struct Join {
     pub(super) worker: WorkerId,
     pub(super) request: u64,
     pub(super) subscription: Arc<Subscription>,
+    /// A position that has been committed: what the member is sent begins after it.
+    pub(super) not_before: Position,
 }
 
 impl Handler<Join> for GroupActor {
     type Result = ();
 
-    fn handle(&mut self, Join { worker, request, subscription }: Join, context: &mut Self::Context) {
+    fn handle(&mut self, join: Join, context: &mut Self::Context) {
+        if join.not_before > self.groups.cursor().position {
+            self.early.push(join);
+            return;
+        }
+        let Join { worker, request, subscription, .. } = join;
         let (group, cursor) = self.groups.join(worker, &subscription);
         self.tell(worker, RelayMessage::Joined { request, group, cursor }, context);
     }

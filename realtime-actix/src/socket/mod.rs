@@ -1,11 +1,13 @@
 //! The WebSocket: one actor for each connection, one for the groups, one relay for each worker.
 
+mod backlog;
 mod client;
 mod connection;
 mod frame;
 pub(crate) mod group;
 mod inbound;
 mod outbox;
+mod recovery;
 mod relay;
 pub(crate) mod worker;
 

@@ -33,6 +33,8 @@ struct State {
     /// The stream ends once the queue is empty.
     ended: bool,
     reader: Option<Waker>,
+    /// Those who wait for room.
+    writers: Vec<Waker>,
 }
 
 /// Frames that are shared by several connections, end to end.
@@ -62,6 +64,21 @@ impl Outbox {
     /// Queues a frame that waits for nothing.
     pub(super) fn push_frame(&self, bytes: Bytes) -> Result<(), Overflow> {
         self.push(&mut self.state.borrow_mut(), Parcel { bytes, frames: 1 }, false)
+    }
+
+    /// Waits until events would fill no more than half of the queue, or the queue is empty or closed.
+    pub(super) async fn room(&self, bytes: usize, frames: usize) {
+        std::future::poll_fn(|context| {
+            let mut state = self.state.borrow_mut();
+            let fits =
+                state.bytes + bytes <= self.max_bytes / 2 && state.frames + frames <= self.max_frames / 2;
+            if state.closed || state.frames == 0 || fits {
+                return Poll::Ready(());
+            }
+            state.writers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Lets the events go that waited for a reply, unless another one is awaited.
@@ -113,6 +130,7 @@ impl Outbox {
         state.ready.push_back(Parcel { bytes: last, frames: 1 });
         state.closed = true;
         state.wake();
+        state.wake_writers();
     }
 
     /// Ends once the queue is empty.
@@ -122,6 +140,7 @@ impl Outbox {
         state.ended = true;
         state.held.clear();
         state.wake();
+        state.wake_writers();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -135,6 +154,7 @@ impl Outbox {
             Some(parcel) => {
                 state.bytes = state.bytes.saturating_sub(parcel.bytes.len());
                 state.frames = state.frames.saturating_sub(parcel.frames);
+                state.wake_writers();
                 Poll::Ready(Some(parcel.bytes))
             }
             None if state.ended => Poll::Ready(None),
@@ -150,6 +170,12 @@ impl State {
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+    }
+
+    fn wake_writers(&mut self) {
+        for writer in self.writers.drain(..) {
+            writer.wake();
         }
     }
 }

@@ -10,7 +10,8 @@ use actix::{Actor as _, Addr};
 use actix_web::HttpResponse;
 use chrono::{SecondsFormat, Utc};
 use realtime_core::Limits;
-use realtime_core::connection::{Connection, Surface, Ticket};
+use realtime_core::connection::{Connection, Effect, Surface, Ticket};
+use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::Subscription;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use super::client::{Client, ClientId, OutboxStream};
 use super::connection::ConnectionActor;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
+use super::recovery::Recovery;
 use super::relay::Relay;
 use crate::database::Database;
 use crate::realtime::Shared;
@@ -32,9 +34,17 @@ pub(crate) struct Worker {
     groups: Addr<GroupActor>,
     clients: RefCell<HashMap<ClientId, Rc<Client>>>,
     members: RefCell<HashMap<GroupId, BTreeMap<ClientId, Rc<Client>>>>,
-    waiting: RefCell<HashMap<u64, (Rc<Client>, Ticket)>>,
+    waiting: RefCell<HashMap<u64, Waiting>>,
     next: Cell<u64>,
     draining: Cell<bool>,
+}
+
+/// A request that the groups have not answered yet.
+struct Waiting {
+    client: Rc<Client>,
+    ticket: Ticket,
+    /// What is to be recovered, and from where on.
+    since: Option<(Arc<Subscription>, Cursor)>,
 }
 
 impl Worker {
@@ -101,23 +111,64 @@ impl Worker {
         response.streaming(OutboxStream(client))
     }
 
-    pub(super) fn join(&self, client: &Rc<Client>, ticket: Ticket, subscription: Arc<Subscription>) {
-        let request = self.wait(client, ticket);
-        self.groups.do_send(Join { worker: self.id, request, subscription });
+    /// Joins the group of a subscription, and recovers what came after `since` if it can be had.
+    pub(super) fn join(
+        self: &Rc<Self>,
+        client: &Rc<Client>,
+        ticket: Ticket,
+        subscription: Arc<Subscription>,
+        since: Option<Cursor>,
+    ) {
+        let Some(since) = since else { return self.join_group(client, ticket, subscription, None) };
+        let (worker, client) = (Rc::clone(self), Rc::clone(client));
+        actix::spawn(async move {
+            match worker.database().reaches_back_to(since).await {
+                Ok(true) => worker.join_group(&client, ticket, subscription, Some(since)),
+                Ok(false) => worker.join_group(&client, ticket, subscription, None),
+                Err(error) => {
+                    let effects = client.connection.borrow_mut().answered(ticket, Err(error));
+                    worker.carry_out(&client, effects);
+                }
+            }
+        });
+    }
+
+    fn join_group(
+        &self,
+        client: &Rc<Client>,
+        ticket: Ticket,
+        subscription: Arc<Subscription>,
+        since: Option<Cursor>,
+    ) {
+        let not_before = since.map_or(Position(0), |since| since.position);
+        let since = since.map(|since| (Arc::clone(&subscription), since));
+        let request = self.wait(Waiting { client: Rc::clone(client), ticket, since });
+        self.groups.do_send(Join { worker: self.id, request, subscription, not_before });
     }
 
     pub(super) fn ask_position(&self, client: &Rc<Client>, ticket: Ticket) {
-        let request = self.wait(client, ticket);
+        let request = self.wait(Waiting { client: Rc::clone(client), ticket, since: None });
         self.groups.do_send(AskPosition { worker: self.id, request });
     }
 
-    fn wait(&self, client: &Rc<Client>, ticket: Ticket) -> u64 {
+    fn wait(&self, waiting: Waiting) -> u64 {
         let request = self.issue();
-        self.waiting.borrow_mut().insert(request, (Rc::clone(client), ticket));
+        self.waiting.borrow_mut().insert(request, waiting);
         request
     }
 
+    /// Carries out what core has decided on, in order. A group is left at once: none of its events may follow.
+    pub(super) fn carry_out(&self, client: &Client, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Leave(group) => self.leave(client, group),
+                other => client.carry_out(vec![other]),
+            }
+        }
+    }
+
     pub(super) fn leave(&self, client: &Client, group: GroupId) {
+        client.end_backlog(group);
         let mut members = self.members.borrow_mut();
         if let Some(of_group) = members.get_mut(&group) {
             of_group.remove(&client.id);
@@ -143,32 +194,62 @@ impl Worker {
     }
 
     /// The group has been joined: what it is sent from now on is for the client too.
-    pub(super) fn joined(&self, request: u64, group: GroupId, cursor: realtime_core::cursor::Cursor) {
-        let Some((client, ticket)) = self.waiting.borrow_mut().remove(&request) else { return };
+    pub(super) fn joined(self: &Rc<Self>, request: u64, group: GroupId, cursor: Cursor) {
+        let Some(Waiting { client, ticket, since }) = self.waiting.borrow_mut().remove(&request) else {
+            return;
+        };
         if client.is_gone() {
             self.groups.do_send(Leave { worker: self.id, group });
             return;
         }
         self.members.borrow_mut().entry(group).or_default().insert(client.id, Rc::clone(&client));
-        let effects = client.connection.borrow_mut().joined(ticket, group, cursor);
-        client.carry_out(effects);
+        match since {
+            Some((subscription, since)) if since != cursor => {
+                let run = client.backlog.begin(group);
+                let recovery = Recovery {
+                    worker: Rc::clone(self),
+                    client,
+                    ticket,
+                    group,
+                    run,
+                    subscription,
+                    since,
+                    until: cursor,
+                };
+                actix::spawn(recovery.run());
+            }
+            since => self.tell_joined(&client, ticket, group, cursor, since.is_some()),
+        }
     }
 
-    pub(super) fn positioned(&self, request: u64, cursor: realtime_core::cursor::Cursor) {
-        let Some((client, ticket)) = self.waiting.borrow_mut().remove(&request) else { return };
+    /// Answers a subscribe: its events begin right after the cursor.
+    pub(super) fn tell_joined(
+        &self,
+        client: &Client,
+        ticket: Ticket,
+        group: GroupId,
+        cursor: Cursor,
+        recovered: bool,
+    ) {
+        let effects = client.connection.borrow_mut().joined(ticket, group, cursor, recovered);
+        self.carry_out(client, effects);
+    }
+
+    pub(super) fn positioned(&self, request: u64, cursor: Cursor) {
+        let Some(Waiting { client, ticket, .. }) = self.waiting.borrow_mut().remove(&request) else { return };
         if client.is_gone() {
             return;
         }
         let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let effects = client.connection.borrow_mut().positioned(ticket, cursor, &time);
-        client.carry_out(effects);
+        self.carry_out(&client, effects);
     }
 
     /// Hands the frames of a group to every member on this worker: shared bytes, nothing is copied.
     pub(super) fn deliver(&self, group: GroupId, bytes: &bytes::Bytes, frames: usize) {
         if let Some(members) = self.members.borrow().get(&group) {
             for client in members.values() {
-                client.push_events(bytes.clone(), frames);
+                client.deliver(group, bytes.clone(), frames);
             }
         }
     }

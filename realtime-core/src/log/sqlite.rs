@@ -365,8 +365,25 @@ impl Reader {
     /// # Errors
     /// Where the database refuses.
     pub fn read(&self, connection: &mut SqliteConnection, after: Position) -> QueryResult<Read> {
+        self.read_part(connection, after, Position(i64::MAX), usize::MAX)
+    }
+
+    /// Reads what was written after a position up to another one, but stops at the end of a transaction once it has
+    /// read so many rows.
+    ///
+    /// # Errors
+    /// Where the database refuses.
+    pub fn read_part(
+        &self,
+        connection: &mut SqliteConnection,
+        after: Position,
+        up_to: Position,
+        enough: usize,
+    ) -> QueryResult<Read> {
         let mut statement = Statement::new("");
-        statement.sql(self.select.clone()).bind::<BigInt, _>(after.0).sql(" ORDER BY seq");
+        statement.sql(self.select.clone()).bind::<BigInt, _>(after.0);
+        statement.sql(" AND seq <= ").bind::<BigInt, _>(up_to.0).sql(" ORDER BY seq");
+        let mut rows = 0;
         let mut read = Read { batch: Batch { position: after, ..Batch::default() }, ..Read::default() };
         let mut open: Vec<Change> = Vec::new();
         for row in connection.load(statement)? {
@@ -376,10 +393,14 @@ impl Reader {
             let layout = cell::<i64, BigInt>(&cells, 1)?;
             let operation = cell::<i32, Integer>(&cells, 2)?;
             read.batch.position = position;
+            rows += 1;
             match Entry::from_code(operation) {
                 Some(Entry::Mark) => {
                     self.close(&mut open, &mut read.batch);
                     read.unmarked = false;
+                    if rows >= enough {
+                        break;
+                    }
                     continue;
                 }
                 Some(entry) => self.decode(&cells, layout, entry, position, &mut open, &mut read.corrupt),
@@ -497,15 +518,30 @@ pub fn close_unmarked(connection: &mut SqliteConnection) -> QueryResult<Position
     mark(connection, Position(newest.0 - 1))
 }
 
-/// Is the newest position the end of a transaction that has been recorded? Otherwise what is there may still be counted
-/// as one transaction together with what comes after it, and nothing may be said to be true in between.
+/// Is a position the end of a transaction that has been recorded? Otherwise what is there may still be counted as one
+/// transaction together with what comes after it, and nothing may be said to be true in between.
 ///
 /// # Errors
 /// Where the database refuses.
-pub fn is_marked(connection: &mut SqliteConnection, newest: Position) -> QueryResult<bool> {
+pub fn is_marked(connection: &mut SqliteConnection, position: Position) -> QueryResult<bool> {
     let mut statement = Statement::new("SELECT count(*) FROM realtime_log WHERE operation <> 0 AND seq = ");
-    statement.bind::<BigInt, _>(newest.0);
+    statement.bind::<BigInt, _>(position.0);
     Ok(number(connection, statement)? == 0)
+}
+
+/// Does the log hold everything that was written after a position, and was that the end of a transaction? What comes
+/// after it can then be told.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn reaches_back_to(connection: &mut SqliteConnection, position: Position) -> QueryResult<bool> {
+    if position > newest(connection)? {
+        return Ok(false);
+    }
+    // Rows are numbered without a gap, since only the oldest are ever removed and never the newest: a rollback gives
+    // its numbers back.
+    let oldest = number(connection, Statement::new("SELECT coalesce(min(seq), 1) FROM realtime_log"))?;
+    Ok(oldest - 1 <= position.0 && is_marked(connection, position)?)
 }
 
 /// Removes the oldest rows up to a position, a few at a time so that no writer waits for it. Gives their number.

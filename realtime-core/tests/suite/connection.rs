@@ -19,6 +19,7 @@ use crate::model::{Note, surface};
 /// binary                  a binary frame
 /// at 1500                 the clock now shows so many milliseconds
 /// joined 1                the group of ticket 1 has been joined
+/// recovered 1 5           it has been joined and its events begin after 5, as was asked
 /// positioned 1            the position that ticket 1 asked for
 /// answered 1 object 5     ticket 1 is answered: object, created, deleted, page or error
 /// full?                   is nothing more to be read?
@@ -52,7 +53,11 @@ fn play(limits: Limits, default_address: Option<&str>, script: &str) -> String {
                 now_ms = words[1].parse().unwrap();
                 continue;
             }
-            "joined" => connection.joined(ticket(), GroupId(ticket().0 * 100), cursor()),
+            "joined" => connection.joined(ticket(), GroupId(ticket().0 * 100), cursor(), false),
+            "recovered" => {
+                let since = Cursor { position: Position(words[2].parse().unwrap()), ..cursor() };
+                connection.joined(ticket(), GroupId(ticket().0 * 100), since, true)
+            }
             "positioned" => connection.positioned(ticket(), cursor(), "2026-02-03T04:05:06Z"),
             "answered" => connection.answered(ticket(), result(&words[2..])),
             "full?" => {
@@ -106,12 +111,13 @@ fn describe(surface: &Surface, effect: &Effect) -> String {
             format!("<~ {text}")
         }
         Effect::Execute(ticket, request) => format!("execute {} {}", ticket.0, operation(surface, request)),
-        Effect::Join(ticket, subscription) => format!(
-            "join {} {} {} [{}]",
+        Effect::Join(ticket, subscription, since) => format!(
+            "join {} {} {} [{}]{}",
             ticket.0,
             surface.descriptors[subscription.resource().0].stream,
             subscription.id(),
             subscription.identity().split('\n').skip(1).collect::<Vec<_>>().join(" | "),
+            since.map(|since| format!(" since {since}")).unwrap_or_default(),
         ),
         Effect::Leave(group) => format!("leave {}", group.0),
         Effect::AskPosition(ticket) => format!("ask the position for {}", ticket.0),
@@ -800,6 +806,53 @@ fn the_options_of_a_subscription_are_part_of_what_it_is() {
 }
 
 #[test]
+fn a_subscription_goes_on_from_a_cursor() {
+    check(
+        r#"
+        > {"request_id": 1, "stream": "notes/subscribe", "since": "000000000000feed-5"}
+        > {"request_id": 2, "stream": "notes/subscribe", "since": "000000000000feed-5"}
+        recovered 1 5
+        positioned 2
+        > {"request_id": 3, "stream": "tags/subscribe", "since": "000000000000beef-900"}
+        joined 3
+        > {"request_id": 4, "stream": "notes/unsubscribe", "since": "000000000000feed-5"}
+        > {"request_id": 5, "stream": "notes/unsubscribe"}
+        "#,
+        expect![[r#"
+            join 1 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7] since 000000000000feed-5
+            -
+            < {"type":"reply","request_id":1,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-5","recovered":true}}
+            ask the position for 2
+            <~ {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            join 3 tags P3gEjsEZMyUXL85MnwUnLQ [ | * | Diff | 7] since 000000000000beef-900
+            < {"type":"reply","request_id":3,"stream":"tags","action":"subscribe","status":200,"data":{"subscription":"P3gEjsEZMyUXL85MnwUnLQ","cursor":"000000000000feed-7","recovered":false}}
+            < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
+            leave 100
+            < {"type":"reply","request_id":5,"stream":"notes","action":"unsubscribe","status":204}
+        "#]],
+    );
+}
+
+#[test]
+fn a_subscription_that_cannot_be_recovered_is_answered_and_holds_up_nothing() {
+    check(
+        r#"
+        > {"request_id": 1, "stream": "notes/subscribe", "since": "000000000000feed-5"}
+        > {"request_id": 2, "stream": "notes/subscribe"}
+        answered 1 error
+        joined 2
+        "#,
+        expect![[r#"
+            join 1 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7] since 000000000000feed-5
+            -
+            < {"type":"reply","request_id":1,"stream":"notes","action":"subscribe","status":409,"error":{"code":"conflict","detail":"Taken.","errors":{"title":["This value is taken."]}}}
+            join 2 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7]
+            < {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+        "#]],
+    );
+}
+
+#[test]
 fn options_of_a_subscription_that_make_no_sense_are_refused() {
     check(
         r#"
@@ -814,8 +867,10 @@ fn options_of_a_subscription_that_make_no_sense_are_refused() {
         > {"stream": "notes/subscribe", "actions": ["replace"]}
         > {"stream": "notes/subscribe", "snapshot": true}
         > {"stream": "notes/subscribe", "snapshot": "yes"}
-        > {"stream": "notes/subscribe", "since": "000000000000feed-7"}
+        > {"stream": "notes/subscribe", "since": 7}
+        > {"stream": "notes/subscribe", "since": false}
         > {"stream": "notes/subscribe", "since": "nonsense"}
+        > {"stream": "notes/unsubscribe", "since": "nonsense"}
         > {"stream": "notes/subscribe", "payload": {"nosuch": 1}}
         > {"stream": "notes/subscribe", "payload": {"rank": "x"}}
         "#,
@@ -831,8 +886,10 @@ fn options_of_a_subscription_that_make_no_sense_are_refused() {
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"actions is a list of at least one of create, update and delete."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"snapshot is not offered by this server yet."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"snapshot is not offered by this server yet."}}
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is not offered by this server yet."}}
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is not offered by this server yet."}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"unknown_field","detail":"\"nosuch\" is not a filter of this stream.","errors":{"nosuch":["Choices are ids, name, at_least, has_body, id, rank, score, title, body, done, mood, created, edited."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"rank":["A valid integer is required."]}}}
         "#]],

@@ -24,7 +24,7 @@ fn subscription(stream: &str, message: &Map<String, Json>) -> Arc<Subscription> 
     message.insert("stream".into(), json!(format!("{stream}/subscribe")));
     let mut connection = Connection::new(surface(Limits::default()), None, 0);
     match connection.text(&Json::from(message).to_string(), 0).pop() {
-        Some(Effect::Join(_, subscription)) => subscription,
+        Some(Effect::Join(_, subscription, _)) => subscription,
         other => panic!("not joined: {other:?}"),
     }
 }

@@ -540,6 +540,45 @@ fn pruning_removes_the_oldest_rows_and_never_the_newest() {
     assert_eq!((read.batch.changes.len(), read.batch.position), (1, Position(8)));
 }
 
+#[test]
+fn the_log_reaches_back_to_the_ends_of_the_transactions_that_it_holds() {
+    let mut logged = Logged::new();
+    let reaches = |logged: &mut Logged| -> Vec<i64> {
+        let reaches = |at: &i64| log::reaches_back_to(&mut logged.connection, Position(*at)).unwrap();
+        (0..12).filter(reaches).collect()
+    };
+    assert_eq!(reaches(&mut logged), [0]);
+    for name in ["a", "b", "c"] {
+        logged.run(&format!("INSERT INTO tags (name, colour) VALUES ('{name}', 'red')"));
+    }
+    assert_eq!(reaches(&mut logged), [0, 2, 4, 6]);
+    log::prune(&mut logged.connection, Position(2), 100).unwrap();
+    assert_eq!(reaches(&mut logged), [2, 4, 6]);
+    log::prune(&mut logged.connection, Position(3), 100).unwrap();
+    // Right before the oldest row it cannot be told whether a transaction ended; nobody was ever told such a position.
+    assert_eq!(reaches(&mut logged), [3, 4, 6]);
+    log::prune(&mut logged.connection, Position(6), 100).unwrap();
+    assert_eq!(reaches(&mut logged), [5, 6]);
+}
+
+#[test]
+fn a_part_of_the_log_ends_between_transactions() {
+    let mut logged = Logged::new();
+    for names in ["('a', 'x')", "('b', 'x'), ('c', 'x'), ('d', 'x')", "('e', 'x')", "('f', 'x')"] {
+        logged.run(&format!("INSERT INTO tags (name, colour) VALUES {names}"));
+    }
+    let mut part = |after: i64, up_to: i64, enough: usize| {
+        let read = logged.reader.read_part(&mut logged.connection, Position(after), Position(up_to), enough);
+        let batch = read.unwrap().batch;
+        (batch.changes.len(), batch.position.0)
+    };
+    assert_eq!(part(0, 10, 1), (1, 2));
+    assert_eq!(part(0, 10, 3), (4, 6));
+    assert_eq!(part(6, 8, 100), (1, 8));
+    assert_eq!(part(6, 10, 2), (1, 8));
+    assert_eq!(part(10, 10, 2), (0, 10));
+}
+
 // Installation.
 
 #[test]

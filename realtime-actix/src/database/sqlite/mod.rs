@@ -13,9 +13,11 @@ use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, ConnectionError};
 use futures_util::FutureExt as _;
 use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
-use realtime_core::cursor::{Epoch, Position};
-use realtime_core::log::sqlite as log;
+use realtime_core::cursor::{Cursor, Epoch, Position};
+use realtime_core::group;
+use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::sql::Table;
+use realtime_core::subscription::Subscription;
 use realtime_core::{Context, Principal};
 use tokio::sync::mpsc;
 
@@ -23,10 +25,14 @@ use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 use self::writer::Writer;
 pub(crate) use self::writer::{Pace, WriteError, Written};
+use super::Missed;
 use crate::gate::Gate;
 use realtime_core::change::Batch;
 
 type Backend = diesel::sqlite::Sqlite;
+
+/// Rows of the log that are read at once for one who has missed them, and what of their last transaction is more.
+const MISSED_ROWS: usize = 512;
 
 /// Where a SQLite database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,21 +164,60 @@ impl Sqlite {
         request: Request,
         principal: Principal,
     ) -> Result<(Outcome, Position), Refusal> {
-        let read = {
-            let tables = Arc::clone(&self.tables);
-            move |connection: &mut SqliteConnection| {
-                // One read transaction, so that the rows, their count and the position belong together.
-                connection.transaction(|connection| {
-                    let position = log::newest(connection)?;
-                    if !log::is_marked(connection, position)? {
-                        return Err(Stop::BetweenMarks);
-                    }
-                    run(connection, &tables, &request, &principal)
-                        .map(|outcome| (outcome, position))
-                        .map_err(Stop::Refusal)
-                })
+        let tables = Arc::clone(&self.tables);
+        self.read_with(move |connection| {
+            let position = log::newest(connection)?;
+            if !log::is_marked(connection, position)? {
+                return Err(Stop::BetweenMarks);
             }
-        };
+            run(connection, &tables, &request, &principal)
+                .map(|outcome| (outcome, position))
+                .map_err(Stop::Refusal)
+        })
+        .await
+    }
+
+    /// Is the position the end of a transaction, and does the log hold everything after it?
+    pub(crate) async fn reaches_back_to(&self, position: Position) -> Result<bool, Refusal> {
+        self.read_with(move |connection| Ok(log::reaches_back_to(connection, position)?)).await
+    }
+
+    /// The events between two positions for a subscription, or the first of them; `None` where the log no longer holds
+    /// them or they cannot be read.
+    pub(crate) async fn missed(
+        &self,
+        subscription: Arc<Subscription>,
+        after: Cursor,
+        until: Cursor,
+    ) -> Result<Option<Missed>, Refusal> {
+        let tables = Arc::clone(&self.tables);
+        self.read_with(move |connection| {
+            if !log::reaches_back_to(connection, after.position)? {
+                return Ok(None);
+            }
+            // Anew each time: another process may have laid rows out otherwise meanwhile.
+            let reader = Reader::new(connection, tables.to_vec())?;
+            let read = reader.read_part(connection, after.position, until.position, MISSED_ROWS)?;
+            let resource = subscription.resource();
+            for (_, reason) in read.corrupt.iter().filter(|(corrupt, _)| *corrupt == resource) {
+                tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
+            }
+            if read.batch.lost.contains(&resource) {
+                return Ok(None);
+            }
+            let cursor = Cursor { position: read.batch.position, ..until };
+            let events = group::events(tables[resource.0].descriptor(), &subscription, &read.batch, cursor);
+            Ok(Some(Missed { events, cursor }))
+        })
+        .await
+    }
+
+    /// Runs a closure in one read transaction, so that what it reads belongs together.
+    async fn read_with<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, Stop> + Clone + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let read = move |connection: &mut SqliteConnection| connection.transaction(read);
         if let Some(readers) = &self.readers {
             match readers.run(read.clone()).await {
                 Err(Stop::BetweenMarks) => {}
