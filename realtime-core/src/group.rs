@@ -1,12 +1,13 @@
 //! The groups: who is told of a change, and in which words. Values in, deliveries out; no actor, no socket.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
 use crate::cursor::Cursor;
 use crate::diff::diff;
 use crate::encode::{self, Event};
+use crate::matching::{Index, Slot};
 use crate::resource::{Descriptor, Record};
 use crate::subscription::{EventAction, Form, Subscription};
 
@@ -30,9 +31,14 @@ pub struct Delivery {
 }
 
 struct Group {
+    id: GroupId,
     subscription: Arc<Subscription>,
     /// Members by worker; no worker without one.
     members: Vec<(WorkerId, usize)>,
+    /// The last change for which it was a candidate: several ways may lead from a change to a group.
+    asked: u64,
+    /// The last batch that it was told of, and its place among those who were.
+    told: (u64, usize),
 }
 
 /// All groups of one feed, and how far it has come.
@@ -40,21 +46,37 @@ pub struct Groups {
     descriptors: Vec<&'static Descriptor>,
     cursor: Cursor,
     next: u64,
-    groups: HashMap<GroupId, Group>,
+    /// By slot; `None` is free.
+    groups: Vec<Option<Group>>,
+    free: Vec<Slot>,
+    by_id: HashMap<GroupId, Slot>,
     by_identity: HashMap<String, GroupId>,
-    by_resource: Vec<Vec<GroupId>>,
+    /// In the order in which they were made.
+    by_resource: Vec<BTreeSet<GroupId>>,
+    indexes: Vec<Index>,
+    /// How many changes and batches have been published.
+    changes: u64,
+    batches: u64,
+    /// The candidates for one change: empty between changes, kept for its allocation.
+    candidates: Vec<Slot>,
 }
 
 impl Groups {
     /// No groups yet, over the resources in the order of their ids. The feed begins after the cursor.
     pub fn new(descriptors: Vec<&'static Descriptor>, cursor: Cursor) -> Self {
         Self {
-            by_resource: vec![Vec::new(); descriptors.len()],
+            by_resource: vec![BTreeSet::new(); descriptors.len()],
+            indexes: descriptors.iter().map(|descriptor| Index::new(descriptor)).collect(),
             descriptors,
             cursor,
             next: 0,
-            groups: HashMap::new(),
+            groups: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
             by_identity: HashMap::new(),
+            changes: 0,
+            batches: 0,
+            candidates: Vec::new(),
         }
     }
 
@@ -65,24 +87,28 @@ impl Groups {
 
     /// The number of groups.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.by_id.len()
     }
 
     /// Is there no group?
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.by_id.is_empty()
+    }
+
+    /// The number of groups whose filter is decided for every change of their resource, because no predicate of it can
+    /// be looked up: filters that select everything, or have only negations, regular expressions, parts of dates, paths
+    /// in JSON, `isnull=false` or empty patterns. A change costs in proportion to them, and else to those it concerns.
+    pub fn scanned(&self) -> usize {
+        self.indexes.iter().map(Index::scanned).sum()
     }
 
     /// A connection of a worker joins the group of its subscription. Its events begin right after the cursor.
     pub fn join(&mut self, worker: WorkerId, subscription: &Arc<Subscription>) -> (GroupId, Cursor) {
-        let id = *self.by_identity.entry(subscription.identity().to_owned()).or_insert_with(|| {
-            self.next += 1;
-            let id = GroupId(self.next);
-            self.by_resource[subscription.resource().0].push(id);
-            self.groups.insert(id, Group { subscription: Arc::clone(subscription), members: Vec::new() });
-            id
-        });
-        if let Some(group) = self.groups.get_mut(&id) {
+        let id = match self.by_identity.get(subscription.identity()) {
+            Some(id) => *id,
+            None => self.add(subscription),
+        };
+        if let Some(group) = self.by_id.get(&id).and_then(|slot| self.groups[*slot as usize].as_mut()) {
             match group.members.iter_mut().find(|(member, _)| *member == worker) {
                 Some((_, count)) => *count += 1,
                 None => group.members.push((worker, 1)),
@@ -91,78 +117,115 @@ impl Groups {
         (id, self.cursor)
     }
 
+    fn add(&mut self, subscription: &Arc<Subscription>) -> GroupId {
+        self.next += 1;
+        let id = GroupId(self.next);
+        let group =
+            Group { id, subscription: Arc::clone(subscription), members: Vec::new(), asked: 0, told: (0, 0) };
+        let slot = match self.free.pop() {
+            Some(free) => {
+                self.groups[free as usize] = Some(group);
+                free
+            }
+            None => {
+                self.groups.push(Some(group));
+                Slot::try_from(self.groups.len() - 1).expect("memory ends before 2^32 groups")
+            }
+        };
+        self.by_id.insert(id, slot);
+        self.by_identity.insert(subscription.identity().to_owned(), id);
+        self.by_resource[subscription.resource().0].insert(id);
+        self.indexes[subscription.resource().0].insert(slot, subscription.filter());
+        id
+    }
+
     /// A connection of a worker leaves a group; the last one ends it.
     pub fn leave(&mut self, worker: WorkerId, id: GroupId) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(slot) = self.by_id.get(&id).copied() else { return };
+        let Some(group) = &mut self.groups[slot as usize] else { return };
         if let Some((_, count)) = group.members.iter_mut().find(|(member, _)| *member == worker) {
             *count -= 1;
         }
         group.members.retain(|(_, count)| *count > 0);
-        self.remove_if_empty(id);
+        self.remove_if_empty(slot);
     }
 
     /// A worker has ended, and all its members with it.
     pub fn forget_worker(&mut self, worker: WorkerId) {
-        for group in self.groups.values_mut() {
-            group.members.retain(|(member, _)| *member != worker);
-        }
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in ids {
-            self.remove_if_empty(id);
+        for slot in 0..self.groups.len() {
+            if let Some(group) = &mut self.groups[slot] {
+                group.members.retain(|(member, _)| *member != worker);
+                self.remove_if_empty(Slot::try_from(slot).expect("memory ends before 2^32 groups"));
+            }
         }
     }
 
-    fn remove_if_empty(&mut self, id: GroupId) {
-        if self.groups.get(&id).is_none_or(|group| !group.members.is_empty()) {
-            return;
-        }
-        if let Some(group) = self.groups.remove(&id) {
-            self.by_identity.remove(group.subscription.identity());
-            self.by_resource[group.subscription.resource().0].retain(|other| *other != id);
-        }
+    fn remove_if_empty(&mut self, slot: Slot) {
+        let place = &mut self.groups[slot as usize];
+        let Some(group) = place.take_if(|group| group.members.is_empty()) else { return };
+        let (subscription, resource) = (&group.subscription, group.subscription.resource().0);
+        self.free.push(slot);
+        self.by_id.remove(&group.id);
+        self.by_identity.remove(subscription.identity());
+        self.by_resource[resource].remove(&group.id);
+        self.indexes[resource].remove(slot, subscription.filter());
     }
 
     /// The groups that follow one of the resources, with the workers that have members. What they know can no longer be
     /// right once a change of the resource could not be read.
     pub fn following(&self, resources: &[ResourceId]) -> Vec<(GroupId, Vec<WorkerId>)> {
-        let ids = resources.iter().flat_map(|resource| self.groups_of(*resource));
+        let ids = resources.iter().filter_map(|resource| self.by_resource.get(resource.0)).flatten();
         ids.filter_map(|id| {
-            Some((*id, self.groups.get(id)?.members.iter().map(|(worker, _)| *worker).collect()))
+            let group = self.groups[*self.by_id.get(id)? as usize].as_ref()?;
+            Some((*id, group.members.iter().map(|(worker, _)| *worker).collect()))
         })
         .collect()
     }
 
     /// Moves on by a batch and says who is told what. Every group's events are in commit order; all but its last one
     /// say that more of the batch follow.
+    ///
+    /// The groups are in the order of their first event; those that one change concerns, in that in which they were
+    /// made.
     pub fn publish(&mut self, batch: &Batch) -> Vec<Delivery> {
         self.cursor.position = batch.position;
-        let mut told: Vec<(GroupId, Vec<Told<'_>>)> = Vec::new();
-        let mut place: HashMap<GroupId, usize> = HashMap::new();
+        self.batches += 1;
+        let mut told: Vec<(Slot, Vec<Told<'_>>)> = Vec::new();
+        let mut concerned: Vec<(GroupId, Slot, Told<'_>)> = Vec::new();
+        let mut candidates = std::mem::take(&mut self.candidates);
         for change in &batch.changes {
-            for id in self.groups_of(change.resource) {
-                let Some(what) = self.groups.get(id).and_then(|group| tell(&group.subscription, change))
-                else {
+            let Some(index) = self.indexes.get_mut(change.resource.0) else { continue };
+            self.changes += 1;
+            index.probe(change.before.as_deref(), change.after.as_deref(), &mut candidates);
+            for slot in candidates.drain(..) {
+                let Some(group) = &mut self.groups[slot as usize] else { continue };
+                if group.asked == self.changes {
                     continue;
-                };
-                let at = *place.entry(*id).or_insert_with(|| {
-                    told.push((*id, Vec::new()));
-                    told.len() - 1
-                });
-                told[at].1.push(what);
+                }
+                group.asked = self.changes;
+                if let Some(what) = tell(&group.subscription, change) {
+                    concerned.push((group.id, slot, what));
+                }
+            }
+            concerned.sort_unstable_by_key(|(id, ..)| *id);
+            for (_, slot, what) in concerned.drain(..) {
+                let Some(group) = &mut self.groups[slot as usize] else { continue };
+                if group.told.0 != self.batches {
+                    group.told = (self.batches, told.len());
+                    told.push((slot, Vec::new()));
+                }
+                told[group.told.1].1.push(what);
             }
         }
-        told.into_iter().filter_map(|(id, events)| self.delivery(id, &events)).collect()
+        self.candidates = candidates;
+        told.into_iter().filter_map(|(slot, events)| self.delivery(slot, &events)).collect()
     }
 
-    fn groups_of(&self, resource: ResourceId) -> &[GroupId] {
-        self.by_resource.get(resource.0).map_or(&[], Vec::as_slice)
-    }
-
-    fn delivery(&self, id: GroupId, told: &[Told<'_>]) -> Option<Delivery> {
-        let group = self.groups.get(&id)?;
+    fn delivery(&self, slot: Slot, told: &[Told<'_>]) -> Option<Delivery> {
+        let group = self.groups.get(slot as usize)?.as_ref()?;
         let descriptor = self.descriptors[group.subscription.resource().0];
         Some(Delivery {
-            group: id,
+            group: group.id,
             workers: group.members.iter().map(|(worker, _)| *worker).collect(),
             events: write(descriptor, &group.subscription, told, self.cursor),
         })

@@ -45,7 +45,7 @@
 //! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
 //! | [`change`], [`diff`], [`cursor`] | a change, the difference of two images, a position in the feed |
-//! | [`subscription`], [`group`] | what is asked for, and who is told of a change in which words |
+//! | [`subscription`], [`group`] | what is asked for, and who is told of a change in which words; an index finds them |
 //! | [`connection`] | one client's side of the protocol: messages in, effects out |
 //!
 //! # Features
@@ -71,6 +71,7 @@ mod limits;
 pub mod list;
 pub mod log;
 mod lookup;
+mod matching;
 mod message;
 mod part;
 pub mod resource;

@@ -8,6 +8,7 @@ mod filter;
 mod group;
 mod list;
 mod log;
+mod matching;
 mod message;
 mod model;
 mod random;

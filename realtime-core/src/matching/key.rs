@@ -1,0 +1,235 @@
+//! What values are found by: a hash that equal values share, and a number that keeps their order.
+//!
+//! Neither has to tell different values apart, because the whole filter is verified on what is found. Both have to
+//! agree with [`Value::compare`], by which filters decide: what is missed here is missed for good.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use chrono::{Datelike as _, Timelike as _};
+
+use crate::value::Value;
+
+/// Hashes with a key of their own, so that no client can prepare arguments that meet in one place.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    state: RandomState,
+    /// The base of the polynomial, below the modulus.
+    base: u64,
+}
+
+/// The largest Mersenne prime whose squares fit into 128 bits with room to add.
+const MODULUS: u64 = (1 << 61) - 1;
+
+impl Default for Hashes {
+    fn default() -> Self {
+        let state = RandomState::new();
+        let base = (state.hash_one(0) % (MODULUS - 0x200)) + 0x100;
+        Self { state, base }
+    }
+}
+
+impl Hashes {
+    /// Equal for values that compare as equal, and for nulls.
+    pub(super) fn value(&self, value: &Value<'_>) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        match value {
+            Value::Null => hasher.write_u8(0),
+            Value::Bool(value) => hasher.write_u8(1 + u8::from(*value)),
+            Value::Int(value) => hasher.write_i64(*value),
+            Value::Float(value) => hasher.write_u64(float_bits(*value)),
+            Value::Text(value) => hasher.write(value.as_bytes()),
+            Value::Timestamp(value) => {
+                hasher.write_i64(value.timestamp());
+                hasher.write_u32(value.timestamp_subsec_nanos());
+            }
+            Value::Date(value) => hasher.write_i32(value.num_days_from_ce()),
+            Value::Time(value) => {
+                hasher.write_u32(value.num_seconds_from_midnight());
+                hasher.write_u32(value.nanosecond());
+            }
+            Value::Bytes(value) => hasher.write(value),
+            Value::Uuid(value) => hasher.write_u128(value.as_u128()),
+            Value::Decimal(value) => {
+                let value = value.normalize();
+                hasher.write_i128(value.mantissa());
+                hasher.write_u32(value.scale());
+            }
+            // Equal to nothing.
+            Value::Json(_) => hasher.write_u8(3),
+        }
+        hasher.finish()
+    }
+
+    pub(super) fn text(&self, text: &str) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+
+    /// Goes on by a byte in a hash that starts at 0. It is known after every byte, which is what affixes need.
+    pub(super) fn step(&self, hash: u64, byte: u8) -> u64 {
+        let product = u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1;
+        #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
+        let folded = (product as u64 & MODULUS) + (product >> 61) as u64;
+        if folded >= MODULUS { folded - MODULUS } else { folded }
+    }
+}
+
+/// `-0.0` as `0.0`, and one NaN.
+fn float_bits(value: f64) -> u64 {
+    if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
+}
+
+/// A number that does not descend where values of one kind ascend; `None` for a value without an order.
+pub(super) fn ordered(value: &Value<'_>) -> Option<u128> {
+    Some(match value {
+        Value::Null | Value::Json(_) => return None,
+        Value::Bool(value) => u128::from(*value),
+        Value::Int(value) => signed(i128::from(*value)),
+        Value::Float(value) if value.is_nan() => u128::MAX,
+        Value::Float(value) => {
+            let bits = float_bits(*value);
+            // The magnitude is ordered as its bits are; below zero the other way round.
+            u128::from(if bits >> 63 == 0 { bits | (1 << 63) } else { !bits })
+        }
+        Value::Text(value) => leading(value.as_bytes()),
+        Value::Timestamp(value) => {
+            // A leap second lies before the next one although its nanoseconds do not.
+            let nanos = value.timestamp_subsec_nanos().min(999_999_999);
+            signed(i128::from(value.timestamp()) * 1_000_000_000 + i128::from(nanos))
+        }
+        Value::Date(value) => signed(i128::from(value.num_days_from_ce())),
+        Value::Time(value) => {
+            (u128::from(value.num_seconds_from_midnight()) << 32) | u128::from(value.nanosecond())
+        }
+        Value::Bytes(value) => leading(value),
+        Value::Uuid(value) => value.as_u128(),
+        Value::Decimal(value) => {
+            // Nine places, cut off. 96 bits of digits times 10^9 are fewer than 127 bits.
+            let unit = 10_i128.pow(value.scale());
+            let (whole, rest) = (value.mantissa() / unit, value.mantissa() % unit);
+            let places = match value.scale() {
+                scale @ 0..=9 => rest * 10_i128.pow(9 - scale),
+                scale => rest / 10_i128.pow(scale - 9),
+            };
+            signed(whole * 1_000_000_000 + places)
+        }
+    })
+}
+
+fn signed(value: i128) -> u128 {
+    value.cast_unsigned() ^ (1 << 127)
+}
+
+/// The first bytes. What has them in common is told apart by the filter.
+fn leading(bytes: &[u8]) -> u128 {
+    let mut word = [0; 16];
+    for (place, byte) in word.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    u128::from_be_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use super::*;
+
+    /// Values of every kind, those that are equal without being the same among them.
+    fn values() -> Vec<Value<'static>> {
+        let decimals = [
+            "0",
+            "-0",
+            "-0.00",
+            "12.5",
+            "12.50",
+            "-12.5",
+            "0.0000000001",
+            "0.0000000002",
+            "-0.0000000001",
+            "79228162514264337593543950335",
+            "-79228162514264337593543950335",
+            "7.9228162514264337593543950335",
+            "0.0000000000000000000000000001",
+            "1",
+            "1.0",
+            "-1",
+            "100",
+        ];
+        let floats = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            5e-324,
+            -5e-324,
+            f64::MAX,
+            f64::MIN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            -f64::NAN,
+            1.5,
+        ];
+        let leap = chrono::NaiveDate::from_ymd_opt(2016, 12, 31)
+            .and_then(|day| day.and_hms_nano_opt(23, 59, 59, 1_500_000_000))
+            .expect("a leap second");
+        let second = chrono::TimeDelta::nanoseconds(1);
+        let instants = [
+            leap.and_utc(),
+            chrono::DateTime::<chrono::Utc>::MIN_UTC,
+            chrono::DateTime::<chrono::Utc>::MAX_UTC,
+            chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
+            chrono::DateTime::<chrono::Utc>::UNIX_EPOCH - second,
+            chrono::DateTime::from_timestamp(1_483_228_800, 100_000_000).expect("an instant"),
+            chrono::DateTime::from_timestamp(1_483_228_799, 999_999_999).expect("an instant"),
+        ];
+        let texts =
+            ["", "\0", "a", "a\0", "ab", "b", "é", "\u{10ffff}", "0123456789abcdefX", "0123456789abcdefY"];
+        let mut values = vec![Value::Null, Value::Bool(false), Value::Bool(true)];
+        values.extend([i64::MIN, -1, 0, 1, i64::MAX].map(Value::Int));
+        values.extend(floats.map(Value::Float));
+        values.extend(texts.map(Value::from));
+        values.extend(texts.map(|text| Value::Bytes(text.as_bytes().into())));
+        values.extend(instants.map(Value::Timestamp));
+        values.extend(instants.map(|instant| Value::Date(instant.date_naive())));
+        values.extend(instants.map(|instant| Value::Time(instant.time())));
+        values.extend([0, 1, u128::MAX].map(|number| Value::Uuid(uuid::Uuid::from_u128(number))));
+        values.extend(decimals.map(|text| {
+            Value::Decimal(rust_decimal::Decimal::from_str_exact(text).expect("a decimal number"))
+        }));
+        values.push(Value::Json(std::borrow::Cow::Owned(serde_json::Value::Null)));
+        values
+    }
+
+    #[test]
+    fn hashes_and_numbers_agree_with_the_comparison() {
+        let hashes = Hashes::default();
+        let values = values();
+        for left in &values {
+            for right in &values {
+                match left.compare(right) {
+                    Some(Ordering::Equal) => {
+                        assert_eq!(hashes.value(left), hashes.value(right), "{left:?} {right:?}");
+                        assert_eq!(ordered(left), ordered(right), "{left:?} {right:?}");
+                    }
+                    Some(Ordering::Less) => {
+                        assert!(ordered(left) <= ordered(right), "{left:?} {right:?}");
+                    }
+                    Some(Ordering::Greater) | None => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_stays_below_the_modulus() {
+        let hashes = Hashes { state: RandomState::new(), base: MODULUS - 1 };
+        let mut hash = MODULUS - 1;
+        for byte in [0, 255, 1, 254, 255, 255] {
+            hash = hashes.step(hash, byte);
+            assert!(hash < MODULUS);
+        }
+    }
+}

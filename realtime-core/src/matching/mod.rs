@@ -1,0 +1,443 @@
+//! Which groups a row may concern, found without asking each of them.
+//!
+//! Every group is filed once, under its *access predicate*: the one of its conjunction that the fewest rows satisfy. A
+//! row leads from the values of its fields to the groups that are filed under them, the candidates; whether one is
+//! really concerned, its whole filter says. A group without an access predicate is in the scan list, and is a candidate
+//! always.
+
+mod affix;
+mod interval;
+mod key;
+mod needle;
+mod posting;
+
+use self::affix::Affixes;
+use self::interval::Intervals;
+use self::key::{Hashes, ordered};
+use self::needle::Needles;
+pub(crate) use self::posting::Slot;
+use self::posting::{Posting, Table};
+use crate::field::Kind;
+use crate::filter::{Condition, Filter, Predicate, TextMatch};
+use crate::fold::with_folded;
+use crate::resource::{Descriptor, Record};
+use crate::value::Value;
+
+/// The groups of one resource, by what they ask for.
+#[derive(Debug)]
+pub(crate) struct Index {
+    descriptor: &'static Descriptor,
+    hashes: Hashes,
+    /// Only the fields that a group has been filed under.
+    fields: Vec<FieldIndex>,
+    scan: Posting,
+}
+
+impl Index {
+    pub(crate) fn new(descriptor: &'static Descriptor) -> Self {
+        Self { descriptor, hashes: Hashes::default(), fields: Vec::new(), scan: Posting::default() }
+    }
+
+    /// How many groups are candidates for every change.
+    pub(crate) fn scanned(&self) -> usize {
+        self.scan.len()
+    }
+
+    pub(crate) fn insert(&mut self, slot: Slot, filter: &Filter) {
+        match Access::of(filter, self.descriptor) {
+            Access::Never => {}
+            Access::Scan => self.scan.insert(slot),
+            Access::Field(number, key) => {
+                let at = self.fields.iter().position(|field| field.number == number).unwrap_or_else(|| {
+                    self.fields.push(FieldIndex::new(number));
+                    self.fields.len() - 1
+                });
+                self.fields[at].insert(&self.hashes, &key, slot);
+            }
+        }
+    }
+
+    /// Undoes an insertion of the same filter: its access predicate is found again, not remembered.
+    pub(crate) fn remove(&mut self, slot: Slot, filter: &Filter) {
+        match Access::of(filter, self.descriptor) {
+            Access::Never => {}
+            Access::Scan => self.scan.remove(slot),
+            Access::Field(number, key) => {
+                if let Some(at) = self.fields.iter().position(|field| field.number == number) {
+                    self.fields[at].remove(&self.hashes, &key, slot);
+                    if self.fields[at].is_empty() {
+                        self.fields.swap_remove(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the candidates for a change from one image to another, some of them perhaps twice.
+    pub(crate) fn probe(
+        &mut self,
+        before: Option<&dyn Record>,
+        after: Option<&dyn Record>,
+        found: &mut Vec<Slot>,
+    ) {
+        self.scan.append_to(found);
+        for field in &mut self.fields {
+            let before = before.map(|row| row.value(field.number));
+            let after = after.map(|row| row.value(field.number));
+            if let Some(value) = &before {
+                field.probe(&self.hashes, value, found);
+            }
+            if let Some(value) = &after
+                && !before.as_ref().is_some_and(|before| leads_to_the_same(before, value))
+            {
+                field.probe(&self.hashes, value, found);
+            }
+        }
+    }
+}
+
+/// Coarser than [`Value::is_same`] where filters are (`-0.0`), and finer where they are (`null` in JSON is no `NULL`).
+fn leads_to_the_same(left: &Value<'_>, right: &Value<'_>) -> bool {
+    (left.is_null() && right.is_null()) || left.compare(right).is_some_and(std::cmp::Ordering::is_eq)
+}
+
+/// Where a group is filed.
+enum Access<'a> {
+    /// Nowhere: no row satisfies the filter.
+    Never,
+    Field(usize, Key<'a>),
+    Scan,
+}
+
+/// What a group is filed under, of a field.
+enum Key<'a> {
+    Null,
+    OneOf(&'a [Value<'static>]),
+    /// Between two numbers of [`ordered`].
+    Interval(u128, u128),
+    Text(TextMatch, &'a str),
+}
+
+/// How many rows satisfy an access predicate, as far as its form says; the least first.
+///
+/// The number of groups under the same key does not count: a group costs as often as a row leads to it, no matter who
+/// else is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Expected {
+    /// So many rows.
+    Keys(usize),
+    /// The rows with one of so many values.
+    Values(usize),
+    /// The longer the text, the fewer rows.
+    Affix(std::cmp::Reverse<usize>),
+    Needle(std::cmp::Reverse<usize>),
+    Range,
+    /// A share of the rows.
+    Variants(usize),
+    HalfOpen,
+    Null,
+    Truth,
+}
+
+impl<'a> Access<'a> {
+    fn of(filter: &'a Filter, descriptor: &Descriptor) -> Self {
+        let mut best: Option<(Expected, usize, Key<'a>)> = None;
+        for predicate in filter.predicates() {
+            if let Condition::OneOf(values) = &predicate.condition
+                && values.is_empty()
+                && !predicate.negated
+            {
+                return Self::Never;
+            }
+            if predicate.part.is_some() {
+                continue;
+            }
+            let Some((expected, key)) = (match &predicate.condition {
+                Condition::IsNull(yes) if *yes != predicate.negated => Some((Expected::Null, Key::Null)),
+                _ if predicate.negated => None,
+                Condition::OneOf(values) => Some((one_of(predicate, values, descriptor), Key::OneOf(values))),
+                Condition::Between { .. } => match interval(filter, predicate.field) {
+                    None => return Self::Never,
+                    Some((0, u128::MAX)) => None,
+                    Some((lower, upper)) => {
+                        let is_open = lower == 0 || upper == u128::MAX;
+                        let expected = if is_open { Expected::HalfOpen } else { Expected::Range };
+                        Some((expected, Key::Interval(lower, upper)))
+                    }
+                },
+                // Every text begins so, ends so and contains it.
+                Condition::Text(how, pattern) if pattern.is_empty() && *how != TextMatch::IExact => None,
+                Condition::Text(how, pattern) => {
+                    let longest = std::cmp::Reverse(pattern.len());
+                    let expected = match how {
+                        TextMatch::IExact => Expected::Values(1),
+                        TextMatch::Contains | TextMatch::IContains => Expected::Needle(longest),
+                        _ => Expected::Affix(longest),
+                    };
+                    Some((expected, Key::Text(*how, pattern)))
+                }
+                Condition::IsNull(_) | Condition::Regex(_) | Condition::Path(_) => None,
+            }) else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(least, ..)| expected < *least) {
+                best = Some((expected, predicate.field, key));
+            }
+        }
+        best.map_or(Self::Scan, |(_, field, key)| Self::Field(field, key))
+    }
+}
+
+fn one_of(predicate: &Predicate, values: &[Value<'static>], descriptor: &Descriptor) -> Expected {
+    if predicate.field == descriptor.key {
+        return Expected::Keys(values.len());
+    }
+    match descriptor.fields.get(predicate.field).map(|field| field.kind) {
+        Some(Kind::Bool) => Expected::Truth,
+        Some(Kind::Enum(_)) => Expected::Variants(values.len()),
+        _ => Expected::Values(values.len()),
+    }
+}
+
+/// What all bounds of a field leave; `None` where that is nothing.
+fn interval(filter: &Filter, field: usize) -> Option<(u128, u128)> {
+    let (mut least, mut greatest) = (0, u128::MAX);
+    for predicate in filter.predicates() {
+        if predicate.field != field || predicate.part.is_some() || predicate.negated {
+            continue;
+        }
+        if let Condition::Between { lower, upper } = &predicate.condition {
+            // Nothing compares with a bound that has no order.
+            if let Some((bound, _)) = lower {
+                least = least.max(ordered(bound)?);
+            }
+            if let Some((bound, _)) = upper {
+                greatest = greatest.min(ordered(bound)?);
+            }
+        }
+    }
+    (least <= greatest).then_some((least, greatest))
+}
+
+/// The groups that are filed under one field.
+#[derive(Debug)]
+struct FieldIndex {
+    number: usize,
+    values: Table,
+    intervals: Intervals,
+    exact: TextIndex,
+    folded: TextIndex,
+}
+
+/// The groups that ask for a text, as it is or folded.
+#[derive(Debug, Default)]
+struct TextIndex {
+    whole: Table,
+    starts: Affixes,
+    ends: Affixes,
+    needles: Needles,
+}
+
+impl FieldIndex {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            values: Table::default(),
+            intervals: Intervals::default(),
+            exact: TextIndex::default(),
+            folded: TextIndex::default(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.intervals.is_empty() && self.exact.is_empty() && self.folded.is_empty()
+    }
+
+    fn text(&mut self, how: TextMatch) -> &mut TextIndex {
+        if how.folds() { &mut self.folded } else { &mut self.exact }
+    }
+
+    fn insert(&mut self, hashes: &Hashes, key: &Key<'_>, slot: Slot) {
+        match key {
+            Key::Null => self.values.insert(hashes.value(&Value::Null), slot),
+            Key::OneOf(values) => {
+                for value in *values {
+                    self.values.insert(hashes.value(value), slot);
+                }
+            }
+            Key::Interval(lower, upper) => self.intervals.insert(*lower, *upper, slot),
+            Key::Text(how, pattern) => {
+                let index = self.text(*how);
+                match how {
+                    TextMatch::IExact => index.whole.insert(hashes.text(pattern), slot),
+                    TextMatch::Contains | TextMatch::IContains => index.needles.insert(pattern, slot),
+                    TextMatch::StartsWith | TextMatch::IStartsWith => {
+                        index.starts.insert(hashes, pattern.bytes(), slot);
+                    }
+                    TextMatch::EndsWith | TextMatch::IEndsWith => {
+                        index.ends.insert(hashes, pattern.bytes().rev(), slot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, hashes: &Hashes, key: &Key<'_>, slot: Slot) {
+        match key {
+            Key::Null => self.values.remove(hashes.value(&Value::Null), slot),
+            Key::OneOf(values) => {
+                for value in *values {
+                    self.values.remove(hashes.value(value), slot);
+                }
+            }
+            Key::Interval(lower, upper) => self.intervals.remove(*lower, *upper, slot),
+            Key::Text(how, pattern) => {
+                let index = self.text(*how);
+                match how {
+                    TextMatch::IExact => index.whole.remove(hashes.text(pattern), slot),
+                    TextMatch::Contains | TextMatch::IContains => index.needles.remove(pattern, slot),
+                    TextMatch::StartsWith | TextMatch::IStartsWith => {
+                        index.starts.remove(hashes, pattern.bytes(), slot);
+                    }
+                    TextMatch::EndsWith | TextMatch::IEndsWith => {
+                        index.ends.remove(hashes, pattern.bytes().rev(), slot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn probe(&mut self, hashes: &Hashes, value: &Value<'_>, found: &mut Vec<Slot>) {
+        if !self.values.is_empty() {
+            self.values.probe(hashes.value(value), found);
+        }
+        if !self.intervals.is_empty()
+            && let Some(point) = ordered(value)
+        {
+            self.intervals.probe(point, found);
+        }
+        if let Value::Text(text) = value {
+            if !self.exact.is_empty() {
+                self.exact.probe(hashes, text, found);
+            }
+            if !self.folded.is_empty() {
+                with_folded(text, |text| self.folded.probe(hashes, text, found));
+            }
+        }
+    }
+}
+
+impl TextIndex {
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.starts.is_empty() && self.ends.is_empty() && self.needles.is_empty()
+    }
+
+    fn probe(&mut self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) {
+        if !self.whole.is_empty() {
+            self.whole.probe(hashes.text(text), found);
+        }
+        self.starts.probe(hashes, text.bytes(), found);
+        self.ends.probe(hashes, text.bytes().rev(), found);
+        if !self.needles.is_empty() {
+            self.needles.probe(text, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::RawArgument;
+    use crate::lookup::LookupSet;
+    use crate::resource::{ActionSet, FieldDescriptor};
+
+    const fn field(name: &'static str, kind: Kind) -> FieldDescriptor {
+        FieldDescriptor {
+            name,
+            column: name,
+            kind,
+            nullable: true,
+            read_only: false,
+            required: false,
+            lookups: LookupSet::of_kind(kind),
+            orderable: false,
+            description: "",
+        }
+    }
+
+    static DESCRIPTOR: Descriptor = Descriptor {
+        stream: "rows",
+        table: "rows",
+        fields: &[
+            field("id", Kind::Integer { min: i64::MIN, max: i64::MAX }),
+            field("title", Kind::Text),
+            field("done", Kind::Bool),
+        ],
+        key: 0,
+        aliases: &[],
+        actions: ActionSet::ALL,
+        description: "",
+    };
+
+    fn filter(json: &serde_json::Value) -> Filter {
+        let members = json.as_object().expect("an object").clone().into_iter();
+        let entries = members.map(|(key, json)| (key, RawArgument::Json(json)));
+        crate::filter::parse(&DESCRIPTOR, entries, &crate::Limits::default()).expect("a filter")
+    }
+
+    /// Without it, whoever subscribes and leaves again and again would fill the memory.
+    #[test]
+    fn a_removal_leaves_nothing_behind() {
+        let mut index = Index::new(&DESCRIPTOR);
+        let filters: Vec<Filter> = (0..200)
+            .flat_map(|number| {
+                let text = format!("T{number}");
+                let mut filters = vec![
+                    serde_json::json!({"id__in": [number, number + 1]}),
+                    serde_json::json!({"id__range": [number, number + 9]}),
+                    serde_json::json!({"title": null}),
+                    serde_json::json!({"title__regex": text}),
+                    serde_json::json!({"done": true, "not__id": number}),
+                ];
+                filters.extend(
+                    [
+                        "exact",
+                        "iexact",
+                        "startswith",
+                        "istartswith",
+                        "endswith",
+                        "iendswith",
+                        "contains",
+                        "icontains",
+                    ]
+                    .map(|lookup| serde_json::json!({format!("title__{lookup}"): text})),
+                );
+                filters
+            })
+            .map(|json| filter(&json))
+            .collect();
+        for (slot, filter) in (0..).zip(&filters) {
+            index.insert(slot, filter);
+        }
+        assert_eq!((index.fields.len(), index.scanned()), (3, 200));
+        for (slot, filter) in (0..).zip(&filters) {
+            index.remove(slot, filter);
+        }
+        assert_eq!((index.fields.len(), index.scanned()), (0, 0));
+    }
+
+    #[test]
+    fn the_predicate_that_the_fewest_rows_satisfy_is_chosen() {
+        for (json, expected) in [
+            (serde_json::json!({"done": true, "title": "x"}), 1),
+            (serde_json::json!({"title": "x", "id": 1}), 0),
+            (serde_json::json!({"id__gt": 1, "done": true}), 0),
+            (serde_json::json!({"id__gt": 1, "id__lt": 9, "title__contains": "x"}), 1),
+        ] {
+            match Access::of(&filter(&json), &DESCRIPTOR) {
+                Access::Field(field, _) => assert_eq!(field, expected, "{json}"),
+                Access::Never | Access::Scan => panic!("{json} can be looked up"),
+            }
+        }
+    }
+}
