@@ -325,14 +325,13 @@ impl Connection {
         let mut filter =
             filter::parse(descriptor, json_entries(message.payload.clone()), &self.surface.limits)?;
         if let Some(key) = key {
-            let mut predicates = filter.predicates().to_vec();
-            predicates.push(filter::Predicate {
+            let of_key = filter::Predicate {
                 field: descriptor.key,
                 part: None,
                 negated: false,
                 condition: filter::Condition::OneOf(vec![key]),
-            });
-            filter = Filter::new(descriptor, predicates);
+            };
+            filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
         }
         Ok(Arc::new(Subscription::new(resource, descriptor, filter, fields, form, actions)))
     }

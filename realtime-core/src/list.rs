@@ -84,6 +84,13 @@ pub struct Page {
 }
 
 impl ListQuery {
+    /// Only those of the rows that another filter selects too.
+    #[must_use]
+    pub fn within(mut self, descriptor: &Descriptor, filter: Filter) -> Self {
+        self.filter = self.filter.and(descriptor, filter);
+        self
+    }
+
     /// Parses a filter and the options beside it.
     ///
     /// # Errors

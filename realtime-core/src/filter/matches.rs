@@ -2,10 +2,20 @@
 
 use std::cmp::Ordering;
 
-use super::{Condition, Predicate, TextMatch};
+use super::{Condition, Filter, Predicate, Term, TextMatch};
 use crate::fold::{folded, with_folded};
 use crate::resource::Record;
 use crate::value::Value;
+
+impl Filter {
+    /// Does the row satisfy every term?
+    pub fn matches(&self, row: &dyn Record) -> bool {
+        self.terms.iter().all(|term| match term {
+            Term::Is(predicate) => predicate.matches(row),
+            Term::Any(filters) => filters.iter().any(|filter| filter.matches(row)),
+        })
+    }
+}
 
 impl Predicate {
     /// Does the row satisfy the lookup, or, negated, does it not?

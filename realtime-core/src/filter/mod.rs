@@ -1,5 +1,5 @@
-//! A filter: which rows of a resource somebody asks for. One parsed form with two readings that agree,
-//! [`Filter::matches`] in memory and the predicate that `sql` writes.
+//! A filter: which rows of a resource somebody asks for. One form with two readings that agree, [`Filter::matches`] in
+//! memory and the condition that `sql` writes.
 
 mod argument;
 mod matches;
@@ -19,15 +19,28 @@ pub use regex::Regex;
 
 use crate::lookup::Lookup;
 use crate::part::Part;
-use crate::resource::{Descriptor, Record};
+use crate::resource::Descriptor;
 use crate::value::Value;
 
-/// A conjunction of optionally negated lookups, in canonical form: filters that are written differently and mean the
-/// same by the rules of [`Filter::new`] are equal texts, and so one group.
+/// Terms all of which must hold, in canonical form: filters that are written differently and mean the same by the rules
+/// of [`Filter::of_terms`] are equal texts, and so one group.
+///
+/// What clients write is a conjunction of optionally negated lookups; alternatives come from the application, for
+/// instance from what a principal may see. A negation is always one of a lookup: those of whole filters are moved
+/// inwards when they are made, which two-valued lookups allow.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    predicates: Vec<Predicate>,
+    terms: Vec<Term>,
     canonical: String,
+}
+
+/// A part of a conjunction.
+#[derive(Clone, Debug)]
+pub enum Term {
+    /// A lookup must hold.
+    Is(Predicate),
+    /// At least one of the filters must; with none, nothing does.
+    Any(Vec<Filter>),
 }
 
 /// One lookup on one field, or its negation.
@@ -128,37 +141,127 @@ impl Filter {
         Self::default()
     }
 
+    /// The filter that selects no row.
+    pub fn nothing() -> Self {
+        Self { terms: vec![Term::Any(Vec::new())], canonical: NOTHING.to_owned() }
+    }
+
     /// The conjunction of the predicates. Their order and repetition do not matter.
     pub fn new(descriptor: &Descriptor, predicates: Vec<Predicate>) -> Self {
-        let mut texts: Vec<(String, Predicate)> =
-            predicates.into_iter().map(|predicate| (predicate.canonical(descriptor), predicate)).collect();
+        Self::of_terms(descriptor, predicates.into_iter().map(Term::Is).collect())
+    }
+
+    /// The conjunction of terms. Their order and repetition do not matter; one alternative alone is as good as its
+    /// terms, and alternatives one of which selects every row are no condition.
+    pub fn of_terms(descriptor: &Descriptor, terms: Vec<Term>) -> Self {
+        let mut texts: Vec<(String, Term)> = Vec::with_capacity(terms.len());
+        for term in terms {
+            match term {
+                Term::Any(filters) if filters.iter().any(Self::is_all) => {}
+                Term::Any(mut filters) if filters.len() == 1 => {
+                    let terms = filters.remove(0).terms;
+                    texts.extend(terms.into_iter().map(|term| (term.canonical(descriptor), term)));
+                }
+                term => texts.push((term.canonical(descriptor), term)),
+            }
+        }
+        if texts.iter().any(|(text, _)| text == NOTHING) {
+            return Self::nothing();
+        }
         texts.sort_by(|(left, _), (right, _)| left.cmp(right));
         texts.dedup_by(|(left, _), (right, _)| left == right);
         let mut canonical = String::new();
         let mut kept = Vec::with_capacity(texts.len());
-        for (text, predicate) in texts {
+        for (text, term) in texts {
             if !canonical.is_empty() {
                 canonical.push('&');
             }
             canonical.push_str(&text);
-            kept.push(predicate);
+            kept.push(term);
         }
-        Self { predicates: kept, canonical }
+        Self { terms: kept, canonical }
     }
 
-    /// The lookups, all of which a row must satisfy.
-    pub fn predicates(&self) -> &[Predicate] {
-        &self.predicates
+    /// What both select.
+    pub fn and(self, descriptor: &Descriptor, other: Self) -> Self {
+        if other.is_all() {
+            return self;
+        }
+        if self.is_all() {
+            return other;
+        }
+        let mut terms = self.terms;
+        terms.extend(other.terms);
+        Self::of_terms(descriptor, terms)
+    }
+
+    /// What at least one of them selects.
+    pub fn or(self, descriptor: &Descriptor, other: Self) -> Self {
+        let mut alternatives: Vec<Self> = Vec::new();
+        for filter in [self, other] {
+            match <[Term; 1]>::try_from(filter.terms) {
+                Ok([Term::Any(filters)]) => alternatives.extend(filters),
+                Ok(terms) => alternatives.push(Self { terms: terms.into(), canonical: filter.canonical }),
+                Err(terms) => alternatives.push(Self { terms, canonical: filter.canonical }),
+            }
+        }
+        alternatives.retain(|filter| filter.canonical != NOTHING);
+        alternatives.sort_by(|left, right| left.canonical.cmp(&right.canonical));
+        alternatives.dedup_by(|left, right| left.canonical == right.canonical);
+        Self::of_terms(descriptor, vec![Term::Any(alternatives)])
+    }
+
+    /// What it does not select.
+    pub fn not(self, descriptor: &Descriptor) -> Self {
+        let negated = self.terms.into_iter().map(|term| match term {
+            Term::Is(predicate) => {
+                Self::new(descriptor, vec![Predicate { negated: !predicate.negated, ..predicate }])
+            }
+            Term::Any(filters) => filters
+                .into_iter()
+                .map(|filter| filter.not(descriptor))
+                .fold(Self::all(), |all, filter| all.and(descriptor, filter)),
+        });
+        negated.fold(Self::nothing(), |any, filter| any.or(descriptor, filter))
+    }
+
+    /// The terms, all of which a row must satisfy.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// The lookups among the terms.
+    pub fn predicates(&self) -> impl Iterator<Item = &Predicate> {
+        self.terms.iter().filter_map(|term| match term {
+            Term::Is(predicate) => Some(predicate),
+            Term::Any(_) => None,
+        })
+    }
+
+    /// Does it select every row, whatever is in it?
+    pub fn is_all(&self) -> bool {
+        self.terms.is_empty()
     }
 
     /// The text by which equal filters are recognised. It names fields, not their indexes, so that it outlives a build.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
+}
 
-    /// Does the row satisfy every predicate?
-    pub fn matches(&self, row: &dyn Record) -> bool {
-        self.predicates.iter().all(|predicate| predicate.matches(row))
+/// The canonical text of what selects no row.
+const NOTHING: &str = "()";
+
+impl Term {
+    fn canonical(&self, descriptor: &Descriptor) -> String {
+        match self {
+            Self::Is(predicate) => predicate.canonical(descriptor),
+            // In their order: whoever puts them together sorts them.
+            Self::Any(filters) => {
+                let texts: Vec<&str> = filters.iter().map(|filter| filter.canonical.as_str()).collect();
+                format!("({})", texts.join("|"))
+            }
+        }
     }
 }
 

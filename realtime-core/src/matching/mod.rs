@@ -1,7 +1,7 @@
 //! Which groups a row may concern, found without asking each of them.
 //!
-//! Every group is filed once, under its *access predicate*: the one of its conjunction that the fewest rows satisfy. A
-//! row leads from the values of its fields to the groups that are filed under them, the candidates; whether one is
+//! Every group is filed once, under its *access predicate*: the one of its conjunction that the fewest rows satisfy, or
+//! those of all alternatives where the conjunction has nothing as good. A row leads from the values of its fields to the groups that are filed under them, the candidates; whether one is
 //! really concerned, its whole filter says. A group without an access predicate is in the scan list, and is a candidate
 //! always.
 
@@ -18,7 +18,7 @@ use self::needle::Needles;
 pub(crate) use self::posting::Slot;
 use self::posting::{Posting, Table};
 use crate::field::Kind;
-use crate::filter::{Condition, Filter, Predicate, TextMatch};
+use crate::filter::{Condition, Filter, Predicate, Term, TextMatch};
 use crate::fold::with_folded;
 use crate::resource::{Descriptor, Record};
 use crate::value::Value;
@@ -47,12 +47,15 @@ impl Index {
         match Access::of(filter, self.descriptor) {
             Access::Never => {}
             Access::Scan => self.scan.insert(slot),
-            Access::Field(number, key) => {
-                let at = self.fields.iter().position(|field| field.number == number).unwrap_or_else(|| {
-                    self.fields.push(FieldIndex::new(number));
-                    self.fields.len() - 1
-                });
-                self.fields[at].insert(&self.hashes, &key, slot);
+            Access::Under(_, entries) => {
+                for (number, key) in entries {
+                    let at =
+                        self.fields.iter().position(|field| field.number == number).unwrap_or_else(|| {
+                            self.fields.push(FieldIndex::new(number));
+                            self.fields.len() - 1
+                        });
+                    self.fields[at].insert(&self.hashes, &key, slot);
+                }
             }
         }
     }
@@ -62,11 +65,13 @@ impl Index {
         match Access::of(filter, self.descriptor) {
             Access::Never => {}
             Access::Scan => self.scan.remove(slot),
-            Access::Field(number, key) => {
-                if let Some(at) = self.fields.iter().position(|field| field.number == number) {
-                    self.fields[at].remove(&self.hashes, &key, slot);
-                    if self.fields[at].is_empty() {
-                        self.fields.swap_remove(at);
+            Access::Under(_, entries) => {
+                for (number, key) in entries {
+                    if let Some(at) = self.fields.iter().position(|field| field.number == number) {
+                        self.fields[at].remove(&self.hashes, &key, slot);
+                        if self.fields[at].is_empty() {
+                            self.fields.swap_remove(at);
+                        }
                     }
                 }
             }
@@ -105,7 +110,8 @@ fn leads_to_the_same(left: &Value<'_>, right: &Value<'_>) -> bool {
 enum Access<'a> {
     /// Nowhere: no row satisfies the filter.
     Never,
-    Field(usize, Key<'a>),
+    /// Under keys of fields: one of them leads to every row that satisfies the filter.
+    Under(Expected, Vec<(usize, Key<'a>)>),
     Scan,
 }
 
@@ -141,7 +147,7 @@ enum Expected {
 
 impl<'a> Access<'a> {
     fn of(filter: &'a Filter, descriptor: &Descriptor) -> Self {
-        let mut best: Option<(Expected, usize, Key<'a>)> = None;
+        let mut best: Option<(Expected, Vec<(usize, Key<'a>)>)> = None;
         for predicate in filter.predicates() {
             if let Condition::OneOf(values) = &predicate.condition
                 && values.is_empty()
@@ -181,10 +187,38 @@ impl<'a> Access<'a> {
                 continue;
             };
             if best.as_ref().is_none_or(|(least, ..)| expected < *least) {
-                best = Some((expected, predicate.field, key));
+                best = Some((expected, vec![(predicate.field, key)]));
             }
         }
-        best.map_or(Self::Scan, |(_, field, key)| Self::Field(field, key))
+        for term in filter.terms() {
+            let Term::Any(filters) = term else { continue };
+            match Self::of_any(filters, descriptor) {
+                Self::Never => return Self::Never,
+                Self::Under(expected, entries)
+                    if best.as_ref().is_none_or(|(least, _)| expected < *least) =>
+                {
+                    best = Some((expected, entries));
+                }
+                Self::Under(..) | Self::Scan => {}
+            }
+        }
+        best.map_or(Self::Scan, |(expected, entries)| Self::Under(expected, entries))
+    }
+
+    /// Alternatives are filed under the access predicates of each, and are as good as the worst of them.
+    fn of_any(filters: &'a [Filter], descriptor: &Descriptor) -> Self {
+        let mut any = Self::Never;
+        for filter in filters {
+            any = match (any, Self::of(filter, descriptor)) {
+                (Self::Scan, _) | (_, Self::Scan) => return Self::Scan,
+                (access, Self::Never) | (Self::Never, access) => access,
+                (Self::Under(expected, mut entries), Self::Under(other, others)) => {
+                    entries.extend(others);
+                    Self::Under(expected.max(other), entries)
+                }
+            };
+        }
+        any
     }
 }
 
@@ -435,7 +469,7 @@ mod tests {
             (serde_json::json!({"id__gt": 1, "id__lt": 9, "title__contains": "x"}), 1),
         ] {
             match Access::of(&filter(&json), &DESCRIPTOR) {
-                Access::Field(field, _) => assert_eq!(field, expected, "{json}"),
+                Access::Under(_, entries) => assert_eq!(entries[0].0, expected, "{json}"),
                 Access::Never | Access::Scan => panic!("{json} can be looked up"),
             }
         }

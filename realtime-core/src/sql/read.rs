@@ -1,7 +1,7 @@
 //! Reading rows.
 
 use super::{Dialect, NotOfItsType, Statement, Table};
-use crate::filter::Filter;
+use crate::filter::{Filter, Term};
 use crate::list::{ListQuery, OrderKey, Start};
 use crate::value::Value;
 
@@ -32,7 +32,7 @@ pub(crate) fn select_page<DB: Dialect>(
     let mut statement = select(table);
     write_filter(&mut statement, table, &query.filter)?;
     if let Start::Beside { values, .. } = &query.start {
-        statement.sql(if query.filter.predicates().is_empty() { " WHERE " } else { " AND " });
+        statement.sql(if query.filter.is_all() { " WHERE " } else { " AND " });
         write_after(&mut statement, table, &order, values)?;
     }
     statement.sql(" ORDER BY ");
@@ -84,13 +84,39 @@ fn write_filter<DB: Dialect>(
     table: &Table<DB>,
     filter: &Filter,
 ) -> Result<(), NotOfItsType> {
-    for (at, predicate) in filter.predicates().iter().enumerate() {
-        statement.sql(if at == 0 { " WHERE " } else { " AND " });
-        DB::write_predicate(statement, table, predicate)?;
+    if filter.is_all() {
+        return Ok(());
     }
-    if !filter.predicates().is_empty() {
-        // The text depends on the client's choice of lookups and list lengths: caching it would let him fill memory.
-        statement.varies();
+    statement.sql(" WHERE ");
+    write_terms(statement, table, filter)?;
+    // The text depends on the client's choice of lookups and list lengths: caching it would let him fill memory.
+    statement.varies();
+    Ok(())
+}
+
+/// The condition that a row satisfies a filter that has terms. `NULL` is as good as false in every place of it.
+fn write_terms<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    table: &Table<DB>,
+    filter: &Filter,
+) -> Result<(), NotOfItsType> {
+    for (at, term) in filter.terms().iter().enumerate() {
+        if at > 0 {
+            statement.sql(" AND ");
+        }
+        match term {
+            Term::Is(predicate) => DB::write_predicate(statement, table, predicate)?,
+            Term::Any(filters) if filters.is_empty() => {
+                statement.sql("1 = 0");
+            }
+            Term::Any(filters) => {
+                for (at, filter) in filters.iter().enumerate() {
+                    statement.sql(if at == 0 { "((" } else { ") OR (" });
+                    write_terms(statement, table, filter)?;
+                }
+                statement.sql("))");
+            }
+        }
     }
     Ok(())
 }

@@ -8,14 +8,14 @@ use proptest::sample::Index;
 use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::diff::diff;
-use realtime_core::filter::{RawArgument, parse};
+use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::group::{GroupId, Groups, WorkerId};
 use realtime_core::subscription::{EventActions, Form, Subscription};
 use realtime_core::{Descriptor, Limits, RealtimeResource, Row, Value};
 use serde_json::{Value as Json, json};
 
 use crate::model::{Moment, Mood, Note};
-use crate::random;
+use crate::random::{self, Tree};
 
 const DESCRIPTORS: [&Descriptor; 2] = [Note::DESCRIPTOR, Moment::DESCRIPTOR];
 
@@ -27,7 +27,11 @@ type Images = (Option<Row>, Option<Row>);
 fn subscription(resource: usize, entries: &[(String, Json)]) -> Arc<Subscription> {
     let descriptor = DESCRIPTORS[resource];
     let entries = entries.iter().map(|(key, json)| (key.clone(), RawArgument::Json(json.clone())));
-    let filter = parse(descriptor, entries, &Limits::default()).unwrap();
+    of_filter(resource, parse(descriptor, entries, &Limits::default()).unwrap())
+}
+
+fn of_filter(resource: usize, filter: Filter) -> Arc<Subscription> {
+    let descriptor = DESCRIPTORS[resource];
     Arc::new(Subscription::new(
         ResourceId(resource),
         descriptor,
@@ -128,6 +132,7 @@ impl Pair {
 #[derive(Clone, Debug)]
 enum Step {
     Join(usize, Entries),
+    JoinTree(Tree),
     /// One member of one of the groups leaves it.
     Leave(Index),
     /// Half of the members leave.
@@ -194,6 +199,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => on_rank().prop_map(|entries| Step::Join(0, entries)),
         2 => prop::collection::vec(random::entry_of(Moment::DESCRIPTOR), 0..3)
             .prop_map(|entries| Step::Join(1, entries)),
+        4 => random::tree_of(Note::DESCRIPTOR).prop_map(Step::JoinTree),
         3 => any::<Index>().prop_map(Step::Leave),
         6 => prop::collection::vec(row_change(), 1..4).prop_map(Step::Publish),
     ]
@@ -219,6 +225,13 @@ proptest! {
         for step in steps {
             match step {
                 Step::Join(resource, entries) => pair.join(&subscription(resource, &entries)),
+                Step::JoinTree(tree) => {
+                    let entry = |key: &str, json: &Json| {
+                        let entries = [(key.to_owned(), RawArgument::Json(json.clone()))];
+                        parse(DESCRIPTORS[0], entries, &Limits::default()).unwrap()
+                    };
+                    pair.join(&of_filter(0, tree.filter(DESCRIPTORS[0], &entry)));
+                }
                 Step::Leave(index) => pair.leave(index),
                 Step::LeaveHalf => {
                     let ids: Vec<GroupId> = pair.members.keys().copied().step_by(2).collect();
@@ -327,5 +340,26 @@ fn only_what_cannot_be_looked_up_is_scanned() {
         json!({"title__contains": "", "not__done": true}),
     ] {
         check_scanned(&filter, 1);
+    }
+}
+
+#[test]
+fn alternatives_are_looked_up_if_each_of_them_can_be() {
+    let of = |filter: Json| subscription(0, &Entries::from_iter(filter.as_object().unwrap().clone()));
+    let or =
+        |left: Json, right: Json| of(left).filter().clone().or(DESCRIPTORS[0], of(right).filter().clone());
+    for (filter, scanned) in [
+        (or(json!({"id": 7}), json!({"title": "abc"})), 0),
+        (or(json!({"id": 8}), json!({"mood": "sad"})), 0),
+        (or(json!({"id": 7}), json!({"rank__in": []})), 0),
+        (or(json!({"id": 7}), json!({"title__regex": "b"})), 1),
+    ] {
+        let mut pair = Pair::new();
+        pair.join(&of_filter(0, filter));
+        assert_eq!(pair.groups.scanned(), scanned);
+        let note = Note { mood: Mood::Sad, title: "abc".into(), ..Note::plain(7) };
+        let (told, expected) = pair.publish(&[(0, (None, Some(note.row())))]);
+        assert_eq!(told, expected);
+        assert_eq!(told.len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
+use realtime_core::filter::Filter;
 use realtime_core::{Descriptor, FieldDescriptor, Kind, Lookup, Part};
 use serde_json::{Value as Json, json};
 
@@ -350,6 +351,54 @@ pub(crate) fn entries() -> impl Strategy<Value = Vec<(String, Json)>> {
         2 => prop::collection::vec(entry(), 2..4),
         1 => Just(Vec::new()),
     ]
+}
+
+/// Entries put together by `and`, `or` and `not`, as an application does.
+#[derive(Clone, Debug)]
+pub(crate) enum Tree {
+    Entry(String, Json),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+}
+
+impl Tree {
+    /// Decides it as it is written, whatever filter becomes of it.
+    pub(crate) fn holds(&self, entry: &impl Fn(&str, &Json) -> bool) -> bool {
+        match self {
+            Self::Entry(key, json) => entry(key, json),
+            Self::All(trees) => trees.iter().all(|tree| tree.holds(entry)),
+            Self::Any(trees) => trees.iter().any(|tree| tree.holds(entry)),
+            Self::Not(tree) => !tree.holds(entry),
+        }
+    }
+
+    pub(crate) fn filter(&self, descriptor: &Descriptor, entry: &impl Fn(&str, &Json) -> Filter) -> Filter {
+        let filters = |trees: &[Self]| -> Vec<Filter> {
+            trees.iter().map(|tree| tree.filter(descriptor, entry)).collect()
+        };
+        match self {
+            Self::Entry(key, json) => entry(key, json),
+            Self::All(trees) => {
+                filters(trees).into_iter().fold(Filter::all(), |all, filter| all.and(descriptor, filter))
+            }
+            Self::Any(trees) => {
+                filters(trees).into_iter().fold(Filter::nothing(), |any, filter| any.or(descriptor, filter))
+            }
+            Self::Not(tree) => tree.filter(descriptor, entry).not(descriptor),
+        }
+    }
+}
+
+/// Trees over the entries of a resource.
+pub(crate) fn tree_of(descriptor: &'static Descriptor) -> impl Strategy<Value = Tree> {
+    entry_of(descriptor).prop_map(|(key, json)| Tree::Entry(key, json)).prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            2 => prop::collection::vec(inner.clone(), 0..4).prop_map(Tree::All),
+            3 => prop::collection::vec(inner.clone(), 0..4).prop_map(Tree::Any),
+            1 => inner.prop_map(|tree| Tree::Not(Box::new(tree))),
+        ]
+    })
 }
 
 /// Any JSON at all.
