@@ -5,6 +5,7 @@
 //! use actix_web::http::StatusCode;
 //! use actix_web::{App, test};
 //! use diesel::prelude::*;
+//! use realtime_actix::policy::AllowAny;
 //! use realtime_actix::{Realtime, RealtimeResource};
 //!
 //! mod schema {
@@ -18,7 +19,7 @@
 //!
 //! #[derive(RealtimeResource)]
 //! #[diesel(table_name = schema::comments)]
-//! #[realtime(lookups(all), ordering(all))]
+//! #[realtime(permission = AllowAny, lookups(all), ordering(all))]
 //! struct Comment {
 //!     #[realtime(read_only)]
 //!     id: i32,
@@ -63,6 +64,7 @@
 //! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
 //! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
+//! | [`policy`], [`Rows`] | who may do what, and who sees which rows |
 //! | [`Error`], [`Code`] | what a hook refuses with |
 //! | [`Limits`] | every bound |
 //!
@@ -82,12 +84,12 @@ mod socket;
 
 #[doc(hidden)]
 pub use realtime_core::__private;
-pub use realtime_core::types;
+pub use realtime_core::{policy, types};
 
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
     Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Limits, Principal,
-    Record, ResourceOn, Value,
+    Record, ResourceOn, Rows, Value,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;

@@ -40,6 +40,7 @@ diesel::table! {
 #[derive(Clone, Debug, RealtimeResource)]
 #[diesel(table_name = things)]
 #[realtime(
+    permission = realtime_core::policy::AllowAny,
     lookups(all),
     ordering(all),
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith", year = "at__year")

@@ -7,7 +7,7 @@ use crate::change::ResourceId;
 use crate::context::Context;
 use crate::draft::Draft;
 use crate::error::{Code, Error};
-use crate::filter;
+use crate::filter::{self, Filter};
 use crate::list::{ListQuery, Page};
 use crate::resource::{Action, Descriptor, Row};
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
@@ -154,59 +154,74 @@ pub async fn run<T: Transaction>(
     operation: &Operation,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
+    let descriptor = table.descriptor();
+    let action = operation.action();
+    descriptor.rules.admit(context.principal, action)?;
     match operation {
         Operation::Create(payload) => create(transaction, table, payload, context).await,
         Operation::Update(key, payload) => {
-            let before = existing(transaction, table, key).await?;
-            let draft = read_payload(table.descriptor(), payload);
+            let before = existing(transaction, table, key, action, context).await?;
+            let draft = read_payload(descriptor, payload);
             change(transaction, table, key, &before, draft?, context).await
         }
         Operation::Replace(key, payload) => {
-            let before = existing(transaction, table, key).await?;
+            let before = existing(transaction, table, key, action, context).await?;
             let draft = replacement(table, payload, context);
             change(transaction, table, key, &before, draft?, context).await
         }
         Operation::Delete(key) => {
-            existing(transaction, table, key).await?;
+            existing(transaction, table, key, action, context).await?;
             let deleted = transaction.execute(sql::delete(table, key)?).await;
             match deleted {
                 Ok(()) => Ok(Outcome::Deleted),
                 Err(Failure::ForeignKey) => {
                     Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
                 }
-                Err(failure) => Err(other_failure(table.descriptor(), failure)),
+                Err(failure) => Err(other_failure(descriptor, failure)),
             }
         }
-        Operation::Retrieve(key) => Ok(Outcome::Object(existing(transaction, table, key).await?)),
+        Operation::Retrieve(key) => {
+            Ok(Outcome::Object(existing(transaction, table, key, action, context).await?))
+        }
         Operation::List(query) => {
-            let fail = |failure| other_failure(table.descriptor(), failure);
-            let rows = transaction.rows(table, sql::select_page(table, query)?).await.map_err(fail)?;
+            let query =
+                query.as_ref().clone().within(descriptor, descriptor.rules.visible(context.principal));
+            let fail = |failure| other_failure(descriptor, failure);
+            let rows = transaction.rows(table, sql::select_page(table, &query)?).await.map_err(fail)?;
             let count = if query.count {
                 let number = transaction.number(sql::count(table, &query.filter)?).await.map_err(fail)?;
                 Some(number.unsigned_abs())
             } else {
                 None
             };
-            Ok(Outcome::Page(query.page(table.descriptor(), rows, count)))
+            Ok(Outcome::Page(query.page(descriptor, rows, count)))
         }
     }
 }
 
+/// The row that an action is about: one that exists for the caller, and on which he may carry it out.
 async fn existing<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     key: &Value<'static>,
+    action: Action,
+    context: &Context<'_>,
 ) -> Result<Row, Refusal> {
-    find(transaction, table, key).await?.ok_or_else(|| Error::not_found().into())
+    let rules = &table.descriptor().rules;
+    let row = find(transaction, table, key, &rules.visible(context.principal)).await?;
+    let row = row.ok_or_else(Error::not_found)?;
+    rules.admit_to(context.principal, action, row.as_ref())?;
+    Ok(row)
 }
 
 async fn find<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     key: &Value<'static>,
+    among: &Filter,
 ) -> Result<Option<Row>, Refusal> {
     let rows = transaction
-        .rows(table, sql::select_by_key(table, key)?)
+        .rows(table, sql::select_by_key(table, key, among)?)
         .await
         .map_err(|failure| other_failure(table.descriptor(), failure))?;
     Ok(rows.into_iter().next())
@@ -236,7 +251,7 @@ async fn create<T: Transaction>(
     let made = made.ok_or_else(|| fault("an insert returned no row"))?;
     // Triggers of the application may have changed the row since: what is answered is what is stored.
     let key = made.value(descriptor.key).into_owned();
-    let stored = find(transaction, table, &key).await?;
+    let stored = find(transaction, table, &key, &Filter::all()).await?;
     Ok(Outcome::Created(stored.unwrap_or(made)))
 }
 
@@ -257,7 +272,8 @@ async fn change<T: Transaction>(
     }
     let key_now =
         values.iter().find(|(field, _)| *field == table.descriptor().key).map_or(key, |(_, value)| value);
-    match find(transaction, table, key_now).await? {
+    // What he has written himself he is shown, also where it has just left what he can see.
+    match find(transaction, table, key_now, &Filter::all()).await? {
         Some(row) => Ok(Outcome::Object(row)),
         None => Err(fault("an updated row is not there any more")),
     }

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::action::{Operation, Outcome, Request};
 use crate::change::ResourceId;
+use crate::context::Principal;
 use crate::cursor::Cursor;
 use crate::encode::{self, Head};
 use crate::error::{Code, Error};
@@ -107,6 +108,7 @@ enum Unsubscribe {
 pub struct Connection {
     surface: Arc<Surface>,
     default_address: Option<String>,
+    principal: Principal,
     held: HashMap<String, Held>,
     pending: HashMap<Ticket, Pending>,
     queue: VecDeque<Queued>,
@@ -145,12 +147,19 @@ impl Bucket {
 }
 
 impl Connection {
-    /// A connection that has just been opened. `default_address` is that of the path form of the route.
+    /// Whose connection it is.
+    #[must_use]
+    pub fn of(self, principal: Principal) -> Self {
+        Self { principal, ..self }
+    }
+
+    /// A connection of nobody in particular that has just been opened. `default_address` is that of the path form of the route.
     pub fn new(surface: Arc<Surface>, default_address: Option<String>, now_ms: u64) -> Self {
         let tokens = u64::from(surface.limits.request_burst) * 1_000;
         Self {
             surface,
             default_address,
+            principal: Principal::anonymous(),
             held: HashMap::new(),
             pending: HashMap::new(),
             queue: VecDeque::new(),
@@ -215,20 +224,22 @@ impl Connection {
 
     fn dispatch(&mut self, message: Message) -> Result<Vec<Effect>, Error> {
         let Some(stream) = &message.stream else { return self.streamless(message) };
-        let (resource, descriptor) = self
-            .surface
-            .find(stream)
-            .ok_or_else(|| Error::new(Code::NotFound, format!("There is no stream {stream:?}.")))?;
-        let action = Action::from_name(&message.action)
-            .filter(|action| descriptor.actions.contains(*action))
-            .ok_or_else(|| not_allowed(descriptor, &message.action))?;
+        let action = Action::from_name(&message.action);
+        // The form of the message comes before what it is about.
+        let form = action.map_or(Ok(()), |action| check_members(action, &message));
+        let Some((resource, descriptor)) = self.surface.find(stream) else {
+            return form.and(Err(Error::new(Code::NotFound, format!("There is no stream {stream:?}."))));
+        };
+        let offered = action.filter(|action| descriptor.actions.contains(*action));
+        let Some(action) = offered else { return form.and(Err(not_allowed(descriptor, &message.action))) };
+        let admitted = form.and_then(|()| descriptor.rules.admit(&self.principal, action));
+        let head = message.head.clone();
         if matches!(action, Action::List | Action::Retrieve) {
-            let head = message.head.clone();
+            admitted?;
             let operation = self.read(descriptor, action, message)?;
             return Ok(self.execute(head, resource, descriptor, operation, false));
         }
-        let head = message.head.clone();
-        let work = match self.work(resource, descriptor, action, message) {
+        let work = match admitted.and_then(|()| self.work(resource, descriptor, action, message)) {
             Ok(work) => work,
             // Writes are answered in the order in which they came, refused ones too.
             Err(error) if action.writes() => Work::Refuse(error),
@@ -244,7 +255,6 @@ impl Connection {
         action: Action,
         message: Message,
     ) -> Result<Operation, Error> {
-        check_members(action, &message)?;
         if action == Action::Retrieve {
             return Ok(Operation::Retrieve(key(descriptor, message.key.as_ref())?));
         }
@@ -261,7 +271,6 @@ impl Connection {
         action: Action,
         message: Message,
     ) -> Result<Work, Error> {
-        check_members(action, &message)?;
         let key = || key(descriptor, message.key.as_ref());
         Ok(match action {
             Action::Update => Work::Write(Operation::Update(key()?, message.payload)),
@@ -333,7 +342,8 @@ impl Connection {
             };
             filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
         }
-        Ok(Arc::new(Subscription::new(resource, descriptor, filter, fields, form, actions)))
+        let asked = Subscription::new(resource, descriptor, filter, fields, form, actions);
+        Ok(Arc::new(asked.seeing(descriptor, descriptor.rules.visible(&self.principal))))
     }
 
     fn issue(&mut self, pending: Pending) -> Ticket {

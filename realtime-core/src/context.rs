@@ -1,5 +1,9 @@
 //! Who asks, and when: what a request is decided with besides its own content.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::Error;
@@ -7,9 +11,16 @@ use crate::field::Field;
 use crate::value::Value;
 
 /// On whose behalf a request is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Principal {
     user: Option<Value<'static>>,
+    claims: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Principal").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl Principal {
@@ -20,12 +31,28 @@ impl Principal {
 
     /// The user with this key.
     pub fn user(key: impl Field) -> Self {
-        Self { user: Some(key.to_value().into_owned()) }
+        Self { user: Some(key.to_value().into_owned()), claims: None }
+    }
+
+    /// What else the application knows of whoever asks, in a type of its own: his roles, his name.
+    #[must_use]
+    pub fn with<T: Any + Send + Sync>(mut self, claims: T) -> Self {
+        self.claims = Some(Arc::new(claims));
+        self
+    }
+
+    /// What [`Principal::with`] was given, if it was of this type.
+    pub fn claims<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.claims.as_deref()?.downcast_ref()
     }
 
     /// Is nobody logged in?
     pub fn is_anonymous(&self) -> bool {
         self.user.is_none()
+    }
+
+    pub(crate) fn user_value(&self) -> Option<&Value<'static>> {
+        self.user.as_ref()
     }
 
     /// The user's key, in the type that the application keeps it in.

@@ -104,7 +104,7 @@ impl Groups {
 
     /// A connection of a worker joins the group of its subscription. Its events begin right after the cursor.
     pub fn join(&mut self, worker: WorkerId, subscription: &Arc<Subscription>) -> (GroupId, Cursor) {
-        let id = match self.by_identity.get(subscription.identity()) {
+        let id = match self.by_identity.get(subscription.group_identity()) {
             Some(id) => *id,
             None => self.add(subscription),
         };
@@ -133,7 +133,7 @@ impl Groups {
             }
         };
         self.by_id.insert(id, slot);
-        self.by_identity.insert(subscription.identity().to_owned(), id);
+        self.by_identity.insert(subscription.group_identity().to_owned(), id);
         self.by_resource[subscription.resource().0].insert(id);
         self.indexes[subscription.resource().0].insert(slot, subscription.filter());
         id
@@ -166,7 +166,7 @@ impl Groups {
         let (subscription, resource) = (&group.subscription, group.subscription.resource().0);
         self.free.push(slot);
         self.by_id.remove(&group.id);
-        self.by_identity.remove(subscription.identity());
+        self.by_identity.remove(subscription.group_identity());
         self.by_resource[resource].remove(&group.id);
         self.indexes[resource].remove(slot, subscription.filter());
     }

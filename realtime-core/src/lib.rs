@@ -42,6 +42,7 @@
 //! | [`filter`] | a client's filter: parsed, and as a test in memory |
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
+//! | [`policy`], [`Rows`] | who may do what, and see which rows |
 //! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
 //! | [`change`], [`diff`], [`cursor`] | a change, the difference of two images, a position in the feed |
@@ -74,7 +75,9 @@ mod lookup;
 mod matching;
 mod message;
 mod part;
+pub mod policy;
 pub mod resource;
+mod rows;
 pub mod sql;
 pub mod subscription;
 pub mod types;
@@ -99,4 +102,5 @@ pub use resource::{
     Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
     ResourceOn, Row,
 };
+pub use rows::{FieldOf, Rows};
 pub use value::Value;

@@ -14,10 +14,12 @@ pub use crate::error::Error;
 pub use crate::field::{Field, FieldEnum};
 pub use crate::lookup::{Lookup, LookupSet, check_lookup, check_part, check_part_lookup, check_path};
 pub use crate::part::Part;
+pub use crate::policy::{Ask, Permission, Policy, Rule, Rules, Verdict};
 pub use crate::resource::{
     Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
     ResourceOn,
 };
+pub use crate::rows::FieldOf;
 pub use crate::value::Value;
 
 /// The SQL type of a column.

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::field::Kind;
 use crate::lookup::{Lookup, LookupSet};
 use crate::part::Part;
+use crate::policy::Rules;
 use crate::value::Value;
 
 /// What is known of a resource without looking at a row.
@@ -28,6 +29,8 @@ pub struct Descriptor {
     pub aliases: &'static [Alias],
     /// The actions that the resource offers.
     pub actions: ActionSet,
+    /// Who may carry them out, and on which rows.
+    pub rules: Rules,
     /// The model's doc comment.
     pub description: &'static str,
 }

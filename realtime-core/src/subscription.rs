@@ -86,6 +86,8 @@ pub struct Subscription {
     actions: EventActions,
     identity: String,
     id: String,
+    /// What tells its group from others where not everybody sees the same rows.
+    visibility: Option<String>,
 }
 
 impl Subscription {
@@ -114,7 +116,17 @@ impl Subscription {
             actions.0
         );
         let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]);
-        Self { resource, filter, fields, form, actions, identity, id }
+        Self { resource, filter, fields, form, actions, identity, id, visibility: None }
+    }
+
+    /// The same subscription of somebody for whom only some rows exist. Its id stays: it says what was asked for.
+    #[must_use]
+    pub fn seeing(mut self, descriptor: &Descriptor, visible: Filter) -> Self {
+        if !visible.is_all() {
+            self.visibility = Some(format!("{}\n{}", self.identity, visible.canonical()));
+            self.filter = self.filter.and(descriptor, visible);
+        }
+        self
     }
 
     /// Whose rows it is about.
@@ -122,7 +134,7 @@ impl Subscription {
         self.resource
     }
 
-    /// Which rows it is about.
+    /// Which rows it is about: those that were asked for and exist for whoever asked.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
@@ -142,9 +154,16 @@ impl Subscription {
         self.actions
     }
 
-    /// The whole text that tells this subscription from others. Groups are found by it.
+    /// The whole text that tells what was asked for from what others ask for. A connection's subscriptions are found
+    /// by it.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// The same text, and what whoever asked may see: whose subscriptions have it are told the same. Groups are found by
+    /// it.
+    pub fn group_identity(&self) -> &str {
+        self.visibility.as_deref().unwrap_or(&self.identity)
     }
 
     /// The id on the wire: the first 128 bits of the SHA-256 of the identity, in base64url.

@@ -14,6 +14,7 @@ use realtime_core::cursor::Position;
 use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::{ListQuery, Page};
 use realtime_core::log::sqlite::{self as log, Cells, Reader, Watch};
+use realtime_core::policy::AllowAny;
 use realtime_core::sql::{Statement, Table, sqlite};
 use realtime_core::types::{Decimal, Uuid};
 use realtime_core::{
@@ -36,7 +37,7 @@ use schema::papers;
 
 #[derive(Clone, Debug, Insertable, Queryable, RealtimeResource)]
 #[diesel(table_name = papers)]
-#[realtime(lookups(all), ordering(all))]
+#[realtime(permission = AllowAny, lookups(all), ordering(all))]
 struct Paper {
     id: Uuid,
     amount: Option<Decimal>,

@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type};
 
-use crate::attr::{FieldAttrs, Selection, StructAttrs};
+use crate::attr::{FieldAttrs, Policy, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
 use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, names, variant_of};
 
@@ -29,6 +29,8 @@ pub(crate) struct Model<'a> {
     pub(crate) actions: Option<Vec<&'static str>>,
     /// Does the user implement `Hooks` himself?
     pub(crate) hooks: bool,
+    /// Who says who may do what.
+    pub(crate) policy: Policy,
     /// The doc comment.
     pub(crate) description: String,
 }
@@ -123,6 +125,7 @@ impl<'a> Model<'a> {
             aliases: Vec::new(),
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             hooks: attrs.hooks,
+            policy: attrs.policy.clone(),
             description: attrs.description.clone(),
         };
         model.key = model.resolve_key(attrs, errors);

@@ -34,8 +34,22 @@ pub(crate) struct StructAttrs {
     pub(crate) actions: Option<Vec<Ident>>,
     /// `#[realtime(hooks)]`
     pub(crate) hooks: bool,
+    /// `#[realtime(policy)]` or `#[realtime(permission = rule)]`
+    pub(crate) policy: Policy,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// Who says who may do what.
+#[derive(Clone, Default)]
+pub(crate) enum Policy {
+    /// Nobody: the trait's own answers.
+    #[default]
+    Default,
+    /// The user's implementation of the trait; the option's name.
+    ByUser(Ident),
+    /// A rule for every action; the option's name.
+    Rule(Ident, Expr),
 }
 
 /// `all`, or a list.
@@ -57,6 +71,8 @@ const STRUCT_OPTIONS: &[&str] = &[
     "ordering",
     "allowed_actions",
     "hooks",
+    "permission",
+    "policy",
     "primary_key",
     "crate",
 ];
@@ -76,6 +92,17 @@ impl StructAttrs {
                 "hooks" => {
                     flag(key, input)?;
                     attrs.hooks = true;
+                }
+                "policy" => {
+                    flag(key, input)?;
+                    one_policy(&attrs.policy, key)?;
+                    attrs.policy = Policy::ByUser(key.clone());
+                }
+                "permission" => {
+                    let form = "`permission` takes a rule: `permission = ReadOnly.or(IsAuthenticated)`";
+                    let rule = assigned(key, input, form, Parse::parse)?;
+                    one_policy(&attrs.policy, key)?;
+                    attrs.policy = Policy::Rule(key.clone(), rule);
                 }
                 "subscription_field_mapping" => attrs.mapping = mapping(key, input, errors)?,
                 "lookups" => attrs.lookups = lookups(key, input, errors)?,
@@ -124,6 +151,20 @@ impl StructAttrs {
             Ok(())
         });
         attrs
+    }
+}
+
+/// A rule in the attribute is an implementation of the trait: there cannot be another one.
+fn one_policy(before: &Policy, key: &Ident) -> syn::Result<()> {
+    match before {
+        Policy::Default => Ok(()),
+        Policy::ByUser(other) | Policy::Rule(other, _) => Err(syn::Error::new(
+            key.span(),
+            format!(
+                "`{other}` says already who may do what: write `permission = ..` for a rule here, or `policy` for an \
+                 implementation of `Policy` of your own"
+            ),
+        )),
     }
 }
 

@@ -82,7 +82,7 @@ fn derive_resource(input: &DeriveInput, home: TokenStream2) -> TokenStream2 {
     }
     match (model, errors.into_tokens()) {
         (Some(model), None) => expand::resource(&model, &runtime),
-        (_, errors) => expand::unfinished(input, attrs.hooks, &runtime, errors.as_ref()),
+        (_, errors) => expand::unfinished(input, attrs.hooks, &attrs.policy, &runtime, errors.as_ref()),
     }
 }
 

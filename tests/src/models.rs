@@ -8,6 +8,7 @@ use diesel::expression::AsExpression;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
+use realtime_actix::policy::{AllowAny, IsAuthenticated, ReadOnly};
 use realtime_actix::{Connect, Context, Draft, Error, Hooks, RealtimeEnum, RealtimeResource};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,7 @@ diesel::table! {
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith"),
     lookups(all),
     ordering(all),
+    permission = ReadOnly.or(IsAuthenticated),
     hooks
 )]
 pub(crate) struct Topic {
@@ -127,6 +129,7 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
+    permission = ReadOnly.or(IsAuthenticated),
     hooks
 )]
 pub(crate) struct Comment {
@@ -180,7 +183,7 @@ pub(crate) struct FeedItem {
 /// A label, known by the name that its maker gives it.
 #[derive(RealtimeResource)]
 #[diesel(table_name = labels, primary_key(name))]
-#[realtime(lookups(all), ordering(all))]
+#[realtime(permission = AllowAny, lookups(all), ordering(all))]
 pub(crate) struct Label {
     name: String,
     code: Option<String>,

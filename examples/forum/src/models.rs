@@ -7,6 +7,7 @@ use diesel::expression::AsExpression;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
+use realtime_actix::policy::{IsAuthenticated, ReadOnly};
 use realtime_actix::{Context, Draft, Error, Hooks, RealtimeEnum, RealtimeResource};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ use crate::schema::{comments, topics};
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith"),
     lookups(all),
     ordering(all),
+    permission = ReadOnly.or(IsAuthenticated),
     hooks
 )]
 pub(crate) struct Topic {
@@ -55,6 +57,7 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
+    permission = ReadOnly.or(IsAuthenticated),
     hooks
 )]
 pub(crate) struct Comment {

@@ -2,6 +2,7 @@
 
 use actix_web::{App, HttpServer};
 use diesel::prelude::*;
+use realtime_actix::policy::AllowAny;
 use realtime_actix::{Realtime, RealtimeResource, socket_options};
 
 mod schema {
@@ -17,7 +18,12 @@ mod schema {
 /// What somebody says about a topic.
 #[derive(RealtimeResource)]
 #[diesel(table_name = schema::comments)]
-#[realtime(lookups(all), ordering(all), subscription_field_mapping(text = "body__icontains"))]
+#[realtime(
+    permission = AllowAny,
+    lookups(all),
+    ordering(all),
+    subscription_field_mapping(text = "body__icontains")
+)]
 struct Comment {
     #[realtime(read_only)]
     id: i32,

@@ -83,6 +83,9 @@ async fn serve(
         let error = not_allowed(descriptor, request.method().as_str());
         return problem::method_not_allowed(&allow.join(", "), &error);
     };
+    if let Err(error) = descriptor.rules.admit(worker.shared().principal(), *action) {
+        return problem::response(&error);
+    }
     match carry_out(request, payload, worker, (resource, descriptor), *action).await {
         Ok((outcome, feed)) => answer(request, descriptor, &outcome, feed),
         Err(error) => problem::response(&error),

@@ -102,10 +102,11 @@ impl Worker {
         default_address: Option<String>,
     ) -> HttpResponse {
         let opened = Instant::now();
-        let connection = Connection::new(Arc::clone(self.surface()), default_address, 0);
+        let principal = self.shared.principal().clone();
+        let connection =
+            Connection::new(Arc::clone(self.surface()), default_address, 0).of(principal.clone());
         let client = Rc::new(Client::new(ClientId(self.issue()), connection, self.limits(), opened));
         self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
-        let principal = self.shared.principal().clone();
         let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(self), principal, payload);
         client.set_address(actor.start());
         response.streaming(OutboxStream(client))

@@ -175,7 +175,7 @@ fn condition(
         let items = list(kind, argument, limits)?;
         let operands =
             items.iter().map(|item| parse_operand(kind, item)).collect::<Result<Vec<Operand>, String>>()?;
-        return if resolved.lookup == Lookup::In { Ok(one_of(operands)) } else { range(operands) };
+        return if resolved.lookup == Lookup::In { Ok(one_of_operands(operands)) } else { range(operands) };
     }
     let json = single(argument)?;
     if resolved.lookup == Lookup::IsNull {
@@ -199,7 +199,7 @@ fn condition(
         Lookup::Gte => bounds(Some((operand, true)), None),
         Lookup::Lt => bounds(None, Some((operand, false))),
         Lookup::Lte => bounds(None, Some((operand, true))),
-        _ => one_of(vec![operand]),
+        _ => one_of_operands(vec![operand]),
     })
 }
 
@@ -351,14 +351,18 @@ fn is_storable(value: &Value<'_>) -> bool {
     !matches!(value, Value::Text(text) if text.contains('\0'))
 }
 
-fn one_of(operands: Vec<Operand>) -> Condition {
-    let mut values: Vec<Value<'static>> = operands
-        .into_iter()
-        .filter_map(|operand| match operand {
-            Operand::Value(value) if is_storable(&value) => Some(normal(value)),
-            _ => None,
-        })
-        .collect();
+fn one_of_operands(operands: Vec<Operand>) -> Condition {
+    // What lies beyond the column is the value of no row.
+    let within = operands.into_iter().filter_map(|operand| match operand {
+        Operand::Value(value) => Some(value),
+        Operand::Below | Operand::Above => None,
+    });
+    one_of(within.collect())
+}
+
+/// One of the values, none of which is `NULL`.
+pub(crate) fn one_of(values: Vec<Value<'static>>) -> Condition {
+    let mut values: Vec<Value<'static>> = values.into_iter().filter(is_storable).map(normal).collect();
     values.sort_by(|left, right| left.compare(right).unwrap_or(Ordering::Equal));
     values.dedup_by(|left, right| left.compare(right) == Some(Ordering::Equal));
     Condition::OneOf(values)
@@ -372,6 +376,16 @@ fn normal(value: Value<'static>) -> Value<'static> {
         Value::Decimal(number) => Value::Decimal(number.normalize()),
         value => value,
     }
+}
+
+/// Within bounds of the field's type. One that is `NULL` is satisfied by nothing.
+pub(crate) fn between(
+    lower: Option<(Value<'static>, bool)>,
+    upper: Option<(Value<'static>, bool)>,
+) -> Condition {
+    let operand = |(value, included): (Value<'static>, bool)| (Operand::Value(value), included);
+    let has_null = [&lower, &upper].into_iter().flatten().any(|(value, _)| value.is_null());
+    if has_null { Condition::OneOf(Vec::new()) } else { bounds(lower.map(operand), upper.map(operand)) }
 }
 
 type Bound = Option<(Operand, bool)>;

@@ -12,14 +12,20 @@ fn select<DB: Dialect>(table: &Table<DB>) -> Statement<DB> {
     statement
 }
 
-/// The row with a key.
+/// The row with a key, if the filter selects it.
 pub(crate) fn select_by_key<DB: Dialect>(
     table: &Table<DB>,
     key: &Value<'static>,
+    among: &Filter,
 ) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = select(table);
     statement.sql(" WHERE ");
     DB::write_key_condition(&mut statement, table, key)?;
+    if !among.is_all() {
+        statement.sql(" AND ");
+        write_terms(&mut statement, table, among)?;
+        statement.varies();
+    }
     Ok(statement)
 }
 

@@ -575,7 +575,7 @@ fn a_member_that_is_no_option_of_the_action_is_refused() {
             < {"type":"reply","request_id":null,"stream":"notes","action":"delete","status":400,"error":{"code":"bad_request","detail":"\"body\" is not a member of this message."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"\"limit\" is not a member of this message."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"\"subscription\" is not a member of this message."}}
-            < {"type":"reply","request_id":null,"stream":"nosuch","action":"list","status":404,"error":{"code":"not_found","detail":"There is no stream \"nosuch\"."}}
+            < {"type":"reply","request_id":null,"stream":"nosuch","action":"list","status":400,"error":{"code":"bad_request","detail":"\"form\" is not a member of this message."}}
             < {"type":"reply","request_id":null,"stream":null,"action":"ping","status":400,"error":{"code":"bad_request","detail":"\"form\" is not a member of this message."}}
         "#]],
     );

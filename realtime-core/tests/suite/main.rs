@@ -11,4 +11,5 @@ mod log;
 mod matching;
 mod message;
 mod model;
+mod policy;
 mod random;

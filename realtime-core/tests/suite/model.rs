@@ -16,6 +16,7 @@ use realtime_core::change::ResourceId;
 use realtime_core::connection::Surface;
 use realtime_core::list::ListQuery;
 use realtime_core::log::sqlite::Cells;
+use realtime_core::policy::AllowAny;
 use realtime_core::sql::{Statement, Table, sqlite};
 use realtime_core::{
     Context, Descriptor, Draft, Error, Hooks, Limits, Principal, RealtimeEnum, RealtimeResource, Row, object,
@@ -90,6 +91,7 @@ pub(crate) const SCHEMA: &str = "
 #[diesel(table_name = notes, treat_none_as_null = true)]
 #[realtime(
     stream = "notes",
+    permission = AllowAny,
     subscription_field_mapping(
         ids = "pk__in",
         name = "title__istartswith",
@@ -158,6 +160,7 @@ impl FromSql<Text, Sqlite> for Mood {
 #[derive(Clone, Debug, PartialEq, RealtimeResource)]
 #[diesel(table_name = tags, primary_key(name))]
 #[realtime(
+    permission = AllowAny,
     allowed_actions(list, retrieve, subscribe, create, replace),
     lookups(name(exact, in, contains)),
     hooks

@@ -33,6 +33,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             key: #key,
             aliases: &[#(#aliases),*],
             actions: #actions,
+            rules: #runtime::Rules::of::<Self>(),
             description: #description,
         }
     }

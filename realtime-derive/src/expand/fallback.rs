@@ -4,15 +4,24 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Data, DeriveInput};
 
-use super::{Runtime, hooks};
+use super::{Runtime, hooks, policy};
+use crate::attr::Policy;
 
 /// Nothing for what cannot be a resource, such as an enum or a generic struct.
-pub(super) fn implementation(input: &DeriveInput, by_user: bool, runtime: &Runtime) -> TokenStream {
+pub(super) fn implementation(
+    input: &DeriveInput,
+    by_user: bool,
+    says: &Policy,
+    runtime: &Runtime,
+) -> TokenStream {
     if !matches!(input.data, Data::Struct(_)) || !input.generics.params.is_empty() {
         return TokenStream::new();
     }
     let ident = &input.ident;
     let hooks = hooks::implementation(ident, by_user, runtime);
+    // A rule that uses a column would say the mistakes again.
+    let says = if matches!(says, Policy::ByUser(_)) { says } else { &Policy::Default };
+    let policy = policy::implementation(ident, says, runtime);
     quote! {
         const _: () = {
             #[automatically_derived]
@@ -30,6 +39,7 @@ pub(super) fn implementation(input: &DeriveInput, by_user: bool, runtime: &Runti
                     key: 0,
                     aliases: &[],
                     actions: #runtime::ActionSet::ALL,
+                    rules: #runtime::Rules::of::<Self>(),
                     description: "",
                 };
                 fn initial(
@@ -43,6 +53,7 @@ pub(super) fn implementation(input: &DeriveInput, by_user: bool, runtime: &Runti
                 }
             }
             #hooks
+            #policy
             #runtime::on_sqlite! {
                 #[automatically_derived]
                 impl #runtime::ResourceOn<#runtime::diesel::sqlite::Sqlite> for #ident {

@@ -9,6 +9,7 @@ mod descriptor;
 mod fallback;
 mod hooks;
 mod lookups;
+mod policy;
 mod record;
 mod resource;
 
@@ -18,6 +19,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, Path};
 
 use crate::ast::Model;
+use crate::attr::Policy;
 
 /// The path of the module that expansions name: core's `__private`, as the user's crate reaches it.
 pub(crate) struct Runtime(TokenStream);
@@ -51,6 +53,7 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let record = record::implementation(model, runtime);
     let resource = resource::implementation(model, runtime);
     let hooks = hooks::implementation(model.ident, model.hooks, runtime);
+    let policy = policy::implementation(model.ident, &model.policy, runtime);
     let sqlite = database::implementation(model, &quote!(#runtime::diesel::sqlite::Sqlite), runtime);
     quote! {
         // The user's path of the table may be longer than some place needs.
@@ -60,6 +63,7 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             #record
             #resource
             #hooks
+            #policy
             #runtime::on_sqlite! { #sqlite }
         };
     }
@@ -81,10 +85,11 @@ pub(crate) fn choice(ident: &Ident, runtime: &Runtime) -> TokenStream {
 pub(crate) fn unfinished(
     input: &DeriveInput,
     hooks: bool,
+    policy: &Policy,
     runtime: &Runtime,
     errors: Option<&TokenStream>,
 ) -> TokenStream {
-    let fallback = fallback::implementation(input, hooks, runtime);
+    let fallback = fallback::implementation(input, hooks, policy, runtime);
     quote!(#errors #fallback)
 }
 

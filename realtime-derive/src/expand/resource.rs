@@ -4,9 +4,11 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
 use super::{Runtime, descriptor, local, place};
-use crate::ast::{Initial, Model};
+use crate::ast::{Field, Initial, Model};
 
 /// ```text
+/// impl FieldOf<comments::id> for Comment { const INDEX: usize = 0; }
+/// ..
 /// impl RealtimeResource for Comment {
 ///     const DESCRIPTOR: &'static Descriptor = &Descriptor { .. };
 ///     fn initial(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
@@ -58,7 +60,19 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
             }
         }
     };
+    let columns = model.fields.iter().enumerate().map(|(index, described)| {
+        let Field { column, .. } = described;
+        let table = &model.table;
+        quote! {
+            #[automatically_derived]
+            impl #runtime::FieldOf<#table::#column> for #ident {
+                const INDEX: ::core::primitive::usize = #index;
+            }
+        }
+    });
     quote! {
+        #(#columns)*
+
         #[automatically_derived]
         // The user's closure is written as the documentation has it: `|context| context.user_key()`.
         #[allow(clippy::redundant_closure, clippy::redundant_closure_for_method_calls)]
