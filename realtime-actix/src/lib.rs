@@ -64,6 +64,7 @@
 //! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
 //! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
+//! | [`auth`] | who is asking |
 //! | [`policy`], [`Rows`] | who may do what, and who sees which rows |
 //! | [`Error`], [`Code`] | what a hook refuses with |
 //! | [`Limits`] | every bound |
@@ -72,6 +73,7 @@
 //!
 //! None yet. SQLite is the only database, and it is compiled in.
 
+pub mod auth;
 mod database;
 mod fault;
 mod gate;

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter};
+use actix_web::HttpRequest;
+use chrono::Utc;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::sql::Table;
-use realtime_core::{Descriptor, Hooks, Limits, Principal, ResourceOn};
+use realtime_core::{Code, Descriptor, Error, Field, Hooks, Limits, Principal, ResourceOn};
 use tokio::sync::mpsc;
 
+use crate::auth::{
+    self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Tickets,
+};
 use crate::database::Database;
 use crate::database::sqlite::{self, Location, Options, Pace, Prepare, WriteError};
 use crate::scope::RealtimeScope;
-use crate::socket::group::{DrainSockets, GroupActor};
+use crate::socket::group::{DrainSockets, GroupActor, Revoke};
 
 /// Batches that wait for the groups, at most. The log keeps what comes after them.
 const FEED_QUEUE: usize = 64;
@@ -60,7 +65,8 @@ pub struct Connect {
     limits: Limits,
     change_log: ChangeLog,
     poll: Duration,
-    principal: Principal,
+    authenticator: Arc<dyn DynAuthenticator>,
+    recheck: Duration,
     origins: Vec<String>,
 }
 
@@ -101,10 +107,20 @@ impl Connect {
         self
     }
 
-    /// Makes every caller act as this principal. Until callers can log in this is the only way to be somebody; the
-    /// default is [`Principal::anonymous`].
-    pub fn everyone_is(mut self, principal: Principal) -> Self {
-        self.principal = principal;
+    /// Says how callers are known. The default is that everybody is anonymous.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Makes every caller act as this principal: for a program with one user, and for tests.
+    pub fn everyone_is(self, principal: Principal) -> Self {
+        self.authenticator(Everyone(principal))
+    }
+
+    /// How often the authenticator is asked whether a socket's identity still holds. The default is 60 seconds.
+    pub fn recheck_interval(mut self, interval: Duration) -> Self {
+        self.recheck = interval.max(Duration::from_millis(1));
         self
     }
 
@@ -167,7 +183,9 @@ impl Connect {
                 surface,
                 groups,
                 workers: AtomicUsize::new(0),
-                principal: self.principal,
+                authenticator: self.authenticator,
+                recheck: self.recheck,
+                tickets: Tickets::default(),
                 origins: self.origins,
             }),
         })
@@ -205,7 +223,9 @@ pub(crate) struct Shared {
     surface: Arc<Surface>,
     groups: Addr<GroupActor>,
     workers: AtomicUsize,
-    principal: Principal,
+    authenticator: Arc<dyn DynAuthenticator>,
+    recheck: Duration,
+    tickets: Tickets,
     origins: Vec<String>,
 }
 
@@ -226,12 +246,57 @@ impl Shared {
         self.workers.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn principal(&self) -> &Principal {
-        &self.principal
+    pub(crate) fn recheck_interval(&self) -> Duration {
+        self.recheck
+    }
+
+    /// Asks the application who presents these credentials.
+    pub(crate) async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
+        self.authenticator.identify(credentials).await.and_then(unexpired)
+    }
+
+    /// Asks the application whether an identity still holds.
+    pub(crate) async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
+        self.authenticator.recheck(identity).await.and_then(unexpired)
+    }
+
+    /// Who sends a request, by its header or its cookies.
+    pub(crate) async fn identify_request(&self, request: &HttpRequest) -> Result<Identity, Error> {
+        match auth::bearer(request) {
+            Some(token) => self.identify(Credentials::Token(&token)).await,
+            None => self.identify(Credentials::Request(request)).await,
+        }
+    }
+
+    /// Who opens a socket: by a ticket, by a subprotocol, or as with any request.
+    pub(crate) async fn identify_handshake(
+        &self,
+        request: &HttpRequest,
+        subprotocols: &[String],
+    ) -> Result<Identity, Error> {
+        if let Some(ticket) = auth::ticket(request) {
+            return self
+                .tickets
+                .redeem(&ticket, Instant::now())
+                .ok_or_else(Error::not_authenticated)
+                .and_then(unexpired);
+        }
+        match auth::offered_token(subprotocols) {
+            Some(token) => self.identify(Credentials::Token(&token)).await,
+            None => self.identify_request(request).await,
+        }
     }
 
     pub(crate) fn origins(&self) -> &[String] {
         &self.origins
+    }
+}
+
+/// An identity whose time is over is none.
+fn unexpired(identity: Identity) -> Result<Identity, Error> {
+    match identity.expires_at() {
+        Some(end) if end <= Utc::now() => Err(Error::not_authenticated()),
+        _ => Ok(identity),
     }
 }
 
@@ -266,7 +331,8 @@ impl Realtime {
             limits: Limits::default(),
             change_log: ChangeLog::default(),
             poll: Duration::from_millis(10),
-            principal: Principal::anonymous(),
+            authenticator: Arc::new(Everyone(Principal::anonymous())),
+            recheck: Duration::from_secs(60),
             origins: Vec::new(),
         }
     }
@@ -296,6 +362,51 @@ impl Realtime {
             Err(WriteError::Unavailable(source)) => Err(ServiceError::Unavailable(source)),
             Err(WriteError::Panicked) => Err(ServiceError::Panicked),
         }
+    }
+
+    /// Who sends a request, for handlers of the application beside the scope.
+    ///
+    /// # Errors
+    /// What the authenticator fails with: 401 for a bad token or cookie.
+    pub async fn identify(&self, request: &HttpRequest) -> Result<Identity, Error> {
+        self.shared.identify_request(request).await
+    }
+
+    /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`.
+    ///
+    /// # Errors
+    /// 503 where too many tickets wait to be used.
+    pub fn ticket(&self, identity: Identity) -> Result<String, Error> {
+        self.shared.tickets.issue(identity, Instant::now()).ok_or_else(|| {
+            Error::new(Code::Unavailable, "No ticket can be given at present.").retry_after(30.0)
+        })
+    }
+
+    /// Closes every socket of a user with 4401, and makes his tickets worthless: when he is deleted, or has to log in
+    /// anew.
+    pub fn close_user(&self, key: impl Field) {
+        self.revoke(Revocation::User(key.to_value().into_owned()));
+    }
+
+    /// Closes every socket of a session with 4401, and makes its tickets worthless: at log-out.
+    pub fn close_session(&self, session: impl Into<String>) {
+        self.revoke(Revocation::Session(session.into()));
+    }
+
+    /// Closes every socket of a user but those of one session: when he has changed his password there.
+    pub fn close_other_sessions(&self, key: impl Field, session: impl Into<String>) {
+        self.revoke(Revocation::OtherSessions(key.to_value().into_owned(), session.into()));
+    }
+
+    /// Asks the authenticator at once whether the identity of a user's sockets still holds, and what it is now: when his
+    /// roles have changed.
+    pub fn refresh_user(&self, key: impl Field) {
+        self.shared.groups.do_send(Revoke(Revocation::Refresh(key.to_value().into_owned())));
+    }
+
+    fn revoke(&self, revocation: Revocation) {
+        self.shared.tickets.revoke(|identity| revocation.concerns(identity));
+        self.shared.groups.do_send(Revoke(revocation));
     }
 
     /// Says that the application has committed on a connection of its own: the change is then looked for at once.

@@ -14,7 +14,7 @@ use realtime_core::connection::{Connection, Effect, Surface};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::group::GroupId;
-use realtime_core::{Error, Limits, RealtimeEnum, RealtimeResource, url_decoded};
+use realtime_core::{Error, Limits, Principal, RealtimeEnum, RealtimeResource, url_decoded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -212,6 +212,12 @@ pub(crate) fn message(bytes: &[u8]) {
                     }
                     Effect::AskPosition(ticket) => {
                         next.extend(connection.positioned(ticket, cursor, "2026-01-31T12:00:00Z"));
+                    }
+                    Effect::Authenticate(ticket, token) => {
+                        let known = Principal::user(1);
+                        let result =
+                            if token.is_empty() { Err(Error::not_found()) } else { Ok((&known, None)) };
+                        next.extend(connection.authenticated(ticket, result));
                     }
                     Effect::Execute(ticket, _) => {
                         next.extend(connection.answered(ticket, Err(Error::not_found())));

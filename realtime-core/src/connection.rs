@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 
 use crate::action::{Operation, Outcome, Request};
@@ -55,6 +56,8 @@ pub enum Effect {
     Join(Ticket, Arc<Subscription>, Option<Cursor>),
     /// Leave a group; none of its events may follow.
     Leave(GroupId),
+    /// Ask who has the token and report with [`Connection::authenticated`].
+    Authenticate(Ticket, String),
     /// Find out the position up to which all events have been sent and report with [`Connection::positioned`].
     AskPosition(Ticket),
     /// Send a close frame and end.
@@ -73,7 +76,7 @@ struct Pending {
 struct Held {
     group: GroupId,
     count: usize,
-    id: String,
+    subscription: Arc<Subscription>,
 }
 
 /// A request that must not overtake the one before it.
@@ -300,15 +303,22 @@ impl Connection {
     }
 
     fn streamless(&mut self, message: Message) -> Result<Vec<Effect>, Error> {
-        if message.action != "ping" {
-            return Err(Error::bad_request("This server has no authentication by message yet."));
-        }
         if let Some((name, _)) = message.options.first() {
             return Err(unknown_member(name));
         }
+        let token = match (message.action.as_str(), message.payload.get("token")) {
+            ("ping", _) => None,
+            (_, Some(Json::String(token))) if message.payload.len() == 1 => Some(token.clone()),
+            _ => {
+                return Err(Error::validation("token", "authenticate has a payload with a token, a string."));
+            }
+        };
         let ticket =
             self.issue(Pending { head: message.head, descriptor: None, ordered: false, subscription: None });
-        Ok(vec![Effect::AskPosition(ticket)])
+        Ok(vec![match token {
+            None => Effect::AskPosition(ticket),
+            Some(token) => Effect::Authenticate(ticket, token),
+        }])
     }
 
     fn subscription(
@@ -425,7 +435,9 @@ impl Connection {
             Unsubscribe::Id(id) => self
                 .held
                 .iter()
-                .find(|(identity, held)| held.id == *id && identity.lines().next() == Some(descriptor.stream))
+                .find(|(identity, held)| {
+                    held.subscription.id() == *id && identity.lines().next() == Some(descriptor.stream)
+                })
                 .map(|(identity, _)| identity.clone()),
         };
         let mut effects = Vec::new();
@@ -446,7 +458,7 @@ impl Connection {
     pub fn joined(&mut self, ticket: Ticket, group: GroupId, cursor: Cursor, recovered: bool) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(group)] };
         let Some(subscription) = pending.subscription else { return vec![Effect::Leave(group)] };
-        let held = Held { group, count: 1, id: subscription.id().to_owned() };
+        let held = Held { group, count: 1, subscription: Arc::clone(&subscription) };
         self.held.insert(subscription.identity().to_owned(), held);
         self.finish(
             pending.ordered,
@@ -470,6 +482,40 @@ impl Connection {
             }
         };
         self.finish(pending.ordered, Effect::SendInOrder(text))
+    }
+
+    /// The token of an `authenticate` is somebody's, until some time, or nobody's.
+    pub fn authenticated(
+        &mut self,
+        ticket: Ticket,
+        result: Result<(&Principal, Option<DateTime<Utc>>), Error>,
+    ) -> Vec<Effect> {
+        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let (principal, expires_at) = match result {
+            Ok(known) => known,
+            Err(error) => return refuse(&pending.head, &error),
+        };
+        let mut effects = self.become_of(principal);
+        if !self.closed {
+            let end = expires_at.map(|end| end.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+            let data = format!(r#"{{"expires_at":{}}}"#, Json::from(end));
+            effects.insert(0, Effect::Send(encode::reply(&pending.head, 200, Some(&data))));
+        }
+        effects
+    }
+
+    /// The connection's user is known anew: he may have other rights now, or have logged in. Another user ends it.
+    pub fn become_of(&mut self, principal: &Principal) -> Vec<Effect> {
+        let sees_otherwise = self.held.values().any(|held| {
+            let rules = &self.surface.descriptors[held.subscription.resource().0].rules;
+            rules.visible(&self.principal).canonical() != rules.visible(principal).canonical()
+        });
+        if !self.principal.may_become(principal) || sees_otherwise {
+            self.closed = true;
+            return vec![Effect::Close(4401, "another session has begun")];
+        }
+        self.principal = principal.clone();
+        Vec::new()
     }
 
     /// A request has been carried out; `feed` is the position that a list is true at.

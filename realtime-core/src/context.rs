@@ -51,8 +51,17 @@ impl Principal {
         self.user.is_none()
     }
 
-    pub(crate) fn user_value(&self) -> Option<&Value<'static>> {
-        self.user.as_ref()
+    /// May somebody go on as another principal? Nobody may log in, and a user stay what he is.
+    pub(crate) fn may_become(&self, other: &Self) -> bool {
+        match &self.user {
+            None => true,
+            Some(user) => other.is_user(user),
+        }
+    }
+
+    /// Is it the user with this key?
+    pub fn is_user(&self, key: &Value<'_>) -> bool {
+        self.user.as_ref().is_some_and(|user| user.compare(key) == Some(std::cmp::Ordering::Equal))
     }
 
     /// The user's key, in the type that the application keeps it in.

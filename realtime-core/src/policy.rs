@@ -153,12 +153,10 @@ pub struct IsOwner<C>(pub C);
 
 impl<C, M: FieldOf<C>> Permission<M> for IsOwner<C> {
     fn decide(&self, ask: &Ask<'_, M>) -> Verdict {
-        match (ask.principal.user_value(), ask.row) {
-            (None, _) => Verdict::No,
-            (Some(_), None) => Verdict::ByRow,
-            (Some(user), Some(row)) => {
-                Verdict::when(row.value(M::INDEX).compare(user) == Some(std::cmp::Ordering::Equal))
-            }
+        match ask.row {
+            _ if ask.principal.is_anonymous() => Verdict::No,
+            None => Verdict::ByRow,
+            Some(row) => Verdict::when(ask.principal.is_user(&row.value(M::INDEX))),
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
+mod accounts;
 mod models;
 mod rest;
 mod server;
 mod socket;
 
+pub use accounts::{Account, Accounts};
 pub use models::{ANN, BOB, SCHEMA, SqliteResources};
 pub use rest::Answer;
 pub use server::{Server, Setup, start_error};

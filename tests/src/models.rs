@@ -8,11 +8,17 @@ use diesel::expression::AsExpression;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
-use realtime_actix::policy::{AllowAny, IsAuthenticated, ReadOnly};
-use realtime_actix::{Connect, Context, Draft, Error, Hooks, RealtimeEnum, RealtimeResource};
+use realtime_actix::policy::{
+    AllowAny, Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
+};
+use realtime_actix::{
+    Action, Connect, Context, Draft, Error, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows,
+};
 use serde::{Deserialize, Serialize};
 
-/// The user that every caller acts as.
+use crate::Account;
+
+/// The user that every caller acts as, and one of the staff, unless a test says otherwise.
 pub const ANN: i32 = 1;
 
 /// Another user.
@@ -129,7 +135,7 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
-    permission = ReadOnly.or(IsAuthenticated),
+    policy,
     hooks
 )]
 pub(crate) struct Comment {
@@ -159,6 +165,26 @@ impl Hooks for Comment {
             draft.set("edited_at", Some(context.now));
         }
         Ok(())
+    }
+}
+
+impl Policy for Comment {
+    fn permission(ask: &Ask<'_, Self>) -> Verdict {
+        ReadOnly
+            .or(IsAuthenticated.on(&[Action::Create]))
+            .or(IsOwner(comments::author_id))
+            .or(Account::is_staff)
+            .decide(ask)
+    }
+
+    /// What is published; what is not, its author and staff see.
+    fn visible(principal: &Principal) -> Rows<Self> {
+        let published = Rows::equal(comments::status, Status::Published);
+        match principal.user_key::<i32>() {
+            Ok(_) if Account::is_staff(principal) => Rows::all(),
+            Ok(user) => published.or(Rows::equal(comments::author_id, user)),
+            Err(_) => published,
+        }
     }
 }
 

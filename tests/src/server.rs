@@ -13,7 +13,7 @@ use realtime_actix::{Connect, Principal, Realtime, socket_options};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::{ANN, SCHEMA, SqliteResources as _, within};
+use crate::{ANN, Account, SCHEMA, SqliteResources as _, within};
 
 type Configure = Box<dyn FnOnce(Connect) -> Connect + Send>;
 
@@ -99,7 +99,7 @@ async fn serve(url: String, workers: usize, configure: Vec<Configure>, report: o
     let connect = Realtime::connect(url)
         .prepare(|connection| Ok(connection.batch_execute(SCHEMA)?))
         .all_resources()
-        .everyone_is(Principal::user(ANN));
+        .everyone_is(Principal::user(ANN).with(Account { staff: true }));
     let connect = configure.into_iter().fold(connect, |connect, change| change(connect));
     let started = async {
         let realtime = connect.start().await.map_err(|error| error.to_string())?;

@@ -11,9 +11,10 @@ use realtime_core::change::ResourceId;
 use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
 use realtime_core::list::ListQuery;
-use realtime_core::{Action, Code, Descriptor, Error};
+use realtime_core::{Action, Code, Descriptor, Error, Principal};
 use serde_json::Value as Json;
 
+use crate::auth;
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
 
@@ -83,13 +84,32 @@ async fn serve(
         let error = not_allowed(descriptor, request.method().as_str());
         return problem::method_not_allowed(&allow.join(", "), &error);
     };
-    if let Err(error) = descriptor.rules.admit(worker.shared().principal(), *action) {
-        return problem::response(&error);
-    }
-    match carry_out(request, payload, worker, (resource, descriptor), *action).await {
+    let admitted = identify(request, worker, *action).await.and_then(|principal| {
+        descriptor.rules.admit(&principal, *action)?;
+        Ok(principal)
+    });
+    let carried_out = match admitted {
+        Ok(principal) => {
+            carry_out(request, payload, worker, (resource, descriptor), *action, principal).await
+        }
+        Err(error) => Err(error),
+    };
+    match carried_out {
         Ok((outcome, feed)) => answer(request, descriptor, &outcome, feed),
         Err(error) => problem::response(&error),
     }
+}
+
+/// Who asks. A browser that another site makes write in his name is refused; one who presents a token is no browser's
+/// cookie.
+async fn identify(request: &HttpRequest, worker: &Worker, action: Action) -> Result<Principal, Error> {
+    let shared = worker.shared();
+    let identity = shared.identify_request(request).await?;
+    let by_cookie = auth::bearer(request).is_none();
+    if action.writes() && by_cookie && auth::is_cross_site(request, shared.origins()) {
+        return Err(Error::permission_denied("A page of another site may not write here."));
+    }
+    Ok(identity.principal().clone())
 }
 
 async fn carry_out(
@@ -98,6 +118,7 @@ async fn carry_out(
     worker: &Worker,
     (resource, descriptor): (ResourceId, &'static Descriptor),
     action: Action,
+    principal: Principal,
 ) -> Result<(Outcome, Cursor), Error> {
     // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
     let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
@@ -122,7 +143,6 @@ async fn carry_out(
             Operation::Retrieve(key(descriptor, pk.as_ref())?)
         }
     };
-    let principal = worker.shared().principal().clone();
     let (outcome, cursor, _) =
         worker.database().execute(Request { resource, operation }, principal, None).await?;
     Ok((outcome, cursor))

@@ -14,9 +14,10 @@ use realtime_core::connection::{Connection, Effect};
 use realtime_core::group::GroupId;
 
 use super::backlog::Backlog;
-use super::connection::{Carry, ConnectionActor, Linger, Stop};
+use super::connection::{Carry, ConnectionActor, Linger, Recheck, Stop};
 use super::frame;
 use super::outbox::{Outbox, Overflow};
+use crate::auth::Identity;
 use crate::gate::Gate;
 
 /// Names a connection on its worker.
@@ -26,6 +27,8 @@ pub(super) struct ClientId(pub(super) u64);
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) connection: RefCell<Connection>,
+    /// Whose connection it is.
+    pub(super) identity: RefCell<Identity>,
     pub(super) outbox: Outbox,
     pub(super) backlog: Backlog,
     address: OnceCell<Addr<ConnectionActor>>,
@@ -36,10 +39,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(id: ClientId, connection: Connection, limits: &Limits, opened: Instant) -> Self {
+    pub(super) fn new(
+        id: ClientId,
+        connection: Connection,
+        identity: Identity,
+        limits: &Limits,
+        opened: Instant,
+    ) -> Self {
         Self {
             id,
             connection: RefCell::new(connection),
+            identity: RefCell::new(identity),
             outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
             backlog: Backlog::new(limits.outbox_bytes, limits.outbox_frames),
             address: OnceCell::new(),
@@ -126,6 +136,16 @@ impl Client {
     pub(super) fn close(&self, code: u16, reason: &str) {
         self.outbox.close(frame::close(code, reason), false);
         self.tell(Linger);
+    }
+
+    /// Ends a client who may no longer be here.
+    pub(super) fn revoke(&self) {
+        self.close(4401, "the session has ended");
+    }
+
+    /// Has the application asked whether the client may still be here.
+    pub(super) fn recheck(&self) {
+        self.tell(Recheck);
     }
 
     /// The connection is over.

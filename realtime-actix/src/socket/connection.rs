@@ -4,14 +4,16 @@
 //! requests go on while the client does not read.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, StreamHandler,
-    WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, SpawnHandle,
+    StreamHandler, WrapFuture as _,
 };
 use actix_web::web;
-use realtime_core::Principal;
+use chrono::Utc;
+use realtime_core::Code;
 use realtime_core::action::Request;
 use realtime_core::connection::{Effect, Ticket};
 
@@ -19,6 +21,10 @@ use super::client::Client;
 use super::frame;
 use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
+use crate::auth::{Credentials, Identity};
+
+/// Timers of the runtime reach no further than some years: a longer one is set anew.
+const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a peer has to answer a close frame.
 const LINGER: Duration = Duration::from_secs(2);
@@ -26,19 +32,67 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct ConnectionActor {
     client: Rc<Client>,
     worker: Rc<Worker>,
-    principal: Principal,
     heard: Instant,
+    /// What closes the socket when its identity ends.
+    end: Option<SpawnHandle>,
     payload: Option<web::Payload>,
 }
 
 impl ConnectionActor {
-    pub(super) fn new(
-        client: Rc<Client>,
-        worker: Rc<Worker>,
-        principal: Principal,
-        payload: web::Payload,
-    ) -> Self {
-        Self { client, worker, principal, heard: Instant::now(), payload: Some(payload) }
+    pub(super) fn new(client: Rc<Client>, worker: Rc<Worker>, payload: web::Payload) -> Self {
+        Self { client, worker, heard: Instant::now(), end: None, payload: Some(payload) }
+    }
+
+    /// The socket goes on as what the application now says it is.
+    fn adopt(&mut self, identity: Identity, context: &mut Context<Self>) {
+        let effects = self.client.connection.borrow_mut().become_of(identity.principal());
+        *self.client.identity.borrow_mut() = identity;
+        self.close_in_time(context);
+        self.carry_out(effects, context);
+    }
+
+    fn close_in_time(&mut self, context: &mut Context<Self>) {
+        if let Some(end) = self.end.take() {
+            context.cancel_future(end);
+        }
+        let expires_at = self.client.identity.borrow().expires_at();
+        if let Some(expires_at) = expires_at {
+            // One that is over already ends at once.
+            let left = (expires_at - Utc::now()).to_std().unwrap_or_default().min(LONGEST_TIMER);
+            self.end = Some(context.run_later(left, |actor, context| {
+                if actor.client.identity.borrow().expires_at().is_some_and(|end| end <= Utc::now()) {
+                    actor.client.revoke();
+                } else {
+                    actor.close_in_time(context);
+                }
+            }));
+        }
+    }
+
+    fn recheck(&self, context: &mut Context<Self>) {
+        let (shared, identity) = (Arc::clone(self.worker.shared()), self.client.identity.borrow().clone());
+        let future = async move { shared.recheck(&identity).await };
+        context.spawn(future.into_actor(self).map(|answer, actor, context| match answer {
+            Ok(identity) => actor.adopt(identity, context),
+            Err(error) if error.code() == Code::NotAuthenticated => actor.client.revoke(),
+            // Whether it still holds cannot be said at present.
+            Err(error) => tracing::warn!(%error, "an identity could not be checked"),
+        }));
+    }
+
+    fn authenticate(&self, ticket: Ticket, token: String, context: &mut Context<Self>) {
+        let shared = Arc::clone(self.worker.shared());
+        let future = async move { shared.identify(Credentials::Token(&token)).await };
+        context.spawn(future.into_actor(self).map(move |answer, actor, context| {
+            let result = answer.as_ref().map(|identity| (identity.principal(), identity.expires_at()));
+            let effects =
+                actor.client.connection.borrow_mut().authenticated(ticket, result.map_err(Clone::clone));
+            if let Ok(identity) = answer {
+                *actor.client.identity.borrow_mut() = identity;
+                actor.close_in_time(context);
+            }
+            actor.carry_out(effects, context);
+        }));
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
@@ -52,6 +106,7 @@ impl ConnectionActor {
                     self.worker.join(&self.client, ticket, subscription, since);
                 }
                 Effect::Leave(group) => self.worker.leave(&self.client, group),
+                Effect::Authenticate(ticket, token) => self.authenticate(ticket, token, context),
                 Effect::AskPosition(ticket) => self.worker.ask_position(&self.client, ticket),
             }
         }
@@ -61,7 +116,7 @@ impl ConnectionActor {
         let writes = request.operation.action().writes();
         let gate = writes.then(|| self.client.outbox.gate().clone());
         let database = self.worker.database();
-        let principal = self.principal.clone();
+        let principal = self.client.identity.borrow().principal().clone();
         let future = async move { database.execute(request, principal, gate).await };
         context.spawn(future.into_actor(self).map(move |answer, actor, context| {
             let (result, hold) = match answer {
@@ -115,6 +170,9 @@ impl Actor for ConnectionActor {
             Self::add_stream(inbound, context);
         }
         let heartbeat = Duration::from_millis(limits.heartbeat_ms.max(1));
+        let recheck = self.worker.shared().recheck_interval();
+        self.close_in_time(context);
+        context.run_interval(recheck, |actor, context| actor.recheck(context));
         context.run_interval(heartbeat, move |actor, _| {
             if actor.heard.elapsed() > heartbeat * 2 && !actor.client.is_paused() {
                 actor.client.cut_off("no pong in time");
@@ -166,6 +224,19 @@ impl Handler<Linger> for ConnectionActor {
         // What it was a member of is left at once: nothing may follow the close frame.
         self.worker.forget(&self.client);
         context.run_later(LINGER, |_, context| context.stop());
+    }
+}
+
+/// The application is to be asked whether the client may still be here.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Recheck;
+
+impl Handler<Recheck> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Recheck, context: &mut Self::Context) {
+        self.recheck(context);
     }
 }
 

@@ -15,6 +15,7 @@ use realtime_core::subscription::Subscription;
 use tokio::sync::mpsc;
 
 use super::frame;
+use crate::auth::Revocation;
 
 /// What a relay is told. They arrive in the order in which they were sent: a delivery before a [`Joined`](Self::Joined)
 /// is not for the new member, one after it is.
@@ -32,6 +33,8 @@ pub(super) enum RelayMessage {
     Deliver(Vec<Frames>),
     /// The group's members have missed a change that cannot be read: their sockets are closed, and they begin anew.
     Lost(GroupId),
+    /// Close, or look anew at, the connections of somebody.
+    Revoke(Revocation),
     /// Close every connection with 1001.
     Drain,
 }
@@ -192,6 +195,22 @@ impl Handler<AskPosition> for GroupActor {
     fn handle(&mut self, AskPosition { worker, request }: AskPosition, context: &mut Self::Context) {
         let cursor = self.groups.cursor();
         self.tell(worker, RelayMessage::Positioned { request, cursor }, context);
+    }
+}
+
+/// Close, or look anew at, the sockets of somebody.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Revoke(pub(crate) Revocation);
+
+impl Handler<Revoke> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, Revoke(revocation): Revoke, context: &mut Self::Context) {
+        let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
+        for worker in workers {
+            self.tell(worker, RelayMessage::Revoke(revocation.clone()), context);
+        }
     }
 }
 

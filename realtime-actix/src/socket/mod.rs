@@ -19,6 +19,7 @@ use actix_web_actors::ws;
 use realtime_core::{Code, Error};
 
 use self::worker::Worker;
+use crate::auth::Identity;
 use crate::origin;
 use crate::rest::problem;
 
@@ -31,16 +32,19 @@ pub(crate) async fn handshake(
     payload: web::Payload,
     worker: Rc<Worker>,
 ) -> HttpResponse {
-    match upgrade(&request, &worker) {
-        Ok(response) => {
+    match upgrade(&request, &worker).await {
+        Ok((response, identity)) => {
             let address = request.match_info().get("address").filter(|address| !address.is_empty());
-            worker.connect(response, payload, address.map(str::to_owned))
+            worker.connect(response, payload, address.map(str::to_owned), identity)
         }
         Err(error) => problem::response(&error),
     }
 }
 
-fn upgrade(request: &HttpRequest, worker: &Worker) -> Result<actix_web::HttpResponseBuilder, Error> {
+async fn upgrade(
+    request: &HttpRequest,
+    worker: &Worker,
+) -> Result<(actix_web::HttpResponseBuilder, Identity), Error> {
     if worker.is_draining() {
         return Err(Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0));
     }
@@ -52,8 +56,11 @@ fn upgrade(request: &HttpRequest, worker: &Worker) -> Result<actix_web::HttpResp
     if !offered.is_empty() && !offered.iter().any(|name| name == SUBPROTOCOL) {
         return Err(Error::bad_request(format!("The only subprotocol is {SUBPROTOCOL}.")));
     }
-    ws::handshake_with_protocols(request, &[SUBPROTOCOL])
-        .map_err(|error| Error::bad_request(format!("This route speaks WebSocket: {error}.")))
+    let response = ws::handshake_with_protocols(request, &[SUBPROTOCOL])
+        .map_err(|error| Error::bad_request(format!("This route speaks WebSocket: {error}.")))?;
+    // Last: a ticket is used up by it.
+    let identity = worker.shared().identify_handshake(request, &offered).await?;
+    Ok((response, identity))
 }
 
 fn offered_subprotocols(request: &HttpRequest) -> Option<Vec<String>> {

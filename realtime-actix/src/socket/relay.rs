@@ -84,6 +84,7 @@ impl StreamHandler<RelayMessage> for Relay {
                 self.flush();
                 self.worker.lose(group);
             }
+            RelayMessage::Revoke(revocation) => self.worker.revoke(&revocation),
             RelayMessage::Drain => {
                 self.flush();
                 self.worker.drain();

@@ -21,6 +21,7 @@ use super::connection::ConnectionActor;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::recovery::Recovery;
 use super::relay::Relay;
+use crate::auth::{Identity, Revocation};
 use crate::database::Database;
 use crate::realtime::Shared;
 
@@ -100,14 +101,15 @@ impl Worker {
         mut response: actix_web::HttpResponseBuilder,
         payload: actix_web::web::Payload,
         default_address: Option<String>,
+        identity: Identity,
     ) -> HttpResponse {
         let opened = Instant::now();
-        let principal = self.shared.principal().clone();
         let connection =
-            Connection::new(Arc::clone(self.surface()), default_address, 0).of(principal.clone());
-        let client = Rc::new(Client::new(ClientId(self.issue()), connection, self.limits(), opened));
+            Connection::new(Arc::clone(self.surface()), default_address, 0).of(identity.principal().clone());
+        let client =
+            Rc::new(Client::new(ClientId(self.issue()), connection, identity, self.limits(), opened));
         self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
-        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(self), principal, payload);
+        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(self), payload);
         client.set_address(actor.start());
         response.streaming(OutboxStream(client))
     }
@@ -260,6 +262,19 @@ impl Worker {
         if let Some(members) = self.members.borrow().get(&group) {
             for client in members.values() {
                 client.close(4408, "a change was lost; begin anew");
+            }
+        }
+    }
+
+    /// Closes the sockets of somebody, or has them looked at anew.
+    pub(super) fn revoke(&self, revocation: &Revocation) {
+        for client in self.clients.borrow().values() {
+            if revocation.concerns(&client.identity.borrow()) {
+                if revocation.ends() {
+                    client.revoke();
+                } else {
+                    client.recheck();
+                }
             }
         }
     }

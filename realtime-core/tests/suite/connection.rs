@@ -120,6 +120,7 @@ fn describe(surface: &Surface, effect: &Effect) -> String {
             since.map(|since| format!(" since {since}")).unwrap_or_default(),
         ),
         Effect::Leave(group) => format!("leave {}", group.0),
+        Effect::Authenticate(ticket, token) => format!("authenticate {} {token:?}", ticket.0),
         Effect::AskPosition(ticket) => format!("ask the position for {}", ticket.0),
         Effect::Close(code, reason) => format!("close {code} {reason}"),
     }

@@ -1,0 +1,334 @@
+//! Who is asking: over REST and the socket, by header, cookie, subprotocol, ticket and message; and how that ends.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use realtime_actix::auth::Identity;
+use realtime_actix::{Principal, Realtime};
+use realtime_tests::{ANN, Account, Accounts, BOB, Handshake, Incoming, Server, Setup, Socket, at};
+use serde_json::{Value as Json, json};
+
+const STAFF: i32 = 9;
+
+/// A server that knows ann (twice), bob and one of the staff.
+async fn server() -> (Server, Accounts) {
+    let accounts = Accounts::default();
+    for (token, user, staff) in
+        [("ann-1", ANN, false), ("ann-2", ANN, false), ("bob-1", BOB, false), ("staff-1", STAFF, true)]
+    {
+        accounts.log_in(token, user, Account { staff });
+    }
+    let known = accounts.clone();
+    let recheck = Duration::from_secs(3600);
+    let setup =
+        Setup::file().configure(move |connect| connect.authenticator(known).recheck_interval(recheck));
+    (setup.start().await, accounts)
+}
+
+fn with_token(token: &str) -> Handshake {
+    Handshake::to("/api/ws").header("authorization", format!("Bearer {token}"))
+}
+
+async fn socket_of(server: &Server, token: &str) -> Socket {
+    with_token(token).open(server).await.expect("a known token opens a socket").0
+}
+
+fn comment(body: &str) -> String {
+    json!({"topic_id": 1, "body": body}).to_string()
+}
+
+async fn post(server: &Server, headers: &[(&str, &str)], body: &str) -> (u16, Json) {
+    let mut all = vec![("content-type", "application/json")];
+    all.extend_from_slice(headers);
+    let answer = server.http("POST", "/api/comments/", &all, comment(body)).await;
+    (answer.status, answer.json)
+}
+
+/// The status of a create over a socket, and the author of what it made.
+async fn says(socket: &mut Socket, body: &str) -> (u64, Json) {
+    let payload = json!({"topic_id": 1, "body": body});
+    let reply = socket.request(json!({"stream": "comments/create", "payload": payload})).await;
+    (reply["status"].as_u64().expect("a status"), at(&reply, "data.author_id").clone())
+}
+
+#[actix_web::test]
+async fn a_request_is_of_whoever_its_token_or_cookie_says() {
+    let (server, _) = server().await;
+    assert_eq!(post(&server, &[], "x").await.0, 401);
+    assert_eq!(post(&server, &[("authorization", "Bearer nobody")], "x").await.0, 401);
+    assert_eq!(post(&server, &[("cookie", "session=nobody")], "x").await.0, 401);
+    // Another scheme is none of ours, and says nothing.
+    assert_eq!(post(&server, &[("authorization", "Basic YW5uOmFubg==")], "x").await.0, 401);
+    let (status, made) = post(&server, &[("authorization", "Bearer ann-1")], "x").await;
+    assert_eq!((status, &made["author_id"]), (201, &json!(ANN)));
+    let (status, made) = post(&server, &[("authorization", "bearer bob-1")], "x").await;
+    assert_eq!((status, &made["author_id"]), (201, &json!(BOB)));
+    let (status, made) = post(&server, &[("cookie", "session=bob-1")], "x").await;
+    assert_eq!((status, &made["author_id"]), (201, &json!(BOB)));
+    // Reading is for everybody, but not with a token that is no longer good.
+    assert_eq!(server.http("GET", "/api/comments/", &[], "").await.status, 200);
+    let with_bad_token = [("authorization", "Bearer nobody")];
+    assert_eq!(server.http("GET", "/api/comments/", &with_bad_token, "").await.status, 401);
+}
+
+#[actix_web::test]
+async fn a_page_of_another_site_cannot_write_with_a_cookie() {
+    let (server, _) = server().await;
+    let own = format!("http://{}", server.address());
+    let cookie = ("cookie", "session=ann-1");
+    for (headers, expected) in [
+        (vec![cookie, ("origin", "http://evil.example")], 403),
+        (vec![cookie, ("origin", "null")], 403),
+        (vec![cookie, ("sec-fetch-site", "cross-site")], 403),
+        (vec![cookie, ("sec-fetch-site", "same-site")], 403),
+        (vec![cookie, ("origin", own.as_str()), ("sec-fetch-site", "same-origin")], 201),
+        (vec![cookie, ("sec-fetch-site", "none")], 201),
+        (vec![cookie], 201),
+        // A token is nothing that a browser adds by itself.
+        (vec![("authorization", "Bearer ann-1"), ("origin", "http://app.example")], 201),
+    ] {
+        assert_eq!(post(&server, &headers, "x").await.0, expected, "{headers:?}");
+    }
+    let read = server.http("GET", "/api/comments/", &[cookie, ("origin", "http://evil.example")], "").await;
+    assert_eq!(read.status, 200, "what is read cannot be seen by the page without CORS");
+}
+
+#[actix_web::test]
+async fn a_socket_is_of_whoever_opens_it() {
+    let (server, _) = server().await;
+    let mut anonymous = Socket::open(&server).await;
+    assert_eq!(says(&mut anonymous, "x").await.0, 401);
+    let mut ann = socket_of(&server, "ann-1").await;
+    assert_eq!(says(&mut ann, "x").await, (201, json!(ANN)));
+    let by_subprotocol =
+        Handshake::to("/api/ws").header("sec-websocket-protocol", "realtime.v1.json, bearer.bob-1");
+    let (mut bob, response) = by_subprotocol.open(&server).await.expect("a token among the subprotocols");
+    assert_eq!(
+        response.headers()["sec-websocket-protocol"],
+        "realtime.v1.json",
+        "the token is not said again"
+    );
+    assert_eq!(says(&mut bob, "x").await, (201, json!(BOB)));
+    let by_cookie = Handshake::to("/api/ws").header("cookie", "session=bob-1");
+    let (mut bob, _) = by_cookie.open(&server).await.expect("a cookie");
+    assert_eq!(says(&mut bob, "x").await, (201, json!(BOB)));
+    for (refused, status) in [
+        (with_token("nobody"), 401),
+        (Handshake::to("/api/ws").header("cookie", "session=nobody"), 401),
+        (Handshake::to("/api/ws?ticket=nobody"), 401),
+        (Handshake::to("/api/ws?ticket="), 401),
+        (Handshake::to("/api/ws").header("sec-websocket-protocol", "realtime.v1.json, bearer.nobody"), 401),
+        (Handshake::to("/api/ws").header("sec-websocket-protocol", "bearer.ann-1"), 400),
+    ] {
+        assert_eq!(refused.open(&server).await.expect_err("refused").status, status);
+    }
+}
+
+#[actix_web::test]
+async fn a_ticket_opens_one_socket() {
+    let (server, _) = server().await;
+    let identity = || Identity::of(Principal::user(ANN)).in_session("ann-1");
+    let ticket = server.realtime().ticket(identity()).expect("a ticket");
+    let handshake = || Handshake::to(format!("/api/ws?ticket={ticket}"));
+    let (mut ann, _) = handshake().open(&server).await.expect("a good ticket");
+    assert_eq!(says(&mut ann, "x").await, (201, json!(ANN)));
+    assert_eq!(handshake().open(&server).await.expect_err("used").status, 401);
+    // A handshake that fails for another reason does not use it up.
+    let ticket = server.realtime().ticket(identity()).expect("a ticket");
+    let path = format!("/api/ws?ticket={ticket}");
+    let foreign = Handshake::to(path.clone()).header("origin", "http://evil.example");
+    assert_eq!(foreign.open(&server).await.expect_err("of another site").status, 403);
+    assert!(Handshake::to(path).open(&server).await.is_ok());
+    let ticket = server.realtime().ticket(identity()).expect("a ticket");
+    server.realtime().close_session("ann-1");
+    let late = Handshake::to(format!("/api/ws?ticket={ticket}"));
+    assert_eq!(late.open(&server).await.expect_err("the session has ended").status, 401);
+}
+
+#[actix_web::test]
+async fn a_message_logs_in() {
+    let (server, accounts) = server().await;
+    let end = Utc::now() + TimeDelta::hours(1);
+    accounts.log_in_until("ann-3", ANN, end);
+    let authenticate = |token: &str| json!({"action": "authenticate", "payload": {"token": token}});
+    let mut socket = Socket::open(&server).await;
+    for payload in [json!({}), json!({"token": 5}), json!({"token": "ann-1", "user": 1}), Json::Null] {
+        let reply = socket.request(json!({"action": "authenticate", "payload": payload})).await;
+        assert_eq!(reply["status"], 400, "{reply}");
+    }
+    assert_eq!(socket.request(authenticate("nobody")).await["status"], 401);
+    assert_eq!(says(&mut socket, "x").await.0, 401, "a bad token changes nothing");
+    let reply = socket.request(authenticate("ann-1")).await;
+    assert_eq!((&reply["status"], &reply["data"]), (&json!(200), &json!({"expires_at": null})));
+    assert_eq!(says(&mut socket, "x").await, (201, json!(ANN)));
+    assert_eq!(socket.request(authenticate("nobody")).await["status"], 401);
+    assert_eq!(says(&mut socket, "x").await, (201, json!(ANN)), "a bad token changes nothing");
+    let reply = socket.request(authenticate("ann-3")).await;
+    let told: chrono::DateTime<Utc> =
+        at(&reply, "data.expires_at").as_str().expect("a time").parse().expect("RFC 3339");
+    assert_eq!(told, end);
+    socket.ask(authenticate("bob-1")).await;
+    assert_eq!(socket.closed().await, Some(4401), "another user");
+}
+
+#[actix_web::test]
+async fn a_socket_ends_with_its_session_and_no_other_does() {
+    let (server, _) = server().await;
+    let mut sockets = Vec::new();
+    for token in ["ann-1", "ann-1", "ann-2", "bob-1", "staff-1"] {
+        let mut socket = socket_of(&server, token).await;
+        socket.subscribe("comments", json!({})).await;
+        sockets.push(socket);
+    }
+    let mut anonymous = Socket::subscribed(&server, "comments", json!({})).await;
+    let realtime: &Realtime = server.realtime();
+    let alive = async |sockets: &mut [Socket], server: &Server| {
+        let mut alive = Vec::new();
+        for socket in sockets {
+            socket.ask(json!({"action": "ping"})).await;
+            alive.push(matches!(socket.receive().await, Incoming::Text(_)));
+        }
+        let _ = server;
+        alive
+    };
+    assert_eq!(alive(&mut sockets, &server).await, [true; 5]);
+    realtime.close_other_sessions(ANN, "ann-2");
+    assert_eq!(sockets.remove(0).closed().await, Some(4401));
+    assert_eq!(sockets.remove(0).closed().await, Some(4401));
+    realtime.close_session("bob-1");
+    assert_eq!(sockets.remove(1).closed().await, Some(4401));
+    realtime.close_session("nobody");
+    realtime.close_user(77);
+    assert_eq!(alive(&mut sockets, &server).await, [true; 2]);
+    server.write("UPDATE comments SET score = 0").await;
+    let (status, _) = post(&server, &[("authorization", "Bearer ann-1")], "seen").await;
+    assert_eq!(status, 201);
+    for socket in sockets.iter_mut().chain([&mut anonymous]) {
+        assert_eq!(socket.next_event().await["data"]["body"], "seen");
+    }
+    realtime.close_user(ANN);
+    assert_eq!(sockets.remove(0).closed().await, Some(4401));
+    assert_eq!(alive(&mut sockets, &server).await, [true]);
+}
+
+#[actix_web::test]
+async fn a_socket_ends_when_its_identity_does() {
+    let (server, accounts) = server().await;
+    accounts.log_in_until("short", ANN, Utc::now() + TimeDelta::milliseconds(300));
+    let mut socket = socket_of(&server, "short").await;
+    assert_eq!(socket.closed().await, Some(4401));
+    assert_eq!(with_token("short").open(&server).await.expect_err("it is over").status, 401);
+    // One that is extended in time goes on.
+    accounts.log_in_until("short", ANN, Utc::now() + TimeDelta::milliseconds(700));
+    let mut socket = socket_of(&server, "short").await;
+    accounts.log_in_until("long", ANN, Utc::now() + TimeDelta::hours(1));
+    let reply = socket.request(json!({"action": "authenticate", "payload": {"token": "long"}})).await;
+    assert_eq!(reply["status"], 200);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+#[actix_web::test]
+async fn the_application_is_asked_again_whether_a_session_holds() {
+    let accounts = Accounts::default();
+    accounts.log_in("ann-1", ANN, Account::default());
+    let known = accounts.clone();
+    let setup = Setup::file()
+        .configure(move |connect| connect.authenticator(known).recheck_interval(Duration::from_millis(50)));
+    let server = setup.start().await;
+    let mut ann = socket_of(&server, "ann-1").await;
+    let mut anonymous = Socket::open(&server).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(ann.request(json!({"action": "ping"})).await["status"], 200);
+    accounts.log_out("ann-1");
+    assert_eq!(ann.closed().await, Some(4401));
+    assert_eq!(anonymous.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+#[actix_web::test]
+async fn what_a_user_may_is_looked_at_anew_on_request() {
+    let (server, accounts) = server().await;
+    let mut ann = socket_of(&server, "ann-1").await;
+    let (_, made) = post(&server, &[("authorization", "Bearer bob-1")], "bob's").await;
+    let update = json!({"stream": "comments/update", "pk": made["id"], "payload": {"score": 1}});
+    assert_eq!(ann.request(update.clone()).await["status"], 403);
+    accounts.log_in("ann-1", ANN, Account { staff: true });
+    server.realtime().refresh_user(ANN);
+    // The answer to a refresh is not awaited by anything: the socket is asked until it has come.
+    let deadline = tokio::time::Instant::now() + realtime_tests::WAIT;
+    while ann.request(update.clone()).await["status"] != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the refresh has no effect");
+    }
+    accounts.log_out("ann-1");
+    server.realtime().refresh_user(ANN);
+    assert_eq!(ann.closed().await, Some(4401));
+}
+
+#[actix_web::test]
+async fn a_row_that_may_not_be_seen_does_not_exist() {
+    let (server, _) = server().await;
+    let ann = [("authorization", "Bearer ann-1")];
+    let made = server
+        .http(
+            "POST",
+            "/api/comments/",
+            &[("content-type", "application/json"), ann[0]],
+            json!({"topic_id": 1, "body": "canary", "status": "draft"}).to_string(),
+        )
+        .await;
+    assert_eq!(made.status, 201);
+    let path = format!("/api/comments/{}/", made.json["id"]);
+    let missing = "/api/comments/999999/";
+    for headers in [vec![], vec![("authorization", "Bearer bob-1")]] {
+        let known = !headers.is_empty();
+        let mut json_headers = headers.clone();
+        json_headers.push(("content-type", "application/json"));
+        for method in ["GET", "PATCH", "PUT", "DELETE"] {
+            let there = server.http(method, &path, &json_headers, "{}").await;
+            let nowhere = server.http(method, missing, &json_headers, "{}").await;
+            let expected = if known || method == "GET" { 404 } else { 401 };
+            assert_eq!(there.status, expected, "{method}");
+            assert_eq!((there.status, &there.text), (nowhere.status, &nowhere.text), "{method}");
+        }
+        let list = server.http("GET", "/api/comments/?body__contains=canary", &headers, "").await;
+        assert_eq!((&list.json["count"], list.text.contains("canary")), (&json!(0), false));
+    }
+    assert_eq!(server.http("GET", &path, &ann, "").await.json["body"], "canary");
+    let staff = [("authorization", "Bearer staff-1")];
+    assert_eq!(server.http("GET", &path, &staff, "").await.json["body"], "canary");
+}
+
+#[actix_web::test]
+async fn rows_come_and_go_as_they_are_shown_and_hidden() {
+    let (server, _) = server().await;
+    let mut bob = socket_of(&server, "bob-1").await;
+    let mut staff = socket_of(&server, "staff-1").await;
+    let mut ids = Vec::new();
+    for socket in [&mut bob, &mut staff] {
+        ids.push(socket.subscribe("comments", json!({"payload": {"topic": 1}})).await.0);
+    }
+    assert_eq!(ids[0], ids[1], "the id is that of what was asked for");
+    let (_, made) = post(&server, &[("authorization", "Bearer ann-1")], "now you see me").await;
+    server.write("UPDATE comments SET status = 'hidden', body = 'canary'").await;
+    server.write("UPDATE comments SET body = 'canary 2'").await;
+    server.write("UPDATE comments SET status = 'published', body = 'again'").await;
+    let told = |events: Vec<Json>| -> Vec<String> {
+        events
+            .iter()
+            .map(|event| {
+                let what =
+                    if event["action"] == "create" { &event["data"]["body"] } else { &event["diff"]["body"] };
+                assert_eq!(event["pk"], made["id"]);
+                format!("{} {what}", event["action"].as_str().expect("an action"))
+            })
+            .collect()
+    };
+    assert_eq!(
+        told(bob.events(&server).await),
+        [r#"create "now you see me""#, "delete null", r#"create "again""#]
+    );
+    assert_eq!(
+        told(staff.events(&server).await),
+        [r#"create "now you see me""#, r#"update "canary""#, r#"update "canary 2""#, r#"update "again""#]
+    );
+}
