@@ -86,6 +86,7 @@ mod socket;
 
 #[doc(hidden)]
 pub use realtime_core::__private;
+pub use realtime_core::change::Change;
 pub use realtime_core::{policy, types};
 
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};

@@ -8,8 +8,11 @@ use actix::{Actor, Addr, Arbiter};
 use actix_web::HttpRequest;
 use chrono::Utc;
 use diesel::sqlite::{Sqlite, SqliteConnection};
+use realtime_core::action::Refusal;
+use realtime_core::change::{Change, ResourceId};
 use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
+use realtime_core::resource::RealtimeResource;
 use realtime_core::sql::Table;
 use realtime_core::{Code, Descriptor, Error, Field, Hooks, Limits, Principal, ResourceOn};
 use tokio::sync::mpsc;
@@ -20,7 +23,7 @@ use crate::auth::{
 use crate::database::Database;
 use crate::database::sqlite::{self, Location, Options, Pace, Prepare, WriteError};
 use crate::scope::RealtimeScope;
-use crate::socket::group::{DrainSockets, GroupActor, Revoke};
+use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
 
 /// Batches that wait for the groups, at most. The log keeps what comes after them.
 const FEED_QUEUE: usize = 64;
@@ -364,6 +367,27 @@ impl Realtime {
         }
     }
 
+    /// Calls a function with every committed change of a resource from now on, whoever made it, in commit order.
+    ///
+    /// It is called where changes are handed out and holds up everybody: it must not wait for anything. What takes time
+    /// belongs into a task that it starts or tells.
+    ///
+    /// # Panics
+    /// Where the model was not given to [`Connect::resource`].
+    pub fn on_change<M: RealtimeResource>(&self, observe: impl Fn(&Self, &Change) + Send + 'static) {
+        let descriptors = &self.shared.surface.descriptors;
+        let at = descriptors.iter().position(|descriptor| descriptor.stream == M::DESCRIPTOR.stream);
+        let at = at.unwrap_or_else(|| panic!("the resource {:?} is not live", M::DESCRIPTOR.stream));
+        // The service would keep itself alive.
+        let service = Arc::downgrade(&self.shared);
+        let observe = move |change: &Change| {
+            if let Some(shared) = service.upgrade() {
+                observe(&Self { shared }, change);
+            }
+        };
+        self.shared.groups.do_send(Observer { resource: ResourceId(at), observe: Box::new(observe) });
+    }
+
     /// Who sends a request, for handlers of the application beside the scope.
     ///
     /// # Errors
@@ -407,6 +431,27 @@ impl Realtime {
     fn revoke(&self, revocation: Revocation) {
         self.shared.tickets.revoke(|identity| revocation.concerns(identity));
         self.shared.groups.do_send(Revoke(revocation));
+    }
+
+    /// Runs the application's own Diesel code in a transaction that only reads.
+    ///
+    /// # Errors
+    /// What the closure failed with, or that the database is not available.
+    pub async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ServiceError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match self.shared.database.sqlite.look(work).await {
+            Ok(result) => result.map_err(ServiceError::Refused),
+            Err(Refusal::Unavailable(source) | Refusal::Fault(source)) => {
+                Err(ServiceError::Unavailable(source))
+            }
+            Err(Refusal::Refused(error)) => Err(ServiceError::Unavailable(Box::new(error))),
+        }
     }
 
     /// Says that the application has committed on a connection of its own: the change is then looked for at once.

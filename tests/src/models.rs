@@ -12,7 +12,7 @@ use realtime_actix::policy::{
     AllowAny, Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
 };
 use realtime_actix::{
-    Action, Connect, Context, Draft, Error, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows,
+    Action, Connect, Context, Draft, Error, Hooks, Principal, Realtime, RealtimeEnum, RealtimeResource, Rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -249,6 +249,15 @@ impl FromSql<Text, Sqlite> for Status {
             other => Err(format!("{other:?} is no status of a comment").into()),
         }
     }
+}
+
+pub(crate) fn on_comment(realtime: &Realtime, observe: impl Fn(&Realtime, i32) + Send + 'static) {
+    realtime.on_change::<Comment>(move |realtime, change| {
+        let comment = change.after_as::<Comment>().or(change.before_as());
+        if let Some(comment) = comment {
+            observe(realtime, comment.author_id);
+        }
+    });
 }
 
 /// Makes the resources of the tests live.

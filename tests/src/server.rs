@@ -193,6 +193,11 @@ impl Server {
         connection
     }
 
+    /// Calls a function with the author of every comment that changes.
+    pub fn on_comment(&self, observe: impl Fn(&Realtime, i32) + Send + 'static) {
+        crate::models::on_comment(&self.realtime, observe);
+    }
+
     /// Runs SQL in a transaction of the service's writer.
     ///
     /// # Panics

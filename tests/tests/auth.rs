@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 use realtime_actix::auth::Identity;
 use realtime_actix::{Principal, Realtime};
 use realtime_tests::{ANN, Account, Accounts, BOB, Handshake, Incoming, Server, Setup, Socket, at};
@@ -331,4 +334,36 @@ async fn rows_come_and_go_as_they_are_shown_and_hidden() {
         told(staff.events(&server).await),
         [r#"create "now you see me""#, r#"update "canary""#, r#"update "canary 2""#, r#"update "again""#]
     );
+}
+
+#[actix_web::test]
+async fn a_change_that_the_application_looks_at_can_end_a_session() {
+    let (server, _) = server().await;
+    let mut ann = socket_of(&server, "ann-1").await;
+    let mut bob = socket_of(&server, "bob-1").await;
+    // Whoever writes a comment is logged out: a rule that only a test has.
+    server.on_comment(Realtime::close_user);
+    let payload = json!({"topic_id": 1, "body": "x"});
+    let reply = ann.request(json!({"stream": "comments/create", "payload": payload})).await;
+    assert_eq!(reply["status"], 201, "the reply comes first");
+    assert_eq!(ann.closed().await, Some(4401));
+    assert_eq!(bob.request(json!({"action": "ping"})).await["status"], 200);
+    let mut connection = server.connection();
+    let by_another_program = "INSERT INTO comments (topic_id, author_id, body, created_at) VALUES (1, 2, 'x', '2026-01-01 00:00:00')";
+    connection.batch_execute(by_another_program).expect("the insert succeeds");
+    assert_eq!(bob.closed().await, Some(4401));
+}
+
+#[actix_web::test]
+async fn the_application_reads_without_being_able_to_write() {
+    let (server, _) = server().await;
+    let titles = |connection: &mut SqliteConnection| {
+        diesel::sql_query("UPDATE topics SET title = 'x'").execute(connection)
+    };
+    assert!(server.realtime().read(titles).await.is_err());
+    let counted = server.realtime().read(|connection| {
+        diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM topics")
+            .get_result::<i64>(connection)
+    });
+    assert_eq!(counted.await.expect("it reads"), 2);
 }

@@ -140,7 +140,10 @@ impl Client {
 
     /// Ends a client who may no longer be here.
     pub(super) fn revoke(&self) {
-        self.close(4401, "the session has ended");
+        self.outbox.close_after_reply(frame::close(4401, "the session has ended"));
+        if self.outbox.is_closed() {
+            self.tell(Linger);
+        }
     }
 
     /// Has the application asked whether the client may still be here.

@@ -129,6 +129,10 @@ impl ConnectionActor {
             actor.client.carry_out(effects.next().into_iter().collect());
             drop(hold);
             actor.client.outbox.release();
+            if actor.client.outbox.is_closed() {
+                // A close that has waited for the reply.
+                return context.notify(Linger);
+            }
             actor.carry_out(effects.collect(), context);
         }));
     }

@@ -4,11 +4,12 @@
 //! order, and a group costs its table entries instead of a mailbox.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
 use bytes::{Bytes, BytesMut};
-use realtime_core::change::Batch;
+use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, Groups, WorkerId};
 use realtime_core::subscription::Subscription;
@@ -51,13 +52,15 @@ pub(crate) struct GroupActor {
     groups: Groups,
     relays: HashMap<WorkerId, mpsc::Sender<RelayMessage>>,
     feed: Option<mpsc::Receiver<Batch>>,
+    /// What the application does about changes.
+    observers: Vec<Observer>,
     /// Those who know of a commit already that the feed has not come to.
     early: Vec<Join>,
 }
 
 impl GroupActor {
     pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>) -> Self {
-        Self { groups, relays: HashMap::new(), feed: Some(feed), early: Vec::new() }
+        Self { groups, relays: HashMap::new(), feed: Some(feed), observers: Vec::new(), early: Vec::new() }
     }
 
     /// Tells a relay. A relay whose queue is full makes the feed wait: the log keeps what is not read yet.
@@ -93,6 +96,14 @@ impl Actor for GroupActor {
 
 impl StreamHandler<Batch> for GroupActor {
     fn handle(&mut self, batch: Batch, context: &mut Self::Context) {
+        for Observer { resource, observe } in &self.observers {
+            for change in batch.changes.iter().filter(|change| change.resource == *resource) {
+                // What an application's function does wrong must not end the feed.
+                if catch_unwind(AssertUnwindSafe(|| observe(change))).is_err() {
+                    tracing::error!(resource = resource.0, "a function that observes changes panicked");
+                }
+            }
+        }
         let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
         for delivery in self.groups.publish(&batch) {
             let mut bytes = BytesMut::new();
@@ -122,6 +133,22 @@ impl StreamHandler<Batch> for GroupActor {
 
     /// The database has been closed; the groups stay, in silence, until the program ends.
     fn finished(&mut self, _context: &mut Self::Context) {}
+}
+
+/// A function of the application's that is to be told of every change of a resource.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Observer {
+    pub(crate) resource: ResourceId,
+    pub(crate) observe: Box<dyn Fn(&Change) + Send>,
+}
+
+impl Handler<Observer> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, observer: Observer, _context: &mut Self::Context) {
+        self.observers.push(observer);
+    }
 }
 
 /// A worker has started.

@@ -28,6 +28,8 @@ struct State {
     held: VecDeque<Parcel>,
     bytes: usize,
     frames: usize,
+    /// A last frame that waits for a reply, as events do.
+    last: Option<Bytes>,
     /// The last frame is queued; nothing may follow it.
     closed: bool,
     /// The stream ends once the queue is empty.
@@ -86,6 +88,10 @@ impl Outbox {
         if !self.gate.is_open() {
             return;
         }
+        let last = self.state.borrow_mut().last.take();
+        if let Some(last) = last {
+            return self.close(last, false);
+        }
         let mut state = self.state.borrow_mut();
         if !state.held.is_empty() {
             let mut held = std::mem::take(&mut state.held);
@@ -131,6 +137,16 @@ impl Outbox {
         state.closed = true;
         state.wake();
         state.wake_writers();
+    }
+
+    /// Queues a last frame behind the reply to a commit that is known already. Events that wait for the reply are
+    /// dropped.
+    pub(super) fn close_after_reply(&self, last: Bytes) {
+        if self.gate.is_open() {
+            self.close(last, false);
+        } else {
+            self.state.borrow_mut().last.get_or_insert(last);
+        }
     }
 
     /// Ends once the queue is empty.
@@ -205,6 +221,20 @@ mod tests {
         drop(hold);
         outbox.release();
         assert_eq!(drain(&outbox), ["reply", "caused"]);
+    }
+
+    #[test]
+    fn who_ends_his_own_session_still_gets_the_reply() {
+        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        let hold = outbox.gate().hold();
+        outbox.push_events(Bytes::from_static(b"caused"), 1).expect("room");
+        outbox.close_after_reply(Bytes::from_static(b"bye"));
+        assert!(!outbox.is_closed());
+        outbox.push_frame(Bytes::from_static(b"reply")).expect("room");
+        drop(hold);
+        outbox.release();
+        outbox.push_frame(Bytes::from_static(b"too late")).expect("it is dropped");
+        assert_eq!(drain(&outbox), ["reply", "bye"]);
     }
 
     #[test]

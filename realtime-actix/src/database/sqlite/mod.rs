@@ -212,6 +212,25 @@ impl Sqlite {
         .await
     }
 
+    /// Runs code of the application in a transaction that only reads.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let read = move |connection: &mut SqliteConnection| {
+            connection.transaction(|connection| Ok::<_, Stop>(work(connection)))
+        };
+        if let Some(readers) = &self.readers {
+            return readers.run(read).await.map_err(Stop::into_refusal);
+        }
+        match self.writer.run(read, None).await {
+            Ok(written) => Ok(written.value),
+            Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
+            Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
+            Err(WriteError::Panicked) => Err(panicked()),
+        }
+    }
+
     /// Runs a closure in one read transaction, so that what it reads belongs together.
     async fn read_with<T: Send + 'static>(
         &self,

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::web;
+use diesel::ConnectionError;
+use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::Semaphore;
 
@@ -33,7 +35,7 @@ impl Readers {
             let pooled = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => location.connect().map_err(unavailable)?,
+                None => connect(&location).map_err(unavailable)?,
             };
             let result = read(&mut connection);
             // Kept only when the read did not fail in the database: a connection in doubt is not used again.
@@ -48,10 +50,19 @@ impl Readers {
     }
 }
 
+/// A connection that cannot write: what is written goes through the writer, or nobody would be told.
+fn connect(location: &Location) -> Result<SqliteConnection, ConnectionError> {
+    let mut connection = location.connect()?;
+    connection
+        .batch_execute("PRAGMA query_only = ON;")
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
 fn fault(message: String) -> Stop {
     Stop::Refusal(realtime_core::action::Refusal::Fault(message.into()))
 }
 
-fn unavailable(error: diesel::ConnectionError) -> Stop {
+fn unavailable(error: ConnectionError) -> Stop {
     Stop::Refusal(realtime_core::action::Refusal::Unavailable(Box::new(error)))
 }
