@@ -71,7 +71,11 @@
 //!
 //! # Features
 //!
-//! None yet. SQLite is the only database, and it is compiled in.
+//! | Feature | Default | |
+//! |---|---|---|
+//! | `postgres` | no | models compile for PostgreSQL as well |
+//!
+//! SQLite is always compiled in.
 
 pub mod auth;
 mod database;

@@ -25,6 +25,7 @@ use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::filter::{RawArgument, parse};
 use realtime_core::group::{GroupId, Groups, WorkerId};
 use realtime_core::subscription::{EventActions, Form, Subscription};
+use realtime_core::types::UtcTimestamp;
 use realtime_core::{Limits, RealtimeResource, Value};
 use serde_json::{Value as Json, json};
 
@@ -223,7 +224,8 @@ fn run(kind: &Kind, count: u64) {
             subscription(&filter, &all())
         })
         .collect();
-    let told = created(&Note { created: "0500-01-01T00:00:00Z".parse().unwrap(), ..(kind.row)(0) });
+    let first_day = UtcTimestamp("0500-01-01T00:00:00Z".parse().unwrap());
+    let told = created(&Note { created: first_day, ..(kind.row)(0) });
     let refused = created(&(kind.row)(0));
     let before = publish(&mut groups, std::slice::from_ref(&refused), 1);
     for candidate in &candidates {

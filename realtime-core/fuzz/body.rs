@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
-use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
-use diesel::sqlite::{Sqlite, SqliteValue};
 use realtime_core::connection::{Connection, Effect, Surface};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::filter::{Filter, RawArgument, parse};
@@ -28,7 +28,7 @@ diesel::table! {
         body -> Nullable<Text>,
         done -> Bool,
         mood -> Text,
-        at -> Nullable<TimestamptzSqlite>,
+        at -> Nullable<realtime_core::types::sql::UtcTimestamp>,
         local -> Nullable<Timestamp>,
         day -> Nullable<Date>,
         clock -> Nullable<Time>,
@@ -71,16 +71,24 @@ enum Mood {
     QuiteAngry,
 }
 
-impl ToSql<Text, Sqlite> for Mood {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(if *self == Self::Calm { "calm" } else { "angry" });
-        Ok(IsNull::No)
+impl<DB> ToSql<Text, DB> for Mood
+where
+    DB: Backend,
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        let text = if *self == Self::Calm { "calm" } else { "angry" };
+        text.to_sql(out)
     }
 }
 
-impl FromSql<Text, Sqlite> for Mood {
-    fn from_sql(bytes: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
-        let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
+impl<DB> FromSql<Text, DB> for Mood
+where
+    DB: Backend,
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = String::from_sql(bytes)?;
         Ok(if text == "calm" { Self::Calm } else { Self::QuiteAngry })
     }
 }

@@ -153,6 +153,16 @@ impl Field for DateTime<Utc> {
     }
 }
 
+impl Field for crate::types::UtcTimestamp {
+    const KIND: Kind = Kind::Timestamp;
+    fn to_value(&self) -> Value<'_> {
+        Value::Timestamp(self.0)
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        if let Value::Timestamp(value) = value { Some(Self(value)) } else { None }
+    }
+}
+
 impl Field for i16 {
     const KIND: Kind = Kind::Integer { min: Self::MIN as i64, max: Self::MAX as i64 };
     fn to_value(&self) -> Value<'_> {

@@ -53,6 +53,7 @@
 //!
 //! | Feature | Default | |
 //! |---|---|---|
+//! | `postgres` | no | statements and row decoding for PostgreSQL, without a driver |
 //! | `sqlite` | yes | statements, change log and row decoding for SQLite |
 
 pub mod action;

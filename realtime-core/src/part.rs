@@ -72,11 +72,13 @@ impl Part {
     }
 
     /// The part of a number in a statement.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn from_code(code: i32) -> Option<Self> {
         Self::ALL.get(usize::try_from(code).ok()?).copied()
     }
 
     /// The number in a statement.
+    #[cfg(feature = "sqlite")]
     pub(crate) const fn code(self) -> i32 {
         self as i32
     }

@@ -30,7 +30,8 @@ pub type SqlTypeOf<C> = <C as diesel::Expression>::SqlType;
     message = "a field of type `{Self}` does not fit a column of the SQL type `{ST}`",
     label = "does not fit the column",
     note = "a column that may be `NULL` is `Nullable<..>`, and its field an `Option`; others are neither",
-    note = "a type of your own needs Diesel's `FromSql` and `ToSql` for the SQL type"
+    note = "a type of your own needs Diesel's `FromSql` and `ToSql` for the SQL type",
+    note = "a model that is for one database alone says so: `#[diesel(check_for_backend(diesel::sqlite::Sqlite))]`"
 )]
 pub trait Fits<ST, DB: Backend>: Field + FromSql<ST, DB> + ToSql<ST, DB> {}
 
@@ -186,3 +187,21 @@ macro_rules! __on_sqlite {
 }
 
 pub use crate::__on_sqlite as on_sqlite;
+
+/// Emits its content where the feature `postgres` of this crate is on, so that user crates need no `cfg`.
+#[cfg(feature = "postgres")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __on_postgres {
+    ($($content:tt)*) => { $($content)* };
+}
+
+/// Emits its content where the feature `postgres` of this crate is on, so that user crates need no `cfg`.
+#[cfg(not(feature = "postgres"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __on_postgres {
+    ($($content:tt)*) => {};
+}
+
+pub use crate::__on_postgres as on_postgres;

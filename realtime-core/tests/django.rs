@@ -38,7 +38,7 @@ mod schema {
 }
 
 #[derive(Clone, Debug, Default, Insertable, RealtimeResource)]
-#[diesel(table_name = people)]
+#[diesel(table_name = people, check_for_backend(diesel::sqlite::Sqlite))]
 #[realtime(lookups(all))]
 struct Person {
     id: i64,

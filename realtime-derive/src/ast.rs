@@ -31,8 +31,29 @@ pub(crate) struct Model<'a> {
     pub(crate) hooks: bool,
     /// Who says who may do what.
     pub(crate) policy: Policy,
+    /// The databases that the model is for.
+    pub(crate) backends: Backends,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// The databases that a model is for, as far as they are enabled.
+#[derive(Clone, Copy)]
+pub(crate) struct Backends {
+    pub(crate) sqlite: bool,
+    pub(crate) postgres: bool,
+}
+
+impl Backends {
+    /// Every one.
+    pub(crate) const ALL: Self = Self { sqlite: true, postgres: true };
+
+    /// Those that Diesel is told to check the model for; all of them where it is told of none of ours.
+    pub(crate) fn resolve(attrs: &StructAttrs) -> Self {
+        let names = |backend: &str| attrs.diesel_backends.iter().any(|name| name == backend);
+        let named = Self { sqlite: names("Sqlite"), postgres: names("Pg") };
+        if named.sqlite || named.postgres { named } else { Self::ALL }
+    }
 }
 
 /// A field that clients see.
@@ -126,6 +147,7 @@ impl<'a> Model<'a> {
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             hooks: attrs.hooks,
             policy: attrs.policy.clone(),
+            backends: Backends::resolve(attrs),
             description: attrs.description.clone(),
         };
         model.key = model.resolve_key(attrs, errors);

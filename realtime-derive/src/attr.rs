@@ -20,6 +20,8 @@ pub(crate) struct StructAttrs {
     pub(crate) names_table: bool,
     /// `#[diesel(primary_key(column, ..))]`
     pub(crate) diesel_key: Vec<Ident>,
+    /// `#[diesel(check_for_backend(path, ..))]`: the last names of the paths
+    pub(crate) diesel_backends: Vec<Ident>,
     /// `#[realtime(primary_key = field)]`
     pub(crate) key: Option<Ident>,
     /// `#[realtime(stream = "name")]`
@@ -146,6 +148,7 @@ impl StructAttrs {
                     let form = "`primary_key` lists columns: `#[diesel(primary_key(id))]`";
                     attrs.diesel_key = words(key, input, errors, form)?;
                 }
+                "check_for_backend" => attrs.diesel_backends = backends(input),
                 _ => skip_entry(input),
             }
             Ok(())
@@ -462,6 +465,21 @@ fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors, form: &str) -
         Ok(())
     })?;
     Ok(words)
+}
+
+/// Reads `(diesel::pg::Pg, ..)`: the last name of each path. Whatever else Diesel takes there is passed over.
+fn backends(input: ParseStream<'_>) -> Vec<Ident> {
+    let paths = |input: ParseStream<'_>| {
+        let content;
+        parenthesized!(content in input);
+        content.parse_terminated(Path::parse_mod_style, Token![,])
+    };
+    let Ok(paths) = paths(&input.fork()) else {
+        skip_entry(input);
+        return Vec::new();
+    };
+    skip_entry(input);
+    paths.into_iter().filter_map(|path| Some(path.segments.last()?.ident.clone())).collect()
 }
 
 /// Reads `(alias = "field__lookup", ..)`.

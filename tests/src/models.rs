@@ -7,7 +7,6 @@ use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
-use diesel::sqlite::Sqlite;
 use realtime_actix::policy::{
     AllowAny, Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
 };
@@ -68,7 +67,7 @@ diesel::table! {
         title -> Text,
         locked -> Bool,
         owner_id -> Integer,
-        created_at -> TimestamptzSqlite,
+        created_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }
 
@@ -81,8 +80,8 @@ diesel::table! {
         score -> Integer,
         rating -> Nullable<Double>,
         status -> Text,
-        edited_at -> Nullable<TimestamptzSqlite>,
-        created_at -> TimestamptzSqlite,
+        edited_at -> Nullable<realtime_actix::types::sql::UtcTimestamp>,
+        created_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }
 
@@ -229,20 +228,28 @@ pub(crate) enum Status {
     Hidden,
 }
 
-impl ToSql<Text, Sqlite> for Status {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+impl<DB> ToSql<Text, DB> for Status
+where
+    DB: Backend,
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
         let text = match self {
             Self::Draft => "draft",
             Self::Published => "published",
             Self::Hidden => "hidden",
         };
-        <str as ToSql<Text, Sqlite>>::to_sql(text, out)
+        text.to_sql(out)
     }
 }
 
-impl FromSql<Text, Sqlite> for Status {
-    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        match <String as FromSql<Text, Sqlite>>::from_sql(bytes)?.as_str() {
+impl<DB> FromSql<Text, DB> for Status
+where
+    DB: Backend,
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        match String::from_sql(bytes)?.as_str() {
             "draft" => Ok(Self::Draft),
             "published" => Ok(Self::Published),
             "hidden" => Ok(Self::Hidden),

@@ -9,9 +9,9 @@ use diesel::expression::AsExpression;
 use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
 use diesel::row::{Field as _, Row};
-use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
-use diesel::sqlite::{Sqlite, SqliteConnection, SqliteValue};
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use realtime_core::{
     Action, Columns, Context, Descriptor, Error, Hooks, Kind, Lookup, LookupSet, Principal, RealtimeEnum,
     RealtimeResource, Record, ResourceOn, Value,
@@ -30,8 +30,8 @@ mod schema {
             rating -> Nullable<Double>,
             pinned -> Bool,
             status -> Text,
-            edited_at -> Nullable<TimestamptzSqlite>,
-            created_at -> TimestamptzSqlite,
+            edited_at -> Nullable<realtime_core::types::sql::UtcTimestamp>,
+            created_at -> realtime_core::types::sql::UtcTimestamp,
         }
     }
 }
@@ -47,20 +47,28 @@ enum Status {
     Hidden,
 }
 
-impl ToSql<Text, Sqlite> for Status {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(match self {
+impl<DB> ToSql<Text, DB> for Status
+where
+    DB: Backend,
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        let text = match self {
             Self::Draft => "draft",
             Self::Published => "published",
             Self::Hidden => "hidden",
-        });
-        Ok(IsNull::No)
+        };
+        text.to_sql(out)
     }
 }
 
-impl FromSql<Text, Sqlite> for Status {
-    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
-        match <String as FromSql<Text, Sqlite>>::from_sql(value)?.as_str() {
+impl<DB> FromSql<Text, DB> for Status
+where
+    DB: Backend,
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        match String::from_sql(value)?.as_str() {
             "draft" => Ok(Self::Draft),
             "published" => Ok(Self::Published),
             "hidden" => Ok(Self::Hidden),

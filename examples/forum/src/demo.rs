@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
+use realtime_actix::types::UtcTimestamp;
 
 use crate::schema::{comments, topics, users};
 
@@ -41,7 +42,7 @@ fn insert_users(connection: &mut SqliteConnection, now: DateTime<Utc>) -> QueryR
                 users::id.eq(id),
                 users::username.eq(name),
                 users::is_staff.eq(is_staff),
-                users::joined_at.eq(now),
+                users::joined_at.eq(UtcTimestamp(now)),
             ))
             .execute(connection)?;
     }
@@ -79,7 +80,7 @@ fn insert_discussions(connection: &mut SqliteConnection, now: DateTime<Utc>) -> 
                 topics::title.eq(title),
                 topics::locked.eq(false),
                 topics::owner_id.eq(ANN),
-                topics::created_at.eq(now - age),
+                topics::created_at.eq(UtcTimestamp(now - age)),
             ))
             .returning(topics::id)
             .get_result(connection)?;
@@ -92,7 +93,7 @@ fn insert_discussions(connection: &mut SqliteConnection, now: DateTime<Utc>) -> 
                     comments::body.eq(body),
                     comments::score.eq(score),
                     comments::status.eq("published"),
-                    comments::created_at.eq(now - age),
+                    comments::created_at.eq(UtcTimestamp(now - age)),
                 ))
                 .execute(connection)?;
         }

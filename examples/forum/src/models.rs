@@ -6,7 +6,6 @@ use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
-use diesel::sqlite::Sqlite;
 use realtime_actix::policy::{IsAuthenticated, ReadOnly};
 use realtime_actix::{Context, Draft, Error, Hooks, RealtimeEnum, RealtimeResource};
 use serde::{Deserialize, Serialize};
@@ -105,20 +104,28 @@ pub(crate) enum Status {
     Hidden,
 }
 
-impl ToSql<Text, Sqlite> for Status {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+impl<DB> ToSql<Text, DB> for Status
+where
+    DB: Backend,
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
         let text = match self {
             Self::Draft => "draft",
             Self::Published => "published",
             Self::Hidden => "hidden",
         };
-        <str as ToSql<Text, Sqlite>>::to_sql(text, out)
+        text.to_sql(out)
     }
 }
 
-impl FromSql<Text, Sqlite> for Status {
-    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
+impl<DB> FromSql<Text, DB> for Status
+where
+    DB: Backend,
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = String::from_sql(bytes)?;
         match text.as_str() {
             "draft" => Ok(Self::Draft),
             "published" => Ok(Self::Published),

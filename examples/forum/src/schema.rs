@@ -5,7 +5,7 @@ diesel::table! {
         id -> Integer,
         username -> Text,
         is_staff -> Bool,
-        joined_at -> TimestamptzSqlite,
+        joined_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }
 
@@ -15,7 +15,7 @@ diesel::table! {
         title -> Text,
         locked -> Bool,
         owner_id -> Integer,
-        created_at -> TimestamptzSqlite,
+        created_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }
 
@@ -28,7 +28,7 @@ diesel::table! {
         score -> Integer,
         rating -> Nullable<Double>,
         status -> Text,
-        edited_at -> Nullable<TimestamptzSqlite>,
-        created_at -> TimestamptzSqlite,
+        edited_at -> Nullable<realtime_actix::types::sql::UtcTimestamp>,
+        created_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }

@@ -114,6 +114,7 @@ impl TextMatch {
         })
     }
 
+    #[cfg(feature = "sqlite")]
     fn from_name(name: &str) -> Option<Self> {
         Self::of(Lookup::from_name(name)?)
     }

@@ -1,6 +1,7 @@
 //! Conditions on what lies at a path in a JSON field. SQLite is handed the condition as text and decides with this very
 //! code, so that the two readings cannot differ.
 
+#[cfg(feature = "sqlite")]
 use std::cell::RefCell;
 use std::cmp::Ordering;
 
@@ -52,6 +53,7 @@ impl PathCondition {
     }
 
     /// The condition of a text that [`PathCondition::text`] gave.
+    #[cfg(feature = "sqlite")]
     fn from_text(text: &str) -> Option<Self> {
         let (path, name, arguments): (Vec<String>, String, Json) = serde_json::from_str(text).ok()?;
         let test = match (name.as_str(), arguments) {

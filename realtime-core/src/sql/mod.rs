@@ -1,6 +1,8 @@
 //! Filters and rows as SQL: statements put together at run time from identifiers and typed Diesel binds, so that
 //! quoting and types are Diesel's.
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -7,10 +7,12 @@ use std::str::FromStr;
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 #[cfg(feature = "sqlite")]
+use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use diesel::{
     deserialize::{self, FromSql},
     serialize::{self, IsNull, Output, ToSql},
-    sqlite::{Sqlite, SqliteType, SqliteValue},
+    sql_types::Text,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,6 +58,7 @@ impl Decimal {
     }
 
     /// Twenty-five bytes that are ordered as the numbers are, the same for `12.5` and `12.50`.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn comparable(self) -> Vec<u8> {
         let magnitude = self.0.abs();
         let whole = magnitude.trunc();
@@ -165,10 +168,249 @@ impl ToSql<sql::DecimalNumber, Sqlite> for Decimal {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl FromSql<Text, Sqlite> for Decimal {
+    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        <Self as FromSql<sql::DecimalNumber, Sqlite>>::from_sql(value)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl ToSql<Text, Sqlite> for Decimal {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        <Self as ToSql<sql::DecimalNumber, Sqlite>>::to_sql(self, out)
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    //! PostgreSQL keeps four digits in sixteen bits, as many as are needed.
+
+    use std::io::Write as _;
+
+    use diesel::data_types::PgNumeric;
+    use diesel::pg::{Pg, PgValue};
+    use diesel::sql_types::Numeric;
+
+    use super::*;
+
+    /// Digits before the point and behind it of a number that cannot be kept with all its places.
+    const DIGITS: usize = 28;
+
+    /// A number of more digits than can be kept is rounded as `realtime_decimal` rounds it, half away from zero to
+    /// twenty-eight digits; one that is too great is an error.
+    fn from_numeric(numeric: &PgNumeric) -> Result<Decimal, NotADecimal> {
+        let (is_negative, weight, scale, groups) = match numeric {
+            PgNumeric::Positive { weight, scale, digits } => (false, *weight, *scale, digits),
+            PgNumeric::Negative { weight, scale, digits } => (true, *weight, *scale, digits),
+            PgNumeric::NaN => return Err(NotADecimal::Malformed),
+        };
+        let group = |power: i32| {
+            let at = usize::try_from(i32::from(weight) - power).ok();
+            at.and_then(|at| groups.get(at)).copied().unwrap_or(0)
+        };
+        let mut digits = String::new();
+        for power in (0..=i32::from(weight)).rev() {
+            digits.push_str(&format!("{:04}", group(power)));
+        }
+        let whole = digits.trim_start_matches('0').len();
+        let mut digits = digits.split_off(digits.len() - whole);
+        for power in 1..=i32::from(scale).div_euclid(4) + 1 {
+            digits.push_str(&format!("{:04}", group(-power)));
+        }
+        digits.truncate(whole + usize::from(scale));
+        let number = |digits: &str, places: usize| {
+            let mantissa: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+            let mantissa = if is_negative { -mantissa } else { mantissa };
+            rust_decimal::Decimal::try_from_i128_with_scale(mantissa, u32::try_from(places).ok()?).ok()
+        };
+        let kept = (whole..=digits.len()).rev().find_map(|end| {
+            let only_zeros = digits[end..].bytes().all(|digit| digit == b'0');
+            if only_zeros { number(&digits[..end], end - whole) } else { None }
+        });
+        let kept = kept.or_else(|| {
+            let end = DIGITS.max(whole);
+            let rounds_up = digits.as_bytes().get(end).is_some_and(|digit| *digit >= b'5');
+            let mantissa: u128 = digits.get(..end)?.parse().ok()?;
+            number(&(mantissa + u128::from(rounds_up)).to_string(), end - whole)
+        });
+        kept.map(|number| Decimal(Decimal(number).without_negative_zero())).ok_or(NotADecimal::OutOfRange)
+    }
+
+    fn to_numeric(number: Decimal) -> PgNumeric {
+        const BASE: u128 = 10_000;
+        let places = number.0.scale();
+        // Groups of four begin at the point. At most 96 bits, so there is room for three digits more.
+        let mut rest = number.0.mantissa().unsigned_abs() * 10_u128.pow((4 - places % 4) % 4);
+        let mut digits = Vec::new();
+        while rest > 0 {
+            digits.push(i16::try_from(rest % BASE).unwrap_or_default());
+            rest /= BASE;
+        }
+        digits.reverse();
+        let length = i16::try_from(digits.len()).unwrap_or_default();
+        let behind_the_point = i16::try_from(places.div_ceil(4)).unwrap_or_default();
+        let weight = if digits.is_empty() { 0 } else { length - behind_the_point - 1 };
+        let scale = u16::try_from(places).unwrap_or_default();
+        if number.0.is_sign_negative() && !number.0.is_zero() {
+            PgNumeric::Negative { weight, scale, digits }
+        } else {
+            PgNumeric::Positive { weight, scale, digits }
+        }
+    }
+
+    impl FromSql<Numeric, Pg> for Decimal {
+        fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+            Ok(from_numeric(&PgNumeric::from_sql(value)?)?)
+        }
+    }
+
+    impl ToSql<Numeric, Pg> for Decimal {
+        fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+            ToSql::<Numeric, Pg>::to_sql(&to_numeric(*self), &mut out.reborrow())
+        }
+    }
+
+    impl FromSql<sql::DecimalNumber, Pg> for Decimal {
+        fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+            <Self as FromSql<Numeric, Pg>>::from_sql(value)
+        }
+    }
+
+    impl ToSql<sql::DecimalNumber, Pg> for Decimal {
+        fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+            <Self as ToSql<Numeric, Pg>>::to_sql(self, out)
+        }
+    }
+
+    impl FromSql<Text, Pg> for Decimal {
+        fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+            let text = std::str::from_utf8(value.as_bytes())?;
+            Ok(Self::from_any(text)?)
+        }
+    }
+
+    impl ToSql<Text, Pg> for Decimal {
+        fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+            write!(out, "{self}")?;
+            Ok(IsNull::No)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// The groups of a number, as PostgreSQL would send it.
+        fn numeric(text: &str) -> PgNumeric {
+            let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let scale = u16::try_from(fraction.len()).expect("few places");
+            let whole = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
+            let fraction = format!("{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
+            let all = format!("{whole}{fraction}");
+            let groups = all
+                .as_bytes()
+                .chunks(4)
+                .map(|group| std::str::from_utf8(group).expect("digits").parse().expect("a group of digits"));
+            let mut digits: Vec<i16> = groups.collect();
+            let mut weight = i16::try_from(whole.len() / 4).expect("few groups") - 1;
+            while digits.first() == Some(&0) {
+                digits.remove(0);
+                weight -= 1;
+            }
+            while digits.last() == Some(&0) {
+                digits.pop();
+            }
+            if digits.is_empty() {
+                weight = 0;
+            }
+            if is_negative {
+                PgNumeric::Negative { weight, scale, digits }
+            } else {
+                PgNumeric::Positive { weight, scale, digits }
+            }
+        }
+
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let read = from_numeric(&numeric(text)).map(|number| number.to_string());
+            assert_eq!(read.as_deref(), Ok(expected), "{text}");
+        }
+
+        #[test]
+        fn what_can_be_kept_is_kept_and_written_back() {
+            for text in [
+                "0",
+                "0.00",
+                "1",
+                "-1",
+                "12.50",
+                "-12.5",
+                "0.0001",
+                "0.00010",
+                "10000",
+                "9999.9999",
+                "123456789.1",
+                "-0.0000000000000000000000000001",
+                "7.9228162514264337593543950335",
+                "79228162514264337593543950335",
+                "-79228162514264337593543950335",
+                "100000000",
+            ] {
+                check(text, text);
+                let number: Decimal = text.parse().expect(text);
+                let back = from_numeric(&to_numeric(number)).expect(text);
+                assert_eq!(back.to_string(), text);
+                assert_eq!(to_numeric(number).clone(), trimmed(numeric(text)), "{text}");
+            }
+        }
+
+        /// The server drops trailing groups of zeros, and does not need them dropped.
+        fn trimmed(numeric: PgNumeric) -> PgNumeric {
+            match numeric {
+                PgNumeric::Positive { weight, scale, digits } => padded(false, weight, scale, digits),
+                PgNumeric::Negative { weight, scale, digits } => padded(true, weight, scale, digits),
+                PgNumeric::NaN => PgNumeric::NaN,
+            }
+        }
+
+        fn padded(is_negative: bool, weight: i16, scale: u16, mut digits: Vec<i16>) -> PgNumeric {
+            if !digits.is_empty() {
+                let wanted = weight + 1 + i16::try_from(scale.div_ceil(4)).expect("few places");
+                digits.resize(usize::try_from(wanted).expect("groups"), 0);
+            }
+            if is_negative {
+                PgNumeric::Negative { weight, scale, digits }
+            } else {
+                PgNumeric::Positive { weight, scale, digits }
+            }
+        }
+
+        #[test]
+        fn what_cannot_be_kept_is_rounded_or_refused() {
+            check("1.50000000000000000000000000000000", "1.5000000000000000000000000000");
+            check("0.33333333333333333333333333333", "0.3333333333333333333333333333");
+            check("0.66666666666666666666666666666", "0.6666666666666666666666666667");
+            check("-0.00000000000000000000000000005", "-0.0000000000000000000000000001");
+            check("0.00000000000000000000000000004", "0.0000000000000000000000000000");
+            check("12.345678901234567890123456789012", "12.34567890123456789012345679");
+            check("9.99999999999999999999999999999", "10.000000000000000000000000000");
+            check("79228162514264337593543950334.5", "79228162514264337593543950335");
+            for text in ["79228162514264337593543950336", "79228162514264337593543950335.5", &"9".repeat(40)]
+            {
+                assert_eq!(from_numeric(&numeric(text)), Err(NotADecimal::OutOfRange), "{text}");
+            }
+            assert_eq!(from_numeric(&PgNumeric::NaN), Err(NotADecimal::Malformed));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(feature = "sqlite")]
     #[test]
     fn images_are_ordered_as_the_numbers_are() {
         let texts = [

@@ -22,11 +22,20 @@
 //!
 //! On SQLite all three are text: declare the columns `TEXT`. A column that is declared `DECIMAL` or `JSON` has numeric
 //! affinity, so that SQLite makes a number of `12.50` and forgets its second place.
+//!
+//! On PostgreSQL the columns are `uuid`, `numeric` and `json` or `jsonb`. A model that is for PostgreSQL alone can have
+//! Diesel's own SQL types instead, `Uuid`, `Numeric` and `Jsonb`. Where UUIDs or decimals are stored as text, the column
+//! is `Text`, on both databases.
+//!
+//! A `DateTime<Utc>` is a `TimestamptzSqlite` of Diesel's on SQLite and a `Timestamptz` on PostgreSQL; a column of
+//! [`sql::UtcTimestamp`] is right on both. In statements of its own an application wraps the value in [`UtcTimestamp`].
 
 mod decimal;
+mod timestamp;
 mod uuid;
 
 pub use decimal::{Decimal, NotADecimal};
+pub use timestamp::UtcTimestamp;
 pub use uuid::Uuid;
 
 /// The SQL types, for `table!`.
@@ -34,15 +43,23 @@ pub mod sql {
     use diesel::query_builder::QueryId;
     use diesel::sql_types::SqlType;
 
-    /// A UUID: text on SQLite, hyphenated and in lower case.
+    /// A UUID: text on SQLite, hyphenated and in lower case; `uuid` on PostgreSQL.
     #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
     #[diesel(sqlite_type(name = "Text"))]
+    #[diesel(postgres_type(oid = 2950, array_oid = 2951))]
     pub struct Uuid;
 
-    /// A decimal number: text on SQLite, without an exponent.
+    /// A decimal number: text on SQLite, without an exponent; `numeric` on PostgreSQL.
     ///
     /// Not called `Decimal`, because `table!` gives arithmetic to a column of a type of that name.
     #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
     #[diesel(sqlite_type(name = "Text"))]
+    #[diesel(postgres_type(oid = 1700, array_oid = 1231))]
     pub struct DecimalNumber;
+
+    /// A point in time: what Diesel's `TimestamptzSqlite` is on SQLite, `timestamptz` on PostgreSQL.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Text"))]
+    #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
+    pub struct UtcTimestamp;
 }

@@ -1,16 +1,22 @@
 //! UUIDs as fields.
 
 use std::fmt;
+#[cfg(feature = "postgres")]
+use std::io::Write as _;
 use std::ops::Deref;
 use std::str::FromStr;
 
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
+#[cfg(feature = "postgres")]
+use diesel::pg::{Pg, PgValue};
 #[cfg(feature = "sqlite")]
+use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use diesel::{
     deserialize::{self, FromSql},
     serialize::{self, IsNull, Output, ToSql},
-    sqlite::{Sqlite, SqliteType, SqliteValue},
+    sql_types::Text,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -90,6 +96,65 @@ impl FromSql<sql::Uuid, Sqlite> for Uuid {
 impl ToSql<sql::Uuid, Sqlite> for Uuid {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.to_string());
+        Ok(IsNull::No)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl FromSql<Text, Sqlite> for Uuid {
+    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        <Self as FromSql<sql::Uuid, Sqlite>>::from_sql(value)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl ToSql<Text, Sqlite> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        <Self as ToSql<sql::Uuid, Sqlite>>::to_sql(self, out)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl FromSql<sql::Uuid, Pg> for Uuid {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(::uuid::Uuid::from_slice(value.as_bytes())?))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl ToSql<sql::Uuid, Pg> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(self.0.as_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+/// The SQL type that Diesel knows on PostgreSQL only.
+#[cfg(feature = "postgres")]
+impl FromSql<diesel::sql_types::Uuid, Pg> for Uuid {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        <Self as FromSql<sql::Uuid, Pg>>::from_sql(value)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl ToSql<diesel::sql_types::Uuid, Pg> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        <Self as ToSql<sql::Uuid, Pg>>::to_sql(self, out)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl FromSql<Text, Pg> for Uuid {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(::uuid::Uuid::try_parse_ascii(value.as_bytes())?))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl ToSql<Text, Pg> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        write!(out, "{self}")?;
         Ok(IsNull::No)
     }
 }

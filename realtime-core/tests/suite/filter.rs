@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::ListQuery;
 use realtime_core::sql::Table;
+use realtime_core::types::UtcTimestamp;
 use realtime_core::{Descriptor, Error, Kind, Limits, Part, RealtimeResource, Row};
 use serde_json::{Map, Value as Json, json};
 
@@ -782,7 +783,7 @@ fn a_timestamp_may_leave_out_its_offset_and_its_time() {
         ("2026-01-31", "2026-01-31T00:00:00Z"),
         ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60Z"),
     ] {
-        let note = Note { created: time(expected), ..Note::plain(1) };
+        let note = Note { created: UtcTimestamp(time(expected)), ..Note::plain(1) };
         assert!(parsed(&json!({"created": text})).matches(&note), "{text}");
     }
 }

@@ -18,6 +18,7 @@ use realtime_core::list::ListQuery;
 use realtime_core::log::sqlite::Cells;
 use realtime_core::policy::AllowAny;
 use realtime_core::sql::{Statement, Table, sqlite};
+use realtime_core::types::UtcTimestamp;
 use realtime_core::{
     Context, Descriptor, Draft, Error, Hooks, Limits, Principal, RealtimeEnum, RealtimeResource, Row, object,
 };
@@ -33,8 +34,8 @@ diesel::table! {
         text -> Nullable<Text>,
         done -> Bool,
         mood -> Text,
-        created -> TimestamptzSqlite,
-        edited -> Nullable<TimestamptzSqlite>,
+        created -> realtime_core::types::sql::UtcTimestamp,
+        edited -> Nullable<realtime_core::types::sql::UtcTimestamp>,
     }
 }
 
@@ -113,9 +114,9 @@ pub(crate) struct Note {
     pub(crate) done: bool,
     #[realtime(default = Mood::Calm)]
     pub(crate) mood: Mood,
-    #[realtime(read_only, on_create = |context| context.now)]
-    pub(crate) created: DateTime<Utc>,
-    pub(crate) edited: Option<DateTime<Utc>>,
+    #[realtime(read_only, on_create = |context| UtcTimestamp(context.now))]
+    pub(crate) created: UtcTimestamp,
+    pub(crate) edited: Option<UtcTimestamp>,
 }
 
 /// What is stored is neither what is sent nor in its order.
@@ -142,15 +143,23 @@ impl Mood {
     }
 }
 
-impl ToSql<Text, Sqlite> for Mood {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        <str as ToSql<Text, Sqlite>>::to_sql(self.stored(), out)
+impl<DB> ToSql<Text, DB> for Mood
+where
+    DB: Backend,
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        self.stored().to_sql(out)
     }
 }
 
-impl FromSql<Text, Sqlite> for Mood {
-    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
+impl<DB> FromSql<Text, DB> for Mood
+where
+    DB: Backend,
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = String::from_sql(bytes)?;
         let found = Self::ALL.into_iter().find(|mood| mood.stored() == text);
         found.ok_or_else(|| format!("{text:?} is no mood").into())
     }
@@ -221,7 +230,7 @@ impl Note {
             body: None,
             done: false,
             mood: Mood::Calm,
-            created: time("2026-01-31T12:00:00Z"),
+            created: UtcTimestamp(time("2026-01-31T12:00:00Z")),
             edited: None,
         }
     }
@@ -242,8 +251,8 @@ impl Note {
                 "body" => self.body = json.as_str().map(Into::into),
                 "done" => self.done = json.as_bool().unwrap(),
                 "mood" => self.mood = serde_json::from_value(json.clone()).unwrap(),
-                "created" => self.created = time(json.as_str().unwrap()),
-                "edited" => self.edited = json.as_str().map(time),
+                "created" => self.created = UtcTimestamp(time(json.as_str().unwrap())),
+                "edited" => self.edited = json.as_str().map(time).map(UtcTimestamp),
                 other => panic!("a note has no field {other:?}"),
             }
         }

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
 use realtime_core::filter::Filter;
+use realtime_core::types::UtcTimestamp;
 use realtime_core::{Descriptor, FieldDescriptor, Kind, Lookup, Part};
 use serde_json::{Value as Json, json};
 
@@ -125,6 +126,7 @@ pub(crate) fn note() -> impl Strategy<Value = Note> {
     let texts = (text(), prop::option::of(text()));
     let rest = (any::<bool>(), prop::sample::select(&Mood::ALL[..]), instant(), prop::option::of(instant()));
     (numbers, texts, rest).prop_map(|((id, rank, score), (title, body), (done, mood, created, edited))| {
+        let (created, edited) = (UtcTimestamp(created), edited.map(UtcTimestamp));
         Note { id, rank, score, title, body, done, mood, created, edited }
     })
 }

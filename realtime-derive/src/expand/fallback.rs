@@ -1,6 +1,6 @@
 //! Implementations without content, for a struct with mistakes. They are compiled next to errors and never run.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Data, DeriveInput};
 
@@ -22,6 +22,8 @@ pub(super) fn implementation(
     // A rule that uses a column would say the mistakes again.
     let says = if matches!(says, Policy::ByUser(_)) { says } else { &Policy::Default };
     let policy = policy::implementation(ident, says, runtime);
+    let sqlite = database(ident, &quote!(#runtime::diesel::sqlite::Sqlite), runtime);
+    let postgres = database(ident, &quote!(#runtime::diesel::pg::Pg), runtime);
     quote! {
         const _: () = {
             #[automatically_derived]
@@ -54,23 +56,28 @@ pub(super) fn implementation(
             }
             #hooks
             #policy
-            #runtime::on_sqlite! {
-                #[automatically_derived]
-                impl #runtime::ResourceOn<#runtime::diesel::sqlite::Sqlite> for #ident {
-                    fn from_columns(
-                        _: &dyn #runtime::Columns<#runtime::diesel::sqlite::Sqlite>,
-                        _: &[::core::primitive::usize],
-                    ) -> #runtime::diesel::deserialize::Result<Self> {
-                        ::core::unreachable!()
-                    }
-                    fn bind(
-                        _: ::core::primitive::usize,
-                        _: #runtime::Value<'_>,
-                    ) -> ::core::option::Option<#runtime::Bind<#runtime::diesel::sqlite::Sqlite>> {
-                        ::core::unreachable!()
-                    }
-                }
-            }
+            #runtime::on_sqlite! { #sqlite }
+            #runtime::on_postgres! { #postgres }
         };
+    }
+}
+
+fn database(ident: &Ident, backend: &TokenStream, runtime: &Runtime) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl #runtime::ResourceOn<#backend> for #ident {
+            fn from_columns(
+                _: &dyn #runtime::Columns<#backend>,
+                _: &[::core::primitive::usize],
+            ) -> #runtime::diesel::deserialize::Result<Self> {
+                ::core::unreachable!()
+            }
+            fn bind(
+                _: ::core::primitive::usize,
+                _: #runtime::Value<'_>,
+            ) -> ::core::option::Option<#runtime::Bind<#backend>> {
+                ::core::unreachable!()
+            }
+        }
     }
 }

@@ -54,7 +54,16 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let resource = resource::implementation(model, runtime);
     let hooks = hooks::implementation(model.ident, model.hooks, runtime);
     let policy = policy::implementation(model.ident, &model.policy, runtime);
-    let sqlite = database::implementation(model, &quote!(#runtime::diesel::sqlite::Sqlite), runtime);
+    let sqlite = model.backends.sqlite.then(|| {
+        let backend = quote!(#runtime::diesel::sqlite::Sqlite);
+        let implementation = database::implementation(model, &backend, runtime);
+        quote!(#runtime::on_sqlite! { #implementation })
+    });
+    let postgres = model.backends.postgres.then(|| {
+        let backend = quote!(#runtime::diesel::pg::Pg);
+        let implementation = database::implementation(model, &backend, runtime);
+        quote!(#runtime::on_postgres! { #implementation })
+    });
     quote! {
         // The user's path of the table may be longer than some place needs.
         #[allow(unused_qualifications)]
@@ -64,7 +73,8 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             #resource
             #hooks
             #policy
-            #runtime::on_sqlite! { #sqlite }
+            #sqlite
+            #postgres
         };
     }
 }
