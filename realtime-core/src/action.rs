@@ -10,6 +10,7 @@ use crate::error::{Code, Error};
 use crate::filter::{self, Filter};
 use crate::list::{ListQuery, Page};
 use crate::resource::{Action, Descriptor, Row};
+use crate::scan;
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
 use crate::value::Value;
 
@@ -186,15 +187,7 @@ pub async fn run<T: Transaction>(
         Operation::List(query) => {
             let query =
                 query.as_ref().clone().within(descriptor, descriptor.rules.visible(context.principal));
-            let fail = |failure| other_failure(descriptor, failure);
-            let rows = transaction.rows(table, sql::select_page(table, &query)?).await.map_err(fail)?;
-            let count = if query.count {
-                let number = transaction.number(sql::count(table, &query.filter)?).await.map_err(fail)?;
-                Some(number.unsigned_abs())
-            } else {
-                None
-            };
-            Ok(Outcome::Page(query.page(descriptor, rows, count)))
+            Ok(Outcome::Page(scan::page(transaction, table, &query).await?))
         }
     }
 }
@@ -224,7 +217,8 @@ async fn find<T: Transaction>(
         .rows(table, sql::select_by_key(table, key, among)?)
         .await
         .map_err(|failure| other_failure(table.descriptor(), failure))?;
-    Ok(rows.into_iter().next())
+    let decided = sql::decides::<T::Backend>(among);
+    Ok(rows.into_iter().next().filter(|row| decided || among.matches(row.as_ref())))
 }
 
 async fn create<T: Transaction>(
@@ -409,7 +403,7 @@ async fn missing_references<T: Transaction>(
     Ok(error)
 }
 
-fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
+pub(crate) fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
     // A column that the resource does not show is not named.
     let public = |column: &String| {
         descriptor

@@ -79,6 +79,7 @@ mod part;
 pub mod policy;
 pub mod resource;
 mod rows;
+mod scan;
 pub mod sql;
 pub mod subscription;
 pub mod types;

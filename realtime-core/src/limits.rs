@@ -28,6 +28,8 @@ pub struct Limits {
     pub filter_regexes: usize,
     /// Bytes that a compiled regular expression may take. Over it: 400.
     pub filter_regex_bytes: usize,
+    /// Rows that are decided in memory for one list, where the database cannot decide its filter. Over it: 400.
+    pub scanned_rows: usize,
     /// Rows of one page of a list. Over it: 400.
     pub page_rows: usize,
     /// Rows of a page that names no limit.
@@ -59,6 +61,7 @@ impl Default for Limits {
             filter_pattern_bytes: 256,
             filter_regexes: 4,
             filter_regex_bytes: 64 << 10,
+            scanned_rows: 100_000,
             page_rows: 1_000,
             default_page_rows: 100,
             outbox_bytes: 4 << 20,

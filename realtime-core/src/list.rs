@@ -68,6 +68,8 @@ pub struct ListQuery {
     pub(crate) limit: usize,
     pub(crate) start: Start,
     pub(crate) count: bool,
+    /// The limit of that name.
+    pub(crate) scanned_rows: usize,
 }
 
 /// The rows of one page and the way to its neighbours.
@@ -140,7 +142,7 @@ impl ListQuery {
                 .and_then(|text| parse_page_cursor(descriptor, &order, text))
                 .ok_or_else(|| Error::validation("cursor", "Not a cursor of this list."))?,
         };
-        Ok(Self { filter, order, limit, start, count })
+        Ok(Self { filter, order, limit, start, count, scanned_rows: limits.scanned_rows })
     }
 
     /// The order in which the database is asked: reversed for the way back.

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod predicate;
 mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -10,27 +11,30 @@ mod statement;
 mod table;
 mod write;
 
-pub(crate) use read::{count, keys_present, select_by_key, select_page};
+pub use predicate::{Sign, Subject};
+pub(crate) use read::{count, decides, keys_present, select_by_key, select_page};
 pub use statement::Statement;
 pub use table::Table;
 pub(crate) use write::{delete, insert, update};
 
 use diesel::backend::Backend;
 
-use crate::filter::Predicate;
+use crate::filter::{Condition, PathCondition, Regex, TextMatch};
+use crate::part::Part;
+use crate::value::Value;
 
-/// What differs between databases: how a predicate and an order are written so that they mean the same as in memory.
+/// What differs between databases: how a condition and an order are written so that they mean the same as in memory.
 pub trait Dialect: Backend + Sized + 'static {
-    /// Appends a predicate for a conjunction of a `WHERE`, where `NULL` is as good as false. A negated one is never
-    /// `NULL`.
-    ///
-    /// # Errors
-    /// Where a value is not one of its field's type, which a parsed filter never has.
-    fn write_predicate(
-        statement: &mut Statement<Self>,
-        table: &Table<Self>,
-        predicate: &Predicate,
-    ) -> Result<(), NotOfItsType>;
+    /// Can the database decide the condition? Where it cannot, the statement lets every row through, and what it
+    /// returns is decided in memory.
+    fn decides(_condition: &Condition) -> bool {
+        true
+    }
+
+    /// Can a row have the value? What no row has is left out of lists.
+    fn can_hold(_value: &Value<'static>) -> bool {
+        true
+    }
 
     /// Appends the expression by which a field is compared and ordered.
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize);
@@ -43,8 +47,52 @@ pub trait Dialect: Backend + Sized + 'static {
         statement: &mut Statement<Self>,
         table: &Table<Self>,
         field: usize,
-        value: &crate::value::Value<'static>,
+        value: &Value<'static>,
     ) -> Result<(), NotOfItsType>;
+
+    /// Appends a part of a date or a timestamp.
+    fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part);
+
+    /// Appends a number or a date to compare with what [`Dialect::write_part`] writes.
+    fn write_part_operand(statement: &mut Statement<Self>, value: &Value<'static>);
+
+    /// Appends the condition that it is one of the values, each of which a row can have; there may be none.
+    ///
+    /// # Errors
+    /// Where a value is not one of the field's type.
+    fn write_one_of(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        values: &[&Value<'static>],
+    ) -> Result<(), NotOfItsType>;
+
+    /// Appends a comparison with one value.
+    ///
+    /// # Errors
+    /// Where the value is not one of the field's type.
+    fn write_bound(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        sign: Sign,
+        value: &Value<'static>,
+    ) -> Result<(), NotOfItsType>;
+
+    /// Appends the comparison of a text with a pattern.
+    fn write_text_match(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        field: usize,
+        how: TextMatch,
+        pattern: &str,
+    );
+
+    /// Appends the condition that a regular expression matches; of no interest where the database does not decide it.
+    fn write_regex(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, regex: &Regex);
+
+    /// Appends a condition on what lies in JSON; of no interest where the database does not decide it.
+    fn write_path(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, path: &PathCondition);
 
     /// Appends the condition that a row has the key. SQLite's stored UUIDs have several spellings.
     ///
@@ -53,7 +101,7 @@ pub trait Dialect: Backend + Sized + 'static {
     fn write_key_condition(
         statement: &mut Statement<Self>,
         table: &Table<Self>,
-        key: &crate::value::Value<'static>,
+        key: &Value<'static>,
     ) -> Result<(), NotOfItsType> {
         table.write_column(statement, table.descriptor.key);
         statement.sql(" = ");

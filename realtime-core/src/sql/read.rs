@@ -1,5 +1,6 @@
 //! Reading rows.
 
+use super::predicate::write_predicate;
 use super::{Dialect, NotOfItsType, Statement, Table};
 use crate::filter::{Filter, Term};
 use crate::list::{ListQuery, OrderKey, Start};
@@ -85,6 +86,14 @@ pub(crate) fn keys_present<DB: Dialect>(
     Ok(statement)
 }
 
+/// Can the database decide the filter? Otherwise its condition lets rows through that have to be decided in memory.
+pub(crate) fn decides<DB: Dialect>(filter: &Filter) -> bool {
+    filter.terms().iter().all(|term| match term {
+        Term::Is(predicate) => DB::decides(&predicate.condition),
+        Term::Any(filters) => filters.iter().all(decides::<DB>),
+    })
+}
+
 fn write_filter<DB: Dialect>(
     statement: &mut Statement<DB>,
     table: &Table<DB>,
@@ -111,7 +120,7 @@ fn write_terms<DB: Dialect>(
             statement.sql(" AND ");
         }
         match term {
-            Term::Is(predicate) => DB::write_predicate(statement, table, predicate)?,
+            Term::Is(predicate) => write_predicate(statement, table, predicate)?,
             Term::Any(filters) if filters.is_empty() => {
                 statement.sql("1 = 0");
             }

@@ -1,59 +1,65 @@
-//! PostgreSQL.
+//! PostgreSQL, from version 13 on, in a database whose encoding is UTF-8.
+//!
+//! Its own operators mean what the protocol says where text is compared by the collation `"C"`. What they do otherwise
+//! is decided by the functions of [`functions`]. Regular expressions have another syntax there, and what lies in JSON
+//! other rules: both are decided in memory.
+//!
+//! Casts show which type a column may have other than the field's own: text stands in `varchar` and `citext` and an
+//! enum's names in an enum of the database's; a UUID or a decimal may be stored as text. A cast to the type that the
+//! column has is none, so that its indexes are used. `char(n)` is refused by [`functions::install`]: what it holds and what it
+//! compares are two things.
 
+pub mod functions;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Date, Double, Integer, Numeric, Text, Time, Timestamp, Timestamptz,
+};
 
-use super::{Dialect, NotOfItsType, Statement, Table};
-use crate::filter::{Condition, Predicate};
+use super::{Dialect, NotOfItsType, Sign, Statement, Subject, Table};
+use crate::field::Kind;
+use crate::filter::{Condition, PathCondition, Regex, TextMatch};
+use crate::part::Part;
+use crate::types::{self, Decimal, Uuid};
 use crate::value::Value;
 
 impl Dialect for Pg {
-    fn write_predicate(
-        statement: &mut Statement<Self>,
-        table: &Table<Self>,
-        predicate: &Predicate,
-    ) -> Result<(), NotOfItsType> {
-        let field = predicate.field;
-        statement.sql(if predicate.negated { "((" } else { "(" });
-        match &predicate.condition {
-            Condition::IsNull(yes) => {
-                table.write_column(statement, field);
-                statement.sql(if *yes { " IS NULL" } else { " IS NOT NULL" });
-            }
-            Condition::OneOf(values) => {
-                Self::write_comparable(statement, table, field);
-                statement.sql(" IN (NULL");
-                for value in values {
-                    statement.sql(", ");
-                    Self::write_operand(statement, table, field, value)?;
-                }
-                statement.sql(")");
-            }
-            Condition::Between { lower, upper } => {
-                statement.sql("1 = 1");
-                for (bound, signs) in [(lower, [" > ", " >= "]), (upper, [" < ", " <= "])] {
-                    let Some((value, included)) = bound else { continue };
-                    statement.sql(" AND ");
-                    Self::write_comparable(statement, table, field);
-                    statement.sql(signs[usize::from(*included)]);
-                    Self::write_operand(statement, table, field, value)?;
-                }
-            }
-            Condition::Text(_, pattern) => {
-                statement.sql("strpos(");
-                table.write_column(statement, field);
-                statement.sql(", ").bind::<Text, _>(pattern.clone()).sql(") > 0");
-            }
-            Condition::Regex(_) | Condition::Path(_) => {
-                statement.sql("1 = 0");
-            }
+    fn decides(condition: &Condition) -> bool {
+        !matches!(condition, Condition::Regex(_) | Condition::Path(_))
+    }
+
+    // No text has a U+0000, and times are kept in microseconds.
+    fn can_hold(value: &Value<'static>) -> bool {
+        match value {
+            Value::Text(text) => !text.contains('\0'),
+            Value::Timestamp(timestamp) => whole_microseconds(timestamp),
+            Value::Time(time) => whole_microseconds(time),
+            _ => true,
         }
-        statement.sql(if predicate.negated { ") IS NOT TRUE)" } else { ")" });
-        Ok(())
     }
 
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize) {
+        let (before, after) = match table.descriptor.fields[field].kind {
+            // Whatever collation the column has, text is compared by code point.
+            Kind::Text | Kind::Enum(_) => ("", "::text COLLATE \"C\""),
+            Kind::Uuid => ("", "::uuid"),
+            Kind::Decimal => ("realtime_decimal(", "::numeric)"),
+            // What is read of 24:00 is 00:00, which is the sum as well.
+            Kind::Time => ("(", " + interval '0')"),
+            Kind::Bool
+            | Kind::Integer { .. }
+            | Kind::Float
+            | Kind::Timestamp
+            | Kind::NaiveTimestamp
+            | Kind::Date
+            | Kind::Bytes => ("", ""),
+            // Not compared: the filter has nothing but `isnull` and paths, and lists are not ordered by it.
+            Kind::Json => ("", ""),
+        };
+        statement.sql(before);
         table.write_column(statement, field);
+        statement.sql(after);
     }
 
     fn write_operand(
@@ -62,10 +68,277 @@ impl Dialect for Pg {
         field: usize,
         value: &Value<'static>,
     ) -> Result<(), NotOfItsType> {
-        table.write_value(statement, field, value)
+        let kind = table.descriptor.fields[field].kind;
+        match (kind, value) {
+            (Kind::Integer { .. }, Value::Int(number)) => statement.bind::<BigInt, _>(*number),
+            (Kind::Float, Value::Float(number)) => statement.bind::<Double, _>(*number),
+            (Kind::Bool, Value::Bool(flag)) => statement.bind::<Bool, _>(*flag),
+            (Kind::Text, Value::Text(text)) => statement.bind::<Text, _>(until_nul(text).to_owned()),
+            (Kind::Timestamp, Value::Timestamp(timestamp)) => {
+                statement.bind::<Timestamptz, _>(storable(*timestamp))
+            }
+            (Kind::NaiveTimestamp, Value::Timestamp(timestamp)) => {
+                statement.bind::<Timestamp, _>(storable(*timestamp).naive_utc())
+            }
+            (Kind::Date, Value::Date(date)) => statement.bind::<Date, _>((*date).max(first_day())),
+            (Kind::Time, Value::Time(time)) => statement.bind::<Time, _>(floored(*time)),
+            (Kind::Bytes, Value::Bytes(bytes)) => statement.bind::<Binary, _>(bytes.clone().into_owned()),
+            (Kind::Uuid, Value::Uuid(uuid)) => statement.bind::<types::sql::Uuid, _>(Uuid(*uuid)),
+            (Kind::Decimal, Value::Decimal(number)) => statement.bind::<Numeric, _>(Decimal(*number)),
+            (Kind::Enum(_), _) => {
+                table.write_value(statement, field, value)?;
+                statement.sql("::text")
+            }
+            _ => return table.write_value(statement, field, value),
+        };
+        Ok(())
+    }
+
+    fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part) {
+        let in_utc = matches!(table.descriptor.fields[field].kind, Kind::Timestamp);
+        let write_field = |statement: &mut Statement<Self>| {
+            statement.sql("(");
+            table.write_column(statement, field);
+            statement.sql(if in_utc { " AT TIME ZONE 'UTC')" } else { ")" });
+        };
+        let (before, after) = match part {
+            // The year before the year 1 is 0 for us, and -1 for PostgreSQL.
+            Part::Year => {
+                statement.sql("(CASE WHEN ");
+                write_field(statement);
+                (" < '0001-01-01' THEN 1 ELSE 0 END + extract(year FROM ", "))")
+            }
+            Part::Month => ("extract(month FROM ", ")"),
+            Part::Day => ("extract(day FROM ", ")"),
+            // Sunday is 0.
+            Part::WeekDay => ("(extract(dow FROM ", ") + 1)"),
+            Part::Quarter => ("extract(quarter FROM ", ")"),
+            Part::Date => ("", "::date"),
+            Part::Hour => ("extract(hour FROM ", ")"),
+            Part::Minute => ("extract(minute FROM ", ")"),
+        };
+        statement.sql(before);
+        write_field(statement);
+        statement.sql(after);
+    }
+
+    fn write_part_operand(statement: &mut Statement<Self>, value: &Value<'static>) {
+        match value {
+            Value::Date(date) => statement.bind::<Date, _>((*date).max(first_day())),
+            Value::Int(number) => statement.bind::<BigInt, _>(*number),
+            // A part is one of the two.
+            _ => statement.sql("NULL"),
+        };
+    }
+
+    fn write_one_of(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        values: &[&Value<'static>],
+    ) -> Result<(), NotOfItsType> {
+        if values.is_empty() {
+            statement.sql("1 = 0");
+            return Ok(());
+        }
+        let is_text = subject.part.is_none()
+            && matches!(table.descriptor.fields[subject.field].kind, Kind::Text | Kind::Enum(_));
+        if is_text {
+            // What is equal by code point is equal by the column's own collation, of which an index is; seldom the
+            // other way round.
+            table.write_column(statement, subject.field);
+            write_equals_one(statement, table, subject, values, false)?;
+            statement.sql(" AND ");
+        }
+        subject.write(statement, table);
+        write_equals_one(statement, table, subject, values, true)
+    }
+
+    fn write_bound(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        sign: Sign,
+        value: &Value<'static>,
+    ) -> Result<(), NotOfItsType> {
+        // The bind is the last value before this one that a row can have, so nothing lies between them.
+        let sign = match sign.is_lower_bound() {
+            _ if Self::can_hold(value) => sign,
+            true => Sign::Above,
+            false => Sign::UpTo,
+        };
+        subject.write_comparison(statement, table, sign, value)
+    }
+
+    fn write_text_match(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        field: usize,
+        how: TextMatch,
+        pattern: &str,
+    ) {
+        if pattern.contains('\0') {
+            statement.sql("1 = 0");
+            return;
+        }
+        let (before, between) = match how {
+            TextMatch::IExact => ("", " = "),
+            TextMatch::Contains | TextMatch::IContains => ("strpos(", ", "),
+            TextMatch::StartsWith | TextMatch::IStartsWith => ("starts_with(", ", "),
+            TextMatch::EndsWith | TextMatch::IEndsWith => ("right(", ", "),
+        };
+        statement.sql(before);
+        if how.folds() {
+            statement.sql("realtime_fold(");
+        }
+        table.write_column(statement, field);
+        statement.sql(if how.folds() { "::text) COLLATE \"C\"" } else { "::text COLLATE \"C\"" });
+        statement.sql(between);
+        if matches!(how, TextMatch::EndsWith | TextMatch::IEndsWith) {
+            let length = i32::try_from(pattern.chars().count()).unwrap_or(i32::MAX);
+            statement.bind::<Integer, _>(length).sql(") = ");
+        }
+        statement.bind::<Text, _>(pattern.to_owned()).sql(match how {
+            TextMatch::Contains | TextMatch::IContains => ") > 0",
+            TextMatch::StartsWith | TextMatch::IStartsWith => ")",
+            TextMatch::IExact | TextMatch::EndsWith | TextMatch::IEndsWith => "",
+        });
+    }
+
+    fn write_regex(statement: &mut Statement<Self>, _table: &Table<Self>, _field: usize, _regex: &Regex) {
+        statement.sql("NULL");
+    }
+
+    fn write_path(
+        statement: &mut Statement<Self>,
+        _table: &Table<Self>,
+        _field: usize,
+        _path: &PathCondition,
+    ) {
+        statement.sql("NULL");
+    }
+
+    fn write_key_condition(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        key: &Value<'static>,
+    ) -> Result<(), NotOfItsType> {
+        let field = table.descriptor.key;
+        match table.descriptor.fields[field].kind {
+            Kind::Text | Kind::Enum(_) => {
+                let subject = Subject { field, part: None };
+                Self::write_one_of(statement, table, subject, &[key])
+            }
+            Kind::Uuid => {
+                Self::write_comparable(statement, table, field);
+                statement.sql(" = ");
+                Self::write_operand(statement, table, field, key)
+            }
+            Kind::Decimal => {
+                table.write_column(statement, field);
+                statement.sql("::numeric = ");
+                Self::write_operand(statement, table, field, key)
+            }
+            _ => {
+                table.write_column(statement, field);
+                statement.sql(" = ");
+                table.write_value(statement, field, key)
+            }
+        }
     }
 
     fn write_number(statement: &mut Statement<Self>, number: i64) {
         statement.bind::<BigInt, _>(number);
     }
+}
+
+/// Appends `= $1` for one value and `= ANY($1)` for several, so that the text does not depend on how many there are.
+fn write_equals_one(
+    statement: &mut Statement<Pg>,
+    table: &Table<Pg>,
+    subject: Subject,
+    values: &[&Value<'static>],
+    is_comparable: bool,
+) -> Result<(), NotOfItsType> {
+    let Subject { field, part } = subject;
+    let kind = part.map_or(table.descriptor.fields[field].kind, Part::kind);
+    if let Kind::Enum(_) = kind {
+        // A bind is of the type that Diesel has for the column, and only a value at a time. There are few.
+        statement.sql(" IN (");
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                statement.sql(", ");
+            }
+            table.write_value(statement, field, value)?;
+            if is_comparable {
+                statement.sql("::text");
+            }
+        }
+        statement.sql(")");
+        return Ok(());
+    }
+    if let [value] = values {
+        statement.sql(" = ");
+        return subject.write_operand(statement, table, value);
+    }
+    statement.sql(" = ANY(");
+    /// Collects what a pattern takes of the values.
+    macro_rules! array {
+        ($sql:ty, $pattern:pat => $value:expr) => {{
+            let taken = values.iter().filter_map(|value| match value {
+                $pattern => Some($value),
+                _ => None,
+            });
+            statement.bind::<Array<$sql>, _>(taken.collect::<Vec<_>>());
+        }};
+    }
+    match kind {
+        Kind::Bool => array!(Bool, Value::Bool(flag) => *flag),
+        Kind::Integer { .. } => array!(BigInt, Value::Int(number) => *number),
+        Kind::Float => array!(Double, Value::Float(number) => *number),
+        Kind::Text => array!(Text, Value::Text(text) => text.clone().into_owned()),
+        Kind::Timestamp => array!(Timestamptz, Value::Timestamp(timestamp) => storable(*timestamp)),
+        Kind::NaiveTimestamp => {
+            array!(Timestamp, Value::Timestamp(timestamp) => storable(*timestamp).naive_utc());
+        }
+        Kind::Date => array!(Date, Value::Date(date) => (*date).max(first_day())),
+        Kind::Time => array!(Time, Value::Time(time) => *time),
+        Kind::Bytes => array!(Binary, Value::Bytes(bytes) => bytes.clone().into_owned()),
+        Kind::Uuid => array!(types::sql::Uuid, Value::Uuid(uuid) => Uuid(*uuid)),
+        Kind::Decimal => array!(Numeric, Value::Decimal(number) => Decimal(*number)),
+        Kind::Enum(_) | Kind::Json => {
+            statement.sql("NULL");
+        }
+    }
+    statement.sql(")");
+    Ok(())
+}
+
+/// A text that ends where PostgreSQL could not store it. Of the texts that it can store, those that come after it are
+/// those that come after the whole one, but for itself.
+fn until_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default()
+}
+
+/// The nanoseconds of a second are microseconds. Those of a leap second are more than it has.
+fn whole_microseconds(time: &impl chrono::Timelike) -> bool {
+    time.nanosecond() < 1_000_000_000 && time.nanosecond().is_multiple_of(1_000)
+}
+
+/// The same time in whole microseconds, or the last one before it.
+fn floored<T: chrono::Timelike>(time: T) -> T {
+    let nanosecond = time.nanosecond().min(999_999_999);
+    time.with_nanosecond(nanosecond - nanosecond % 1_000).unwrap_or(time)
+}
+
+/// The first day that PostgreSQL has.
+fn first_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(-4713, 11, 24).unwrap_or(NaiveDate::MIN)
+}
+
+/// The last point in time not after a given one that PostgreSQL can store, or the first of all. Its last is after those that
+/// can be given.
+fn storable(timestamp: DateTime<Utc>) -> DateTime<Utc> {
+    let first = NaiveDateTime::new(first_day(), NaiveTime::MIN).and_utc();
+    floored(timestamp).max(first)
 }

@@ -8,28 +8,17 @@ use diesel::sqlite::Sqlite;
 
 pub use self::functions::register as register_functions;
 use self::functions::{day, day_number, instant, time_of_day};
-use super::{Dialect, NotOfItsType, Statement, Table};
+use super::{Dialect, NotOfItsType, Sign, Statement, Subject, Table};
 use crate::field::Kind;
-use crate::filter::{Condition, Predicate, TextMatch};
+use crate::filter::{PathCondition, Regex, TextMatch};
 use crate::part::Part;
 use crate::types::Decimal;
 use crate::value::Value;
 
 impl Dialect for Sqlite {
-    fn write_predicate(
-        statement: &mut Statement<Self>,
-        table: &Table<Self>,
-        predicate: &Predicate,
-    ) -> Result<(), NotOfItsType> {
-        // A `NULL` is not selected, its negation is. What is not negated is left bare: behind `IS TRUE` SQLite would
-        // look into no index, not even for the key.
-        statement.sql(if predicate.negated { "((" } else { "(" });
-        match predicate.part {
-            None => write_condition(statement, table, predicate.field, &predicate.condition)?,
-            Some(part) => write_part_condition(statement, table, predicate.field, part, &predicate.condition),
-        }
-        statement.sql(if predicate.negated { ") IS NOT TRUE)" } else { ")" });
-        Ok(())
+    // SQLite stores NaN as `NULL`, and binds it so: it is in no list.
+    fn can_hold(value: &Value<'static>) -> bool {
+        !is_nan(value)
     }
 
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize) {
@@ -92,6 +81,104 @@ impl Dialect for Sqlite {
         Ok(())
     }
 
+    fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part) {
+        statement.sql(match table.descriptor.fields[field].kind {
+            Kind::Timestamp => "realtime_part(",
+            Kind::NaiveTimestamp => "realtime_naive_part(",
+            _ => "realtime_date_part(",
+        });
+        table.write_column(statement, field);
+        statement.sql(", ").bind::<Integer, _>(part.code()).sql(")");
+    }
+
+    // Both are compared as numbers.
+    fn write_part_operand(statement: &mut Statement<Self>, value: &Value<'static>) {
+        statement.bind::<BigInt, _>(match value {
+            Value::Int(number) => *number,
+            Value::Date(date) => day_number(*date),
+            _ => 0,
+        });
+    }
+
+    fn write_one_of(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        values: &[&Value<'static>],
+    ) -> Result<(), NotOfItsType> {
+        subject.write(statement, table);
+        statement.sql(" IN (");
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                statement.sql(", ");
+            }
+            subject.write_operand(statement, table, value)?;
+        }
+        statement.sql(")");
+        Ok(())
+    }
+
+    // NaN is above every number that SQLite can hold.
+    fn write_bound(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        subject: Subject,
+        sign: Sign,
+        value: &Value<'static>,
+    ) -> Result<(), NotOfItsType> {
+        if !is_nan(value) {
+            return subject.write_comparison(statement, table, sign, value);
+        }
+        if sign.is_lower_bound() {
+            statement.sql("1 = 0");
+        } else {
+            table.write_column(statement, subject.field);
+            statement.sql(" IS NOT NULL");
+        }
+        Ok(())
+    }
+
+    fn write_text_match(
+        statement: &mut Statement<Self>,
+        table: &Table<Self>,
+        field: usize,
+        how: TextMatch,
+        pattern: &str,
+    ) {
+        let (before, between, after) = match how {
+            TextMatch::IExact => ("", " COLLATE BINARY = ", ""),
+            TextMatch::Contains | TextMatch::IContains => ("instr(", ", ", ") > 0"),
+            TextMatch::StartsWith | TextMatch::IStartsWith => ("realtime_starts_with(", ", ", ")"),
+            TextMatch::EndsWith | TextMatch::IEndsWith => ("realtime_ends_with(", ", ", ")"),
+        };
+        statement.sql(before);
+        if how.folds() {
+            statement.sql("realtime_fold(");
+            table.write_column(statement, field);
+            statement.sql(")");
+        } else {
+            table.write_column(statement, field);
+        }
+        statement.sql(between).bind::<Text, _>(pattern.to_owned()).sql(after);
+    }
+
+    fn write_regex(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, regex: &Regex) {
+        statement.sql("realtime_regex(");
+        table.write_column(statement, field);
+        statement
+            .sql(", ")
+            .bind::<Text, _>(regex.pattern().to_owned())
+            .sql(", ")
+            .bind::<Integer, _>(i32::from(regex.ignores_case()))
+            .sql(")");
+    }
+
+    fn write_path(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, path: &PathCondition) {
+        statement.sql("realtime_json(");
+        table.write_column(statement, field);
+        statement.sql(", ").bind::<Text, _>(path.text().to_owned()).sql(")");
+    }
+
     fn write_key_condition(
         statement: &mut Statement<Self>,
         table: &Table<Self>,
@@ -128,163 +215,6 @@ impl Dialect for Sqlite {
     }
 }
 
-fn write_condition(
-    statement: &mut Statement<Sqlite>,
-    table: &Table<Sqlite>,
-    field: usize,
-    condition: &Condition,
-) -> Result<(), NotOfItsType> {
-    match condition {
-        Condition::IsNull(yes) => {
-            table.write_column(statement, field);
-            statement.sql(if *yes { " IS NULL" } else { " IS NOT NULL" });
-        }
-        Condition::OneOf(values) => {
-            // SQLite stores NaN as NULL, and binds it so: it is in no list.
-            let values =
-                values.iter().filter(|value| !matches!(value, Value::Float(number) if number.is_nan()));
-            Sqlite::write_comparable(statement, table, field);
-            statement.sql(" IN (");
-            for (at, value) in values.enumerate() {
-                if at > 0 {
-                    statement.sql(", ");
-                }
-                Sqlite::write_operand(statement, table, field, value)?;
-            }
-            statement.sql(")");
-        }
-        Condition::Between { lower, upper } => {
-            for (at, (value, sign)) in [(lower, [" > ", " >= "]), (upper, [" < ", " <= "])]
-                .into_iter()
-                .filter_map(|(bound, signs)| {
-                    bound.as_ref().map(|(value, included)| (value, signs[usize::from(*included)]))
-                })
-                .enumerate()
-            {
-                if at > 0 {
-                    statement.sql(" AND ");
-                }
-                write_bound(statement, table, field, sign, value)?;
-            }
-        }
-        Condition::Text(how, pattern) => write_text_match(statement, table, field, *how, pattern),
-        Condition::Path(path) => {
-            statement.sql("realtime_json(");
-            table.write_column(statement, field);
-            statement.sql(", ").bind::<Text, _>(path.text().to_owned()).sql(")");
-        }
-        Condition::Regex(regex) => {
-            statement.sql("realtime_regex(");
-            table.write_column(statement, field);
-            statement
-                .sql(", ")
-                .bind::<Text, _>(regex.pattern().to_owned())
-                .sql(", ")
-                .bind::<Integer, _>(i32::from(regex.ignores_case()))
-                .sql(")");
-        }
-    }
-    Ok(())
-}
-
-/// A condition on a part, which is a number or a date: both are compared as numbers.
-fn write_part_condition(
-    statement: &mut Statement<Sqlite>,
-    table: &Table<Sqlite>,
-    field: usize,
-    part: Part,
-    condition: &Condition,
-) {
-    let write_part = |statement: &mut Statement<Sqlite>| {
-        statement.sql(match table.descriptor.fields[field].kind {
-            Kind::Timestamp => "realtime_part(",
-            Kind::NaiveTimestamp => "realtime_naive_part(",
-            _ => "realtime_date_part(",
-        });
-        table.write_column(statement, field);
-        statement.sql(", ").bind::<Integer, _>(part.code()).sql(")");
-    };
-    let number = |value: &Value<'static>| match value {
-        Value::Int(number) => *number,
-        Value::Date(date) => day_number(*date),
-        _ => 0,
-    };
-    match condition {
-        Condition::OneOf(values) => {
-            write_part(statement);
-            statement.sql(" IN (");
-            for (at, value) in values.iter().enumerate() {
-                if at > 0 {
-                    statement.sql(", ");
-                }
-                statement.bind::<BigInt, _>(number(value));
-            }
-            statement.sql(")");
-        }
-        Condition::Between { lower, upper } => {
-            let bounds = [(lower, [" > ", " >= "]), (upper, [" < ", " <= "])];
-            let bounds = bounds.iter().filter_map(|(bound, signs)| Some((bound.as_ref()?, signs)));
-            for (at, ((value, included), signs)) in bounds.enumerate() {
-                if at > 0 {
-                    statement.sql(" AND ");
-                }
-                write_part(statement);
-                statement.sql(signs[usize::from(*included)]).bind::<BigInt, _>(number(value));
-            }
-        }
-        Condition::IsNull(yes) => {
-            write_part(statement);
-            statement.sql(if *yes { " IS NULL" } else { " IS NOT NULL" });
-        }
-        // A part is no text: the parser offers no such lookup after one.
-        Condition::Text(..) | Condition::Regex(_) | Condition::Path(_) => {
-            statement.sql("1 = 0");
-        }
-    }
-}
-
-/// One comparison. NaN is above every number that SQLite can hold.
-fn write_bound(
-    statement: &mut Statement<Sqlite>,
-    table: &Table<Sqlite>,
-    field: usize,
-    sign: &'static str,
-    value: &Value<'static>,
-) -> Result<(), NotOfItsType> {
-    if matches!(value, Value::Float(number) if number.is_nan()) {
-        if sign.starts_with(" <") {
-            table.write_column(statement, field);
-            statement.sql(" IS NOT NULL");
-        } else {
-            statement.sql("1 = 0");
-        }
-        return Ok(());
-    }
-    Sqlite::write_comparable(statement, table, field);
-    statement.sql(sign);
-    Sqlite::write_operand(statement, table, field, value)
-}
-
-fn write_text_match(
-    statement: &mut Statement<Sqlite>,
-    table: &Table<Sqlite>,
-    field: usize,
-    how: TextMatch,
-    pattern: &str,
-) {
-    let (before, between, after) = match how {
-        TextMatch::IExact => ("", " COLLATE BINARY = ", ""),
-        TextMatch::Contains | TextMatch::IContains => ("instr(", ", ", ") > 0"),
-        TextMatch::StartsWith | TextMatch::IStartsWith => ("realtime_starts_with(", ", ", ")"),
-        TextMatch::EndsWith | TextMatch::IEndsWith => ("realtime_ends_with(", ", ", ")"),
-    };
-    statement.sql(before);
-    if how.folds() {
-        statement.sql("realtime_fold(");
-        table.write_column(statement, field);
-        statement.sql(")");
-    } else {
-        table.write_column(statement, field);
-    }
-    statement.sql(between).bind::<Text, _>(pattern.to_owned()).sql(after);
+fn is_nan(value: &Value<'_>) -> bool {
+    matches!(value, Value::Float(number) if number.is_nan())
 }
