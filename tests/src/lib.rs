@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod accounts;
 mod models;
+pub mod postgres;
 mod rest;
 mod server;
 mod socket;

@@ -1,0 +1,244 @@
+//! A PostgreSQL server for tests, and a database of it for each.
+//!
+//! `tests/run` starts one server for all tests and names it in [`SERVER`]. Without that each test program starts a server
+//! of its own in a temporary directory, which takes less than a second. A test that cannot have one fails.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The environment variable with the URL of a server that runs already; its user may create databases.
+pub const SERVER: &str = "REALTIME_TEST_POSTGRES";
+
+/// Starts the server, waits for the end of its input and stops the server again: it ends with whoever started it, however
+/// that ends. `$1` is the folder of the programs, `$2` that of the data, `$3` the port.
+const GUARDIAN: &str = r#"
+start() {
+    "$1/postgres" -D "$2/data" -k "$2" -h 127.0.0.1 -p "$3" \
+        -c fsync=off -c full_page_writes=off -c max_connections=200 -c max_prepared_transactions=10 \
+        -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
+    server=$!
+    until "$1/pg_isready" -q -h "$2" -p "$3"; do
+        kill -0 $server 2>/dev/null || { cat "$2/log"; exit 1; }
+        sleep 0.02
+    done
+}
+"$1/initdb" -D "$2/data" -N -A trust -U realtime -E UTF8 --locale=C.UTF-8 >"$2/log" 2>&1 || { cat "$2/log"; exit 1; }
+start "$@"
+echo ready
+while read -r command; do
+    case $command in
+    stop) kill -INT $server; wait $server; echo stopped ;;
+    start) start "$@"; echo started ;;
+    esac
+done
+kill -INT $server 2>/dev/null
+wait $server
+rm -rf "$2"
+"#;
+
+/// A private server. It ends when this is dropped or the program does.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    guardian: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    /// Starts a server in a temporary directory, on a free port of the loopback interface.
+    ///
+    /// # Panics
+    /// Where it does not start: what its programs said is in the message.
+    pub fn start() -> Self {
+        let programs = programs();
+        let directory = tempfile::Builder::new().prefix("realtime-postgres-").tempdir();
+        // The guardian removes it, also where this program cannot.
+        let directory = directory.expect("a temporary directory").keep();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.expect("a free port").port();
+        let mut command = unprivileged(&directory);
+        command.args(["sh", "-c", GUARDIAN, "guardian"]).arg(&programs).arg(&directory).arg(port.to_string());
+        command.current_dir(&directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut guardian = command.spawn().expect("the server's guardian starts");
+        let commands = guardian.stdin.take();
+        let answers = BufReader::new(guardian.stdout.take().expect("its output"));
+        let url = format!("postgres://realtime@127.0.0.1:{port}/postgres");
+        let mut server = Self { url, guardian, commands, answers };
+        server.expect("ready");
+        server
+    }
+
+    /// The URL of its maintenance database.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it as a restart of the machine would, its clients' connections with it.
+    ///
+    /// # Panics
+    /// Where it cannot be stopped.
+    pub fn stop(&mut self) {
+        self.command("stop", "stopped");
+    }
+
+    /// Starts it again after [`Server::stop`].
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_again(&mut self) {
+        self.command("start", "started");
+    }
+
+    fn command(&mut self, command: &str, answer: &str) {
+        use std::io::Write as _;
+        let commands = self.commands.as_mut().expect("the guardian listens");
+        writeln!(commands, "{command}").expect("the guardian lives");
+        self.expect(answer);
+    }
+
+    fn expect(&mut self, answer: &str) {
+        let mut said = String::new();
+        loop {
+            let before = said.len();
+            self.answers.read_line(&mut said).expect("text");
+            if said[before..].trim() == answer {
+                return;
+            }
+            assert!(said.len() > before, "the PostgreSQL server has ended:\n{said}");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let _ = self.guardian.wait();
+    }
+}
+
+/// The folder with `initdb`, `postgres` and `psql`: that of the program path, else the newest where distributions put it.
+fn programs() -> PathBuf {
+    let has_all = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut versions: Vec<PathBuf> = ["/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt"]
+        .into_iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flat_map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()))
+        .collect();
+    // By the number, so that 9 is before 15.
+    versions.sort_by_key(|path| {
+        path.file_name().and_then(|name| name.to_str()?.rsplit('@').next()?.parse::<u32>().ok())
+    });
+    versions
+        .into_iter()
+        .rev()
+        .map(|version| version.join("bin"))
+        .chain(std::env::split_paths(&path))
+        .find(has_all)
+        .expect("PostgreSQL's initdb and postgres are not installed; tests/run installs them (package postgresql)")
+}
+
+/// A command that does not run as root, which the server refuses, and may write to the directory.
+fn unprivileged(directory: &Path) -> Command {
+    let is_root = run(Command::new("id").arg("-u")).stdout == b"0\n";
+    if !is_root {
+        return Command::new("env");
+    }
+    let exists = |user: &&str| Command::new("id").arg(user).output().is_ok_and(|id| id.status.success());
+    let user = ["postgres", "nobody"].into_iter().find(exists).expect("a user beside root");
+    run(Command::new("chown").arg(user).arg(directory));
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("the directory's mode");
+    let mut command = Command::new("runuser");
+    command.args(["-u", user, "--"]);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// The URL of the server that the tests of this program share.
+fn shared() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    static OWN: OnceLock<Server> = OnceLock::new();
+    URL.get_or_init(|| match std::env::var(SERVER) {
+        Ok(url) => url,
+        Err(_) => OWN.get_or_init(Server::start).url().to_owned(),
+    })
+}
+
+/// A fresh database. Dropping it removes it, whoever is still connected.
+#[derive(Debug)]
+pub struct Database {
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// Creates a database on the server that all tests share.
+    ///
+    /// # Panics
+    /// Where there is no server.
+    pub fn create() -> Self {
+        Self::create_on(shared())
+    }
+
+    /// Creates a database on a server of one's own.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn create_on(server: &str) -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}_{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
+        psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        Self { server: server.to_owned(), name }
+    }
+
+    /// Its URL.
+    ///
+    /// # Panics
+    /// Where the server's URL names no database.
+    pub fn url(&self) -> String {
+        let (server, _) = self.server.rsplit_once('/').expect("the server's URL names a database");
+        format!("{server}/{}", self.name)
+    }
+
+    /// Runs SQL with the `psql` program, as another process would; several statements are several transactions. Gives
+    /// what it prints: rows without headings, columns between `|`.
+    ///
+    /// # Panics
+    /// Where a statement fails.
+    pub fn psql(&self, sql: &str) -> String {
+        psql(&self.url(), sql)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Where the server has gone, the database has too.
+        let _ = psql_command(&self.server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name))
+            .output();
+    }
+}
+
+fn psql(url: &str, sql: &str) -> String {
+    String::from_utf8(run(&mut psql_command(url, sql)).stdout).expect("text")
+}
+
+fn psql_command(url: &str, sql: &str) -> Command {
+    let mut command = Command::new(programs().join("psql"));
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]);
+    for statement in sql.split(";\n") {
+        command.args(["-c", statement]);
+    }
+    command
+}
