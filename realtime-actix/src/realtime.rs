@@ -167,6 +167,7 @@ impl Connect {
                 poll: self.poll,
                 waiting: self.limits.waiting_writes,
                 feed_rows: self.limits.feed_rows,
+                feed_seconds: self.limits.feed_seconds,
             },
             readers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
         };

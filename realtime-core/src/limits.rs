@@ -40,8 +40,10 @@ pub struct Limits {
     pub outbox_frames: usize,
     /// Milliseconds between two pings; a peer silent for two of them is dropped.
     pub heartbeat_ms: u64,
-    /// Rows that the change log keeps. Older ones are removed, a few at each commit.
+    /// Rows that the change log keeps. Older ones are removed, a few at a time.
     pub feed_rows: u32,
+    /// Seconds for which the change log keeps its rows, to a minute or so. Older ones are removed, a few at a time.
+    pub feed_seconds: u32,
     /// Writes that wait for the database. Over it: 503.
     pub waiting_writes: usize,
 }
@@ -68,6 +70,7 @@ impl Default for Limits {
             outbox_frames: 4_096,
             heartbeat_ms: 20_000,
             feed_rows: 1_000_000,
+            feed_seconds: 24 * 60 * 60,
             waiting_writes: 4_096,
         }
     }

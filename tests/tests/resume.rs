@@ -307,3 +307,22 @@ async fn clients_that_come_and_go_miss_nothing() {
         assert_eq!(view.rows, table);
     }
 }
+
+#[tokio::test]
+async fn what_is_too_old_is_removed_though_nobody_writes() {
+    let mut limits = Limits::default().without_rates();
+    limits.feed_seconds = 1;
+    let server = Setup::file().configure(move |connect| connect.limits(limits)).start().await;
+    let mut socket = Socket::open(&server).await;
+    let old = ping(&mut socket).await;
+    // More than one commit removes.
+    comments(&server, 2_500).await;
+    socket.catch_up(&server).await;
+    let deadline = tokio::time::Instant::now() + realtime_tests::WAIT;
+    while resume(&mut Socket::open(&server).await, &old).await["recovered"] == true {
+        assert!(tokio::time::Instant::now() < deadline, "the log keeps everything");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let young = ping(&mut socket).await;
+    assert_eq!(resume(&mut Socket::open(&server).await, &young).await["recovered"], true);
+}

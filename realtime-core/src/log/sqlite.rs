@@ -126,6 +126,10 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
                 .to_owned(),
         );
     }
+    if !known.iter().any(|name| name == "realtime_time") {
+        statements
+            .push("CREATE TABLE realtime_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL)".to_owned());
+    }
     if !known.iter().any(|name| name == "realtime_epoch") {
         statements.push("CREATE TABLE realtime_epoch (epoch INTEGER NOT NULL)".to_owned());
         // Positive, so that it is the same number as unsigned.
@@ -544,13 +548,40 @@ pub fn reaches_back_to(connection: &mut SqliteConnection, position: Position) ->
     Ok(oldest - 1 <= position.0 && is_marked(connection, position)?)
 }
 
+/// Notes that the log had come to a position at a time, so that what is older can be told from it later. Times are
+/// seconds since 1970; those of one position do not change.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn note_time(connection: &mut SqliteConnection, position: Position, at: i64) -> QueryResult<()> {
+    let mut statement = Statement::new("INSERT OR IGNORE INTO realtime_time (seq, at) VALUES (");
+    statement.bind::<BigInt, _>(position.0).sql(", ").bind::<BigInt, _>(at).sql(")");
+    statement.execute(connection).map(drop)
+}
+
+/// The last position that was noted at a time or before it, the beginning where there is none. Notes from before it are
+/// forgotten.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn position_at(connection: &mut SqliteConnection, at: i64) -> QueryResult<Position> {
+    let mut statement = Statement::new("SELECT coalesce(max(seq), 0) FROM realtime_time WHERE at <= ");
+    statement.bind::<BigInt, _>(at);
+    let position = number(connection, statement)?;
+    let mut statement = Statement::new("DELETE FROM realtime_time WHERE seq < ");
+    statement.bind::<BigInt, _>(position);
+    statement.execute(connection)?;
+    Ok(Position(position))
+}
+
 /// Removes the oldest rows up to a position, a few at a time so that no writer waits for it. Gives their number.
 ///
 /// The newest row of all stays: the next one is numbered after it, and a log without rows would begin anew.
 ///
 /// # Errors
 /// Where the database refuses.
-pub fn prune(connection: &mut SqliteConnection, up_to: Position, at_most: i64) -> QueryResult<usize> {
+pub fn prune(connection: &mut SqliteConnection, up_to: Position, at_most: usize) -> QueryResult<usize> {
+    let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
     let up_to = up_to.0.min(newest(connection)?.0 - 1);
     let mut statement =
         Statement::new("DELETE FROM realtime_log WHERE seq IN (SELECT seq FROM realtime_log WHERE seq <= ");

@@ -523,6 +523,19 @@ fn another_connection_is_noticed_and_read() {
 }
 
 #[test]
+fn a_position_is_as_old_as_its_first_note() {
+    let mut logged = Logged::new();
+    let mut note = |position, at| log::note_time(&mut logged.connection, Position(position), at).unwrap();
+    note(3, 100);
+    note(3, 160);
+    note(9, 220);
+    note(9, 280);
+    let mut at = |time| log::position_at(&mut logged.connection, time).unwrap().0;
+    assert_eq!([at(99), at(100), at(219), at(220), at(9_999)], [0, 3, 3, 9, 9]);
+    assert_eq!([at(219), at(220)], [0, 9], "what was found is the oldest that is remembered");
+}
+
+#[test]
 fn pruning_removes_the_oldest_rows_and_never_the_newest() {
     let mut logged = Logged::new();
     for name in ["a", "b", "c"] {

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, QueryResult};
 use realtime_core::change::Batch;
@@ -25,7 +26,9 @@ use crate::gate::{Gate, Hold};
 const JOBS_PER_COMMIT: usize = 128;
 
 /// Rows of the log that one commit removes, at most.
-const PRUNED_PER_COMMIT: i64 = 1_000;
+const PRUNED_PER_COMMIT: usize = 1_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The result of a committed job.
 pub(crate) struct Written<T> {
@@ -108,6 +111,8 @@ pub(crate) struct Pace {
     pub(crate) waiting: usize,
     /// Rows that the log keeps.
     pub(crate) feed_rows: u32,
+    /// Seconds for which it keeps them.
+    pub(crate) feed_seconds: u32,
 }
 
 /// The handle of the writer thread.
@@ -138,7 +143,9 @@ impl Writer {
             seen,
             version,
             behind: false,
+            has_old_rows: false,
             feed_rows: i64::from(pace.feed_rows.max(1)),
+            age: Age::new(pace.feed_seconds),
             healthy: Arc::clone(&healthy),
         };
         let poll = pace.poll;
@@ -201,8 +208,50 @@ struct Writing {
     version: i64,
     /// Are there changes that could not be published because the feed was full?
     behind: bool,
+    /// Was there more to remove than one commit removes?
+    has_old_rows: bool,
     feed_rows: i64,
+    age: Age,
     healthy: Arc<AtomicBool>,
+}
+
+/// What is too old to be kept. Looked up seldom: between two looks the log keeps what becomes too old.
+struct Age {
+    keep: i64,
+    every: Duration,
+    /// The clock is read at the start only: one that is set while the program runs would make everything old at once.
+    started: (Instant, i64),
+    looked: Option<Instant>,
+    /// Everything up to here is too old.
+    position: Position,
+}
+
+impl Age {
+    fn new(feed_seconds: u32) -> Self {
+        let keep = i64::from(feed_seconds.max(1));
+        let every = Duration::from_secs(u64::from(feed_seconds / 60)).clamp(Duration::from_secs(1), MINUTE);
+        Self {
+            keep,
+            every,
+            started: (Instant::now(), Utc::now().timestamp()),
+            looked: None,
+            position: Position(0),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= self.every)
+    }
+
+    /// Notes how far the log has come, and finds out up to where it is too old.
+    fn look(&mut self, connection: &mut SqliteConnection, position: Position) -> QueryResult<()> {
+        let (at_start, clock) = self.started;
+        let now = clock + i64::try_from(at_start.elapsed().as_secs()).unwrap_or(0);
+        log::note_time(connection, position, now)?;
+        self.position = log::position_at(connection, now - self.keep)?;
+        self.looked = Some(Instant::now());
+        Ok(())
+    }
 }
 
 impl Writing {
@@ -240,7 +289,7 @@ impl Writing {
     /// Reads what other connections have committed, if they have.
     fn look(&mut self, anyway: bool) -> QueryResult<()> {
         let version = log::data_version(&mut self.connection)?;
-        if version == self.version && !anyway {
+        if version == self.version && !anyway && !self.age.is_due() && !self.has_old_rows {
             return Ok(());
         }
         self.commit(Vec::new())?;
@@ -250,7 +299,7 @@ impl Writing {
 
     /// One transaction for all jobs; publishes what it and other connections have changed.
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> QueryResult<()> {
-        let (seen, reader, feed_rows) = (self.seen, &self.reader, self.feed_rows);
+        let (seen, reader, feed_rows, age) = (self.seen, &self.reader, self.feed_rows, &mut self.age);
         // The place is taken before the log is read: what is read can then be published.
         let place = self.feed.try_reserve();
         let readable = place.is_ok();
@@ -274,15 +323,16 @@ impl Writing {
                     Err(error) => return Err(error),
                 }
             }
-            // What is not published yet is never removed.
-            let oldest = Position(seen.0.min(position.0 - feed_rows));
-            if oldest.0 > 0 {
-                log::prune(connection, oldest, PRUNED_PER_COMMIT)?;
+            if age.is_due() {
+                age.look(connection, position)?;
             }
+            // What is not published yet is never removed.
+            let oldest = Position(seen.0.min(age.position.0.max(position.0 - feed_rows)));
+            let pruned = if oldest.0 > 0 { log::prune(connection, oldest, PRUNED_PER_COMMIT)? } else { 0 };
             let read = if readable && position > seen { Some(reader.read(connection, seen)?) } else { None };
-            Ok((read, position))
+            Ok((read, position, pruned))
         });
-        let (read, position) = match committed {
+        let (read, position, pruned) = match committed {
             Ok(committed) => committed,
             Err(error) => {
                 for job in jobs {
@@ -295,6 +345,7 @@ impl Writing {
             job.committed(position);
         }
         self.behind = !readable && position > seen;
+        self.has_old_rows = pruned == PRUNED_PER_COMMIT;
         if let (Some(read), Ok(place)) = (read, place) {
             for (resource, reason) in &read.corrupt {
                 tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
