@@ -213,21 +213,58 @@ mod postgres {
         for power in (0..=i32::from(weight)).rev() {
             digits.push_str(&format!("{:04}", group(power)));
         }
-        let whole = digits.trim_start_matches('0').len();
-        let mut digits = digits.split_off(digits.len() - whole);
+        let whole = digits.len();
         for power in 1..=i32::from(scale).div_euclid(4) + 1 {
             digits.push_str(&format!("{:04}", group(-power)));
         }
         digits.truncate(whole + usize::from(scale));
+        from_digits(is_negative, &digits, whole)
+    }
+
+    /// As PostgreSQL casts text to `numeric`: other programs may store exponents.
+    fn from_text(text: &str) -> Result<Decimal, NotADecimal> {
+        /// Beyond it every number is too great or nothing.
+        const FAR: i32 = 1_000;
+        let text = text.trim();
+        let (is_negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => {
+                (mantissa, exponent.parse::<i32>().map_err(|_| NotADecimal::Malformed)?)
+            }
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits = format!("{whole}{fraction}");
+        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(NotADecimal::Malformed);
+        }
+        let shift = usize::try_from(exponent.clamp(-FAR, FAR).unsigned_abs()).unwrap_or_default();
+        let mut point = whole.len();
+        if exponent < 0 {
+            digits.insert_str(0, &"0".repeat(shift));
+        } else {
+            digits.push_str(&"0".repeat(shift.saturating_sub(fraction.len())));
+            point += shift;
+        }
+        from_digits(is_negative, &digits, point)
+    }
+
+    /// The number of decimal digits, so many of them before the point.
+    fn from_digits(is_negative: bool, digits: &str, whole: usize) -> Result<Decimal, NotADecimal> {
+        let leading = digits[..whole].len() - digits[..whole].trim_start_matches('0').len();
+        let (digits, whole) = (&digits[leading..], whole - leading);
         let number = |digits: &str, places: usize| {
             let mantissa: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
             let mantissa = if is_negative { -mantissa } else { mantissa };
             rust_decimal::Decimal::try_from_i128_with_scale(mantissa, u32::try_from(places).ok()?).ok()
         };
-        let kept = (whole..=digits.len()).rev().find_map(|end| {
-            let only_zeros = digits[end..].bytes().all(|digit| digit == b'0');
-            if only_zeros { number(&digits[..end], end - whole) } else { None }
-        });
+        // A number of this length at most can be kept, unless zeros are at its end.
+        let shortest = digits.trim_end_matches('0').len().max(whole);
+        let longest = digits.len().min(whole + DIGITS).max(shortest);
+        let kept = (shortest..=longest).rev().find_map(|end| number(&digits[..end], end - whole));
         let kept = kept.or_else(|| {
             let end = DIGITS.max(whole);
             let rounds_up = digits.as_bytes().get(end).is_some_and(|digit| *digit >= b'5');
@@ -285,8 +322,7 @@ mod postgres {
 
     impl FromSql<Text, Pg> for Decimal {
         fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-            let text = std::str::from_utf8(value.as_bytes())?;
-            Ok(Self::from_any(text)?)
+            Ok(from_text(std::str::from_utf8(value.as_bytes())?)?)
         }
     }
 
@@ -334,8 +370,9 @@ mod postgres {
 
         #[track_caller]
         fn check(text: &str, expected: &str) {
-            let read = from_numeric(&numeric(text)).map(|number| number.to_string());
-            assert_eq!(read.as_deref(), Ok(expected), "{text}");
+            for read in [from_numeric(&numeric(text)), from_text(text)] {
+                assert_eq!(read.map(|number| number.to_string()).as_deref(), Ok(expected), "{text}");
+            }
         }
 
         #[test]
@@ -402,6 +439,28 @@ mod postgres {
                 assert_eq!(from_numeric(&numeric(text)), Err(NotADecimal::OutOfRange), "{text}");
             }
             assert_eq!(from_numeric(&PgNumeric::NaN), Err(NotADecimal::Malformed));
+        }
+
+        #[test]
+        fn text_may_have_an_exponent() {
+            for (text, expected) in [
+                ("1e2", Ok("100")),
+                ("-1.25E1", Ok("-12.5")),
+                ("+12.5e-3", Ok("0.0125")),
+                ("1.25e1", Ok("12.5")),
+                (" 1e-9 ", Ok("0.000000001")),
+                ("1e-99999", Ok("0.0000000000000000000000000000")),
+                ("0e99999", Ok("0")),
+                ("1e40", Err(NotADecimal::OutOfRange)),
+                ("1e99999", Err(NotADecimal::OutOfRange)),
+                ("NaN", Err(NotADecimal::Malformed)),
+                ("", Err(NotADecimal::Malformed)),
+                ("1e", Err(NotADecimal::Malformed)),
+                ("1_0", Err(NotADecimal::Malformed)),
+            ] {
+                let read = from_text(text).map(|number| number.to_string());
+                assert_eq!(read, expected.map(str::to_owned), "{text:?}");
+            }
         }
     }
 }

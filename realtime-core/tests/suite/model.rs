@@ -195,7 +195,7 @@ impl Hooks for Tag {
 /// The types that a note has not.
 #[derive(Clone, Debug, PartialEq, Insertable, RealtimeResource)]
 #[diesel(table_name = moments)]
-#[realtime(lookups(all), ordering(all))]
+#[realtime(permission = AllowAny, lookups(all), ordering(all))]
 pub(crate) struct Moment {
     pub(crate) id: i64,
     pub(crate) small: i16,

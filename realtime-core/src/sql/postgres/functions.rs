@@ -36,10 +36,12 @@ pub fn install(resources: &[&Descriptor]) -> String {
     INSTALL
         .replace("{columns}", &columns)
         .replace("{version}", &format!("realtime {REVISION}, Unicode {major}.{minor}.{update}"))
-        .replace("{from}", &from)
-        .replace("{to}", &to)
-        .replace("{two}", &TWO.to_string())
-        .replace("{two folded}", &fold(&TWO.to_string()))
+        .replace("{from}", &escaped(&from))
+        .replace("{to}", &escaped(&to))
+        .replace("{two}", &escaped(&TWO.to_string()))
+        .replace("{two folded}", &escaped(&fold(&TWO.to_string())))
+        .replace("{sigma}", &escaped("ς"))
+        .replace("{sigma folded}", &escaped("σ"))
 }
 
 /// The characters beyond ASCII that folding changes into one other, and those others.
@@ -55,6 +57,23 @@ fn pairs() -> (String, String) {
     (from, to)
 }
 
+/// The text for a string of PostgreSQL's with escapes. A database of another encoding could not even read the characters
+/// themselves, and is to be refused with a sentence.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        let code = u32::from(character);
+        let _ = if character.is_ascii_alphanumeric() {
+            write!(out, "{character}")
+        } else if code <= 0xffff {
+            write!(out, "\\u{code:04x}")
+        } else {
+            write!(out, "\\U{code:08x}")
+        };
+    }
+    out
+}
+
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -64,25 +83,35 @@ fn literal(text: &str) -> String {
 /// no ICU.
 const INSTALL: &str = r#"
 DO $realtime$
+BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'the encoding of this database is %, and realtime needs UTF8: CREATE DATABASE .. ENCODING ''UTF8''',
+            current_setting('server_encoding');
+    END IF;
+END
+$realtime$;
+DO $realtime$
 DECLARE
     icu text := (
         SELECT pg_collation_actual_version(oid) FROM pg_collation
         WHERE collname = 'und-x-icu' AND collnamespace = 'pg_catalog'::regnamespace
     );
     version text := '{version}, ICU ' || coalesce(icu, 'none');
+    changed text := E'{from}';
+    changed_folded text := E'{to}';
+    two text := E'{two}';
+    two_folded text := E'{two folded}';
+    sigma text := E'{sigma}';
+    sigma_folded text := E'{sigma folded}';
     by_table text := format(
-        'translate(replace(lower($1 COLLATE "C"), %L, %L), %L, %L)', '{two}', '{two folded}', '{from}', '{to}'
+        'translate(replace(lower($1 COLLATE "C"), %L, %L), %L, %L)', two, two_folded, changed, changed_folded
     );
     character_column text;
     added text := '';
     added_folded text := '';
     odd text := '';
 BEGIN
-    IF current_setting('server_encoding') <> 'UTF8' THEN
-        RAISE EXCEPTION 'the encoding of this database is %, and realtime needs UTF8: CREATE DATABASE .. ENCODING ''UTF8''',
-            current_setting('server_encoding');
-    END IF;
-    SELECT format('%s.%I', asked.of_table, attname) INTO character_column
+    SELECT format('%s.%I', attrelid::regclass, attname) INTO character_column
     FROM (VALUES {columns}) AS asked (of_table, of_column)
     JOIN pg_attribute ON attrelid = to_regclass(asked.of_table) AND attname = asked.of_column
     JOIN pg_type ON pg_type.oid = atttypid
@@ -100,14 +129,14 @@ BEGIN
     END IF;
     IF icu IS NOT NULL THEN
         WITH ours AS (
-            SELECT substr('{from}', at, 1) COLLATE "C" AS plain, substr('{to}', at, 1) COLLATE "C" AS folded
-            FROM generate_series(1, char_length('{from}')) AS at
-            UNION ALL SELECT '{two}', '{two folded}'
+            SELECT substr(changed, at, 1) COLLATE "C" AS plain, substr(changed_folded, at, 1) COLLATE "C" AS folded
+            FROM generate_series(1, char_length(changed)) AS at
+            UNION ALL SELECT two, two_folded
         ), theirs AS MATERIALIZED (
             SELECT plain, folded
             FROM (
                 SELECT chr(code) COLLATE "C" AS plain,
-                    translate(lower(chr(code) COLLATE "und-x-icu"), 'ς', 'σ') COLLATE "C" AS folded
+                    translate(lower(chr(code) COLLATE "und-x-icu"), sigma, sigma_folded) COLLATE "C" AS folded
                 FROM generate_series(128, 1114111) AS code
                 WHERE code NOT BETWEEN 55296 AND 57343
             ) AS characters
@@ -135,7 +164,7 @@ BEGIN
         || CASE WHEN icu IS NULL THEN ''
             ELSE format(
                 ' ELSE translate(lower($1 COLLATE "und-x-icu"), %L, %L) COLLATE "C"',
-                'ς' || added, 'σ' || added_folded
+                sigma || added, sigma_folded || added_folded
             )
         END
         || ' END'
@@ -174,6 +203,7 @@ mod tests {
     #[test]
     fn names_of_columns_are_quoted() {
         assert_eq!(literal("it's"), "'it''s'");
-        assert!(!install(&[]).contains(['{', '}']));
+        let install = install(&[]);
+        assert!(install.is_ascii() && !install.contains(['{', '}']));
     }
 }
