@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bench;
+mod document;
 mod filters;
 mod functions;
 #[path = "../../../realtime-core/tests/suite/model.rs"]

@@ -11,6 +11,8 @@
 
 pub mod functions;
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::pg::Pg;
 use diesel::sql_types::{
@@ -95,38 +97,29 @@ impl Dialect for Pg {
     }
 
     fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part) {
-        let in_utc = matches!(table.descriptor.fields[field].kind, Kind::Timestamp);
-        let write_field = |statement: &mut Statement<Self>| {
-            statement.sql("(");
-            table.write_column(statement, field);
-            statement.sql(if in_utc { " AT TIME ZONE 'UTC')" } else { ")" });
-        };
         let (before, after) = match part {
-            // The year before the year 1 is 0 for us, and -1 for PostgreSQL.
-            Part::Year => {
-                statement.sql("(CASE WHEN ");
-                write_field(statement);
-                (" < '0001-01-01' THEN 1 ELSE 0 END + extract(year FROM ", "))")
-            }
+            // Ranges of the field itself, so that its index is used: see `write_edge`.
+            Part::Year | Part::Date => return table.write_column(statement, field),
             Part::Month => ("extract(month FROM ", ")"),
             Part::Day => ("extract(day FROM ", ")"),
             // Sunday is 0.
             Part::WeekDay => ("(extract(dow FROM ", ") + 1)"),
             Part::Quarter => ("extract(quarter FROM ", ")"),
-            Part::Date => ("", "::date"),
             Part::Hour => ("extract(hour FROM ", ")"),
             Part::Minute => ("extract(minute FROM ", ")"),
         };
         statement.sql(before);
-        write_field(statement);
+        table.write_column(statement, field);
+        if matches!(table.descriptor.fields[field].kind, Kind::Timestamp) {
+            statement.sql(" AT TIME ZONE 'UTC'");
+        }
         statement.sql(after);
     }
 
     fn write_part_operand(statement: &mut Statement<Self>, value: &Value<'static>) {
         match value {
-            Value::Date(date) => statement.bind::<Date, _>((*date).max(first_day())),
             Value::Int(number) => statement.bind::<BigInt, _>(*number),
-            // A part is one of the two.
+            // Dates are ranges: see `write_edge`.
             _ => statement.sql("NULL"),
         };
     }
@@ -139,6 +132,17 @@ impl Dialect for Pg {
     ) -> Result<(), NotOfItsType> {
         if values.is_empty() {
             statement.sql("1 = 0");
+            return Ok(());
+        }
+        if let Some(part @ (Part::Year | Part::Date)) = subject.part {
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    statement.sql(" OR ");
+                }
+                write_edge(statement, table, subject.field, Sign::From, edge(part, value, false));
+                statement.sql(" AND ");
+                write_edge(statement, table, subject.field, Sign::Below, edge(part, value, true));
+            }
             return Ok(());
         }
         let is_text = subject.part.is_none()
@@ -161,6 +165,15 @@ impl Dialect for Pg {
         sign: Sign,
         value: &Value<'static>,
     ) -> Result<(), NotOfItsType> {
+        if let Some(part @ (Part::Year | Part::Date)) = subject.part {
+            let (sign, after) = match sign {
+                Sign::Above => (Sign::From, true),
+                Sign::UpTo => (Sign::Below, true),
+                sign => (sign, false),
+            };
+            write_edge(statement, table, subject.field, sign, edge(part, value, after));
+            return Ok(());
+        }
         // The bind is the last value before this one that a row can have, so nothing lies between them.
         let sign = match sign.is_lower_bound() {
             _ if Self::can_hold(value) => sign,
@@ -312,6 +325,53 @@ fn write_equals_one(
     }
     statement.sql(")");
     Ok(())
+}
+
+/// Where a year or a date begins or, `after`, the next one; an error where that is before or after everything.
+fn edge(part: Part, value: &Value<'_>, after: bool) -> Result<NaiveDate, Ordering> {
+    match (part, value) {
+        (Part::Date, Value::Date(date)) if after => date.succ_opt().ok_or(Ordering::Greater),
+        (Part::Date, Value::Date(date)) => Ok(*date),
+        (_, Value::Int(year)) => {
+            let year = year.saturating_add(i64::from(after));
+            let start = i32::try_from(year).ok().and_then(|year| NaiveDate::from_ymd_opt(year, 1, 1));
+            start
+                .ok_or(year.cmp(&0))
+                .and_then(|day| if day < first_day() { Err(Ordering::Less) } else { Ok(day) })
+        }
+        // A part is one of the two.
+        _ => Err(Ordering::Greater),
+    }
+}
+
+/// Appends the comparison of a field with the beginning of a day in UTC.
+fn write_edge(
+    statement: &mut Statement<Pg>,
+    table: &Table<Pg>,
+    field: usize,
+    sign: Sign,
+    edge: Result<NaiveDate, Ordering>,
+) {
+    let day = match edge {
+        Ok(day) => day,
+        Err(beyond) if sign.is_lower_bound() == (beyond == Ordering::Greater) => {
+            statement.sql("1 = 0");
+            return;
+        }
+        Err(_) => {
+            table.write_column(statement, field);
+            statement.sql(" IS NOT NULL");
+            return;
+        }
+    };
+    table.write_column(statement, field);
+    statement.sql(sign.sql());
+    let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
+    match table.descriptor.fields[field].kind {
+        Kind::Timestamp => statement.bind::<Timestamptz, _>(midnight.and_utc()),
+        Kind::NaiveTimestamp => statement.bind::<Timestamp, _>(midnight),
+        _ => statement.bind::<Date, _>(day),
+    };
 }
 
 /// A text that ends where PostgreSQL could not store it. Of the texts that it can store, those that come after it are
