@@ -2,13 +2,19 @@
 
 use std::fmt;
 
-use realtime_core::Error;
+use realtime_core::{Code, Error};
 
 /// Logs a fault and gives the error that a client may see: a reference to the log entry, nothing else.
 pub(crate) fn report(what: &'static str, source: &(dyn std::error::Error + 'static)) -> Error {
     let reference = reference();
     tracing::error!(reference, error = %Chain(source), "{what}");
     Error::internal(&reference)
+}
+
+/// Logs that the database cannot be asked, and gives the error that says to come again.
+pub(crate) fn unavailable(source: &(dyn std::error::Error + 'static)) -> Error {
+    report("the database is not available", source);
+    Error::new(Code::Unavailable, "The database is not available at present.").retry_after(1.0)
 }
 
 /// A random name for a log entry: nothing can be concluded from it.

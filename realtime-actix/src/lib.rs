@@ -67,6 +67,7 @@
 //! | [`auth`] | who is asking |
 //! | [`policy`], [`Rows`] | who may do what, and who sees which rows |
 //! | [`Error`], [`Code`] | what a hook refuses with |
+//! | [`Problem`], [`json_object`] | answers and bodies of handlers beside the scope |
 //! | [`Limits`] | every bound |
 //!
 //! # Features
@@ -101,5 +102,7 @@ pub use realtime_core::{
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;
 pub use realtime_derive::{RealtimeEnumActix as RealtimeEnum, RealtimeResourceActix as RealtimeResource};
+pub use rest::body::json_object;
+pub use rest::problem::Problem;
 pub use scope::RealtimeScope;
 pub use server::socket_options;

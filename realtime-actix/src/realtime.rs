@@ -22,6 +22,7 @@ use crate::auth::{
 };
 use crate::database::Database;
 use crate::database::sqlite::{self, Location, Options, Pace, Prepare, WriteError};
+use crate::fault;
 use crate::scope::RealtimeScope;
 use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
 
@@ -291,6 +292,15 @@ impl Shared {
         }
     }
 
+    /// Refuses what a page of another site makes a browser write. What bears a token was not made so: no browser adds
+    /// one by itself.
+    pub(crate) fn refuse_cross_site(&self, request: &HttpRequest) -> Result<(), Error> {
+        if auth::bearer(request).is_none() && auth::is_cross_site(request, &self.origins) {
+            return Err(Error::permission_denied("A page of another site may not write here."));
+        }
+        Ok(())
+    }
+
     pub(crate) fn origins(&self) -> &[String] {
         &self.origins
     }
@@ -323,6 +333,19 @@ pub enum ServiceError<E> {
     /// The closure panicked; its transaction is rolled back and the service goes on.
     #[error("the closure panicked")]
     Panicked,
+}
+
+/// A failure is logged; the caller learns no more than that.
+impl<E: std::error::Error + 'static> From<ServiceError<E>> for Error {
+    fn from(error: ServiceError<E>) -> Self {
+        match error {
+            ServiceError::Refused(source) => fault::report("the application's transaction failed", &source),
+            ServiceError::Unavailable(source) => fault::unavailable(source.as_ref()),
+            panicked @ ServiceError::Panicked => {
+                fault::report("the application's transaction failed", &panicked)
+            }
+        }
+    }
 }
 
 impl Realtime {
@@ -395,6 +418,15 @@ impl Realtime {
     /// What the authenticator fails with: 401 for a bad token or cookie.
     pub async fn identify(&self, request: &HttpRequest) -> Result<Identity, Error> {
         self.shared.identify_request(request).await
+    }
+
+    /// Refuses a request that a page of another site makes a browser send, as the scope refuses its writes: for
+    /// handlers of the application that change something.
+    ///
+    /// # Errors
+    /// 403 where `Origin` or `Sec-Fetch-Site` says so and no bearer token comes with the request.
+    pub fn refuse_cross_site(&self, request: &HttpRequest) -> Result<(), Error> {
+        self.shared.refuse_cross_site(request)
     }
 
     /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`.

@@ -4,11 +4,11 @@ pub(crate) mod sqlite;
 
 use std::sync::Arc;
 
+use realtime_core::Error;
 use realtime_core::Principal;
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
 use realtime_core::cursor::{Cursor, Epoch};
 use realtime_core::subscription::Subscription;
-use realtime_core::{Code, Error};
 
 use crate::fault;
 use crate::gate::{Gate, Hold};
@@ -78,9 +78,6 @@ fn answer(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Refused(error) => error,
         Refusal::Fault(source) => fault::report("a request failed", source.as_ref()),
-        Refusal::Unavailable(source) => {
-            fault::report("the database is not available", source.as_ref());
-            Error::new(Code::Unavailable, "The database is not available at present.").retry_after(1.0)
-        }
+        Refusal::Unavailable(source) => fault::unavailable(source.as_ref()),
     }
 }

@@ -7,8 +7,11 @@ use futures_util::StreamExt as _;
 use realtime_core::{Code, Error};
 use serde_json::{Map, Value as Json};
 
-/// Reads the body.
-pub(super) async fn read(
+/// Reads the body of a request, for handlers of the application beside the scope.
+///
+/// # Errors
+/// 415 where it is not said to be JSON, 413 where it has more bytes than `limit`, 400 where it is no JSON object.
+pub async fn json_object(
     request: &HttpRequest,
     mut payload: web::Payload,
     limit: usize,

@@ -1,6 +1,6 @@
 //! The REST side: the same actions as over the socket, in HTTP's manners.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod problem;
 mod query;
 
@@ -14,7 +14,6 @@ use realtime_core::list::ListQuery;
 use realtime_core::{Action, Code, Descriptor, Error, Principal};
 use serde_json::Value as Json;
 
-use crate::auth;
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
 
@@ -100,14 +99,12 @@ async fn serve(
     }
 }
 
-/// Who asks. A browser that another site makes write in his name is refused; one who presents a token is no browser's
-/// cookie.
+/// Who asks. A browser that another site makes write in his name is refused.
 async fn identify(request: &HttpRequest, worker: &Worker, action: Action) -> Result<Principal, Error> {
     let shared = worker.shared();
     let identity = shared.identify_request(request).await?;
-    let by_cookie = auth::bearer(request).is_none();
-    if action.writes() && by_cookie && auth::is_cross_site(request, shared.origins()) {
-        return Err(Error::permission_denied("A page of another site may not write here."));
+    if action.writes() {
+        shared.refuse_cross_site(request)?;
     }
     Ok(identity.principal().clone())
 }
@@ -123,7 +120,7 @@ async fn carry_out(
     // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
     let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
     let limits = worker.limits();
-    let body = || body::read(request, payload, limits.body_bytes);
+    let body = || body::json_object(request, payload, limits.body_bytes);
     let operation = match action {
         Action::List => {
             let (filter, options) = query::parse(request.query_string())?;
