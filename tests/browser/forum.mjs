@@ -50,12 +50,19 @@ export function startBrowser() {
 
 /** One window of the forum: what a person sees and does there. */
 export class Window {
-  /** What the console complained about, but for the connections that failed while the server was away. */
+  /** What the console complained about, but for connections that failed while the server was away, and for the
+   *  answer that nobody is logged in. */
   complaints = [];
 
-  static async open(browser, url, options = {}) {
+  /** `user` is the demo user that is logged in beforehand; null for nobody. */
+  static async open(browser, url, { user = "ann", ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     context.setDefaultTimeout(TIMEOUT);
+    if (user) {
+      const data = { username: user, password: `demo-${user}` };
+      const response = await context.request.post(new URL("/auth/login", url).href, { data });
+      if (!response.ok()) throw new Error(`${user} cannot log in: ${await response.text()}`);
+    }
     const window = new Window(await context.newPage());
     await window.page.goto(url);
     return window;
@@ -67,6 +74,7 @@ export class Window {
     page.on("console", (message) => {
       if (!["error", "warning"].includes(message.type())) return;
       if (/^WebSocket connection to .* failed/.test(message.text())) return;
+      if (/\/auth\/me$/.test(message.location().url) && /401|ERR_CONNECTION/.test(message.text())) return;
       this.complaints.push(`${message.type()}: ${message.text()}`);
     });
   }
@@ -102,6 +110,44 @@ export class Window {
   async write(body) {
     await this.composer.fill(body);
     await this.page.getByRole("button", { name: "Send" }).click();
+  }
+
+  async writeDraft(body) {
+    await this.composer.fill(body);
+    await this.page.getByRole("button", { name: "Save as draft" }).click();
+  }
+
+  get dialog() {
+    return this.page.getByRole("dialog");
+  }
+
+  /** Fills the dialog, which must be open, and sends it. */
+  async enter(username, password) {
+    await this.dialog.getByRole("textbox", { name: "User name" }).fill(username);
+    await this.dialog.getByLabel("Password").fill(password);
+    await this.dialog.getByLabel("Password").press("Enter");
+  }
+
+  async logIn(username, password = `demo-${username}`) {
+    await this.page.getByRole("banner").getByRole("button", { name: "Log in" }).click();
+    await this.enter(username, password);
+    await this.isLoggedInAs(username);
+  }
+
+  /** Waits until the page says so, and until what it shows is what that user sees. */
+  async isLoggedInAs(username) {
+    await this.page.locator("#me-name").getByText(username, { exact: true }).waitFor();
+    await this.badge("Online");
+  }
+
+  async logOut() {
+    await this.page.getByRole("button", { name: "Log out" }).click();
+    await this.isAnonymous();
+  }
+
+  async isAnonymous() {
+    await this.page.getByRole("banner").getByRole("button", { name: "Log in" }).waitFor();
+    await this.badge("Online");
   }
 
   async edit(body, newBody) {

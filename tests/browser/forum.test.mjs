@@ -1,10 +1,12 @@
 // The live page of `examples/forum` in a real browser, against the real binary: FORUM_BIN=…/forum npm test
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
+import { promisify } from "node:util";
 import { TIMEOUT, Window, startBrowser, startForum } from "./forum.mjs";
 
 const TEST_TIMEOUT = 4 * TIMEOUT;
@@ -44,6 +46,17 @@ async function openTwo(title) {
   await two.page.getByRole("heading", { level: 1, name: title }).waitFor();
   await two.page.getByText("No comments yet").waitFor();
   return [one, two];
+}
+
+/** What an operator may do while the server is away: everybody has to log in again. */
+function forgetSessions(database) {
+  return promisify(execFile)("sqlite3", [database, "DELETE FROM sessions"]);
+}
+
+/** What the server refuses is an answer and no fault of the page, but the browser writes it to the console. */
+function allowRefusals(window, ...statuses) {
+  const refusal = new RegExp(`status of (${statuses.join("|")}) `);
+  window.complaints = window.complaints.filter((complaint) => !refusal.test(complaint));
 }
 
 /** The link to the topic that has the most comments. */
@@ -207,6 +220,175 @@ test("everything can be done with the keyboard alone", { timeout: TEST_TIMEOUT }
   assert.equal(outline, "solid", "the focus can be seen");
 });
 
+test("who logs in may write, and who logs out no longer", { timeout: TEST_TIMEOUT }, async () => {
+  const ann = await openWindow();
+  await ann.begin("For everybody");
+  await ann.write("read by all");
+  const window = await openWindow(`/${new URL(ann.page.url()).hash}`, { user: null });
+  const { page } = window;
+  await window.sees("read by all");
+  const mayWrite = async (expected) => {
+    await page.locator("#log-in-note").waitFor({ state: expected ? "hidden" : "visible" });
+    for (const name of ["New topic", "Send", "Save as draft", "Log out"]) {
+      assert.equal(await page.getByRole("button", { name }).count(), expected ? 1 : 0, name);
+    }
+  };
+  await mayWrite(false);
+  assert.equal(await page.getByRole("button", { name: "Edit" }).count(), 0);
+
+  await page.locator("#log-in-note").getByRole("button", { name: "Log in" }).click();
+  await window.dialog.waitFor();
+  await window.enter("bob", "wrong");
+  await window.dialog.getByText("The user name or the password is wrong.").waitFor();
+  await window.enter("bob", "demo-bob");
+  await window.isLoggedInAs("bob");
+  await window.dialog.waitFor({ state: "hidden" });
+  await mayWrite(true);
+  assert.equal(await window.focused(), "Your comment");
+  await page.locator(".author").getByText("ann", { exact: true }).waitFor(); // names are for those who are logged in
+  await window.write("bob’s");
+  await ann.sees("bob’s");
+  await window.comment("bob’s").getByRole("button", { name: "Edit" }).waitFor();
+  assert.equal(await window.comment("read by all").getByRole("button", { name: "Edit" }).count(), 0);
+
+  await page.reload();
+  await window.isLoggedInAs("bob");
+  await window.logOut();
+  await mayWrite(false);
+  assert.equal(await window.focused(), "Log in");
+  await ann.write("after bob");
+  await window.sees("after bob");
+  await page.reload();
+  await window.isAnonymous();
+  await mayWrite(false);
+  allowRefusals(window, 401);
+});
+
+test("somebody new registers, and is told what is wrong", { timeout: TEST_TIMEOUT }, async () => {
+  const window = await openWindow("/", { user: null });
+  const { page, dialog } = window;
+  await page.getByRole("banner").getByRole("button", { name: "Log in" }).click();
+  assert.equal(await window.focused(), "User name");
+  await dialog.getByRole("button", { name: "Register" }).click();
+  await dialog.getByRole("heading", { name: "Register" }).waitFor();
+  await window.enter("No Name", "short");
+  await dialog.locator("#account-name-problem").getByText("A user name has 3 to 30 characters").waitFor();
+  await dialog.locator("#account-password-problem").getByText("A password has 8 to 128 characters").waitFor();
+  assert.equal(await window.focused(), "User name");
+  await window.enter("ann", "long enough");
+  await dialog.locator("#account-name-problem").getByText("already taken").waitFor();
+  assert.equal(await dialog.locator("#account-password-problem").isHidden(), true);
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  assert.equal(await window.focused(), "Log in");
+
+  await page.keyboard.press("Enter");
+  await dialog.getByRole("button", { name: "Register" }).click();
+  await window.enter("carol_7", "long enough");
+  await window.isLoggedInAs("carol_7");
+  await window.begin("Carol’s topic");
+  await page.getByText("Begun by carol_7").waitFor();
+  await window.logOut();
+  await window.logIn("carol_7", "long enough");
+  allowRefusals(window, 400, 409);
+});
+
+test("a session that ends elsewhere is said to have ended, and what was being written waits", { timeout: TEST_TIMEOUT }, async () => {
+  const one = await openWindow();
+  await one.begin("Ended elsewhere");
+  await one.write("before");
+  // The same browser, hence the same session.
+  const two = new Window(await one.page.context().newPage());
+  windows.push(two);
+  await two.page.goto(one.page.url());
+  await two.isLoggedInAs("ann");
+  await two.sees("before");
+  await two.composer.fill("half a sentence");
+
+  await one.logOut();
+  await two.badge("Signed out");
+  const notice = two.page.getByRole("alert").filter({ hasText: "Your session has ended" });
+  await notice.waitFor();
+  assert.equal(await two.composer.count(), 0);
+  await two.sees("before");
+  await two.screenshot("signed-out.png");
+  await notice.getByRole("button", { name: "Go on without" }).click();
+  await notice.waitFor({ state: "hidden" });
+  await two.isAnonymous();
+  await two.sees("before");
+
+  // Who logs in in one window is logged in in the other too.
+  await one.logIn("ann");
+  await two.isLoggedInAs("ann");
+  assert.equal(await two.composer.inputValue(), "half a sentence");
+
+  await one.logOut();
+  await notice.getByRole("button", { name: "Log in again" }).click();
+  await two.enter("bob", "demo-bob");
+  await two.isLoggedInAs("bob");
+  await notice.waitFor({ state: "hidden" });
+  assert.equal(await two.composer.inputValue(), "", "what ann had begun is not bob’s");
+  await one.isLoggedInAs("bob");
+});
+
+test("a new name is taken over, and a session that ended while the server was away is noticed", { timeout: TEST_TIMEOUT }, async () => {
+  const window = await openWindow("/", { user: null });
+  await window.page.getByRole("banner").getByRole("button", { name: "Log in" }).click();
+  await window.dialog.getByRole("button", { name: "Register" }).click();
+  await window.enter("dave_1", "long enough");
+  await window.isLoggedInAs("dave_1");
+  const rename = await window.page.evaluate(async () => {
+    const { user } = await (await fetch("/auth/me")).json();
+    const headers = { "content-type": "application/json" };
+    return (await fetch(`/api/users/${user.id}/`, { method: "PATCH", headers, body: '{"username": "dave_2"}' })).status;
+  });
+  assert.equal(rename, 200);
+  await window.isLoggedInAs("dave_2");
+
+  assert.equal(await forum.stop(), 0);
+  await window.badge("Reconnecting", "Offline");
+  await forgetSessions(join(directory, "forum.db"));
+  forum = await startForum(join(directory, "forum.db"), forum.address);
+  await window.badge("Signed out");
+  await window.page.getByRole("button", { name: "Go on without" }).click();
+  await window.isAnonymous();
+});
+
+test("drafts are their author’s until they are published", { timeout: TEST_TIMEOUT }, async () => {
+  const ann = await openWindow();
+  await ann.begin("Drafts");
+  const path = `/${new URL(ann.page.url()).hash}`;
+  const [bob, nobody] = [await openWindow(path, { user: "bob" }), await openWindow(path, { user: null })];
+  const staff = await openWindow(path, { user: "staff" });
+  await ann.writeDraft("not yet");
+  await ann.sees("not yet");
+  await ann.comment("not yet").getByText("draft", { exact: true }).waitFor();
+  await ann.write("first");
+  for (const window of [bob, nobody]) {
+    await window.sees("first");
+    assert.equal(await window.comment("not yet").count(), 0);
+  }
+  await staff.sees("not yet");
+
+  await ann.comment("not yet").getByRole("button", { name: "Publish" }).click();
+  for (const window of [bob, nobody]) await window.sees("not yet");
+  await staff.comment("not yet").getByRole("button", { name: "Hide" }).click();
+  for (const window of [bob, nobody]) await window.misses("not yet");
+  await ann.comment("not yet").getByText("hidden", { exact: true }).waitFor();
+  await staff.comment("not yet").getByRole("button", { name: "Publish" }).click();
+  for (const window of [bob, nobody]) await window.sees("not yet");
+
+  // What one may see goes with the log-in.
+  await staff.screenshot("staff.png");
+  await ann.writeDraft("mine");
+  await ann.sees("mine");
+  await ann.screenshot("draft.png");
+  await ann.logOut();
+  await ann.misses("mine");
+  await ann.logIn("ann");
+  await ann.sees("mine");
+});
+
 test("the page has its landmarks and a polite place for what is read out", { timeout: TEST_TIMEOUT }, async () => {
   const window = await openWindow();
   assert.equal(await window.page.locator("#announcer").getAttribute("aria-live"), "polite");
@@ -246,6 +428,18 @@ test("pictures of the page with its demo data", { timeout: TEST_TIMEOUT }, async
     await window.badge("Online");
     await window.page.locator("#topic-meta time").waitFor();
     await window.page.locator(".comment").first().waitFor();
+    assert.equal(await window.overflows(), false, name);
+    await window.screenshot(name);
+  }
+  for (const [name, options] of [["log-in.png", { ...desktop, colorScheme: "dark" }], ["log-in-phone.png", phone]]) {
+    const window = await Window.open(browser, `${fresh.url}/${hash}`, { ...options, user: null, reducedMotion: "reduce" });
+    windows.push(window);
+    await window.isAnonymous();
+    await window.page.locator(".comment").first().waitFor();
+    assert.equal(await window.overflows(), false, name);
+    await window.screenshot(`without-${name}`);
+    await window.page.getByRole("banner").getByRole("button", { name: "Log in" }).click();
+    await window.dialog.getByRole("button", { name: "Register" }).click();
     assert.equal(await window.overflows(), false, name);
     await window.screenshot(name);
   }

@@ -2,7 +2,10 @@
 
 import { LiveClient } from "./live.js";
 import { LiveList } from "./list.js";
-import { People, showAvatar } from "./people.js";
+import { Session } from "./session.js";
+import { AccountDialog, showAccount } from "./account.js";
+import { Ending } from "./ending.js";
+import { People } from "./people.js";
 import { TopicsView, topicForm } from "./topics.js";
 import { CommentsView } from "./comments.js";
 import { Composer } from "./composer.js";
@@ -10,16 +13,15 @@ import { showConnection } from "./connection.js";
 import { keepTimes, showTime } from "./time.js";
 import { byId } from "./dom.js";
 
-// The server takes every caller for this demo user until there is a login.
-const me = { id: 1, username: "ann" };
-
 const address = new URL("/api/ws", location);
 address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 
 const client = new LiveClient(address);
-const people = new People(client, me);
+const session = new Session(() => client.restart());
+const ending = new Ending(client, session);
+const people = new People(client, session);
 const topics = new LiveList(client, "topics");
-const topicsView = new TopicsView(topics, people);
+const topicsView = new TopicsView(topics, people, session);
 const composer = new Composer(client);
 const phone = matchMedia("(max-width: 760px)");
 
@@ -39,7 +41,7 @@ function follow() {
   open = null;
   if (id !== null) {
     const comments = new LiveList(client, "comments", { topic: id });
-    open = { id, comments, view: new CommentsView(comments, { client, people, me }) };
+    open = { id, comments, view: new CommentsView(comments, { client, people, session }) };
     comments.start();
     composer.turnTo(id);
   }
@@ -54,15 +56,17 @@ function showTopic() {
   byId("topic-title").textContent = topic ? topic.title : gone ? "There is no such topic" : open ? "…" : "Choose a topic";
   byId("topic-meta").replaceChildren(...(topic ? byline(topic) : gone ? ["It may have been deleted. Choose another one."] : []));
   byId("scroller").hidden = !open || gone;
-  byId("composer").hidden = byId("skip").hidden = !topic || topic.locked;
-  byId("locked-note").hidden = !topic?.locked;
+  const isClosed = topic?.locked && !session.user?.is_staff;
+  byId("composer").hidden = byId("skip").hidden = !topic || isClosed || !session.user;
+  byId("locked-note").hidden = !isClosed;
+  byId("log-in-note").hidden = !topic || isClosed || session.user !== null;
   document.title = topic ? `${topic.title} · Forum` : "Forum";
 }
 
 function byline(topic) {
   const time = document.createElement("time");
   showTime(time, topic.created_at);
-  return [`Begun by ${people.name(topic.owner_id)} `, time];
+  return [`Begun by ${people.name(topic.owner_id)} · `, time];
 }
 
 // Where both fit side by side, an address without a topic shows the newest one.
@@ -78,7 +82,7 @@ addEventListener("hashchange", () => {
   chooseFirst();
   // On a phone the screen was changed, and what had the focus is hidden with the other one.
   const shown = document.activeElement !== document.body && document.activeElement.checkVisibility();
-  if (!shown) byId(open ? "topic-title" : "new-topic").focus();
+  if (!shown) byId(open ? "topic-title" : "topics-heading").focus();
 });
 phone.addEventListener("change", chooseFirst);
 topics.addEventListener("change", () => {
@@ -88,7 +92,7 @@ topics.addEventListener("change", () => {
 topics.addEventListener("status", showTopic);
 people.addEventListener("change", showTopic);
 
-topicForm(client, (topic) => {
+topicForm(client, session, (topic) => {
   location.hash = `#topic-${topic.id}`;
   // The new topic is empty: what comes next is its first comment. The event that makes it known may be on its way.
   const write = () => {
@@ -101,10 +105,26 @@ topicForm(client, (topic) => {
   write();
 });
 
-byId("me-name").textContent = me.username;
-showAvatar(byId("me-avatar"), me.id, me.username);
+// What was begun to be written waits for its writer, over the end of a session too, and is shown to nobody else.
+let writer = null;
+session.addEventListener("change", () => {
+  const { user } = session;
+  if (user && writer !== null && writer !== user.id) composer.clear();
+  if (user) writer = user.id;
+  showTopic();
+});
+
+// The server may have been away when it was asked first.
+client.addEventListener("open", () => session.isKnown || session.look().catch(() => {}));
+
+const dialog = new AccountDialog(session);
+showAccount(session, {
+  logIn: () => dialog.open(),
+  logOut: async () => (await ending.logOut()) && composer.clear(),
+});
 showConnection(client);
 keepTimes();
+await session.look().catch(() => {});
 topics.start();
 follow();
 client.start();

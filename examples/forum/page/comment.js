@@ -1,10 +1,10 @@
-// One comment on screen: its words, and what its author may do with it.
+// One comment on screen: its words, and what its author and staff may do with it.
 
 import { sendOnEnter, showProblem, stamp } from "./dom.js";
 import { showAvatar } from "./people.js";
 import { showTime } from "./time.js";
 
-/** `context` is `{client, people, me}`. */
+/** `context` is `{client, people, session}`. */
 export class CommentNode {
   element = stamp("comment-template");
   #row;
@@ -27,7 +27,7 @@ export class CommentNode {
   }
 
   show(row) {
-    const { people, me } = this.#context;
+    const { people, session } = this.#context;
     const name = people.name(row.author_id);
     const editing = !this.#part(".editor").hidden;
     if (editing && row.body !== this.#row.body) this.#part(".elsewhere").hidden = false;
@@ -39,13 +39,23 @@ export class CommentNode {
     this.#part(".edited").title = row.edited_at ? new Date(row.edited_at).toLocaleString("en") : "";
     this.#part(".status").hidden = row.status === "published";
     this.#part(".status").textContent = row.status;
+    this.element.dataset.status = row.status;
     this.#part(".comment-body").textContent = row.body;
     this.#part(".score-value").textContent = row.score;
     this.#part(".score-unit").textContent = row.score === 1 ? "point" : "points";
     this.#part(".rating").hidden = row.rating === null;
     this.#part(".rating").textContent = `rated ${row.rating}`;
-    // The server decides who may change a comment; this only spares the others buttons that would be refused.
-    this.element.classList.toggle("own", row.author_id === me.id);
+    this.element.classList.toggle("own", session.may(row.author_id));
+    const isStaff = session.user?.is_staff ?? false;
+    this.#offer("publish", row.status === "draft" || (row.status === "hidden" && isStaff));
+    this.#offer("hide", isStaff && row.status !== "hidden");
+  }
+
+  #offer(what, offered) {
+    const button = this.#part(`[data-do=${what}]`);
+    // Else the focus would be lost with the button.
+    if (!offered && button === document.activeElement) this.#part("[data-do=edit]").focus();
+    button.hidden = !offered;
   }
 
   /** Draws the eye to it for a moment. */
@@ -66,6 +76,8 @@ export class CommentNode {
   #do(what) {
     if (what === "raise") this.#change({ score: this.#row.score + 1 });
     if (what === "lower") this.#change({ score: this.#row.score - 1 });
+    if (what === "publish") this.#change({ status: "published" });
+    if (what === "hide") this.#change({ status: "hidden" });
     if (what === "edit") this.#edit(true);
     if (what === "cancel-edit") this.#edit(false);
     if (what === "ask-delete") this.#askDelete(true);

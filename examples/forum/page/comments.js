@@ -24,6 +24,10 @@ export class CommentsView {
     list.addEventListener("change", ({ detail }) => this.#apply(detail), { signal });
     list.addEventListener("status", () => this.#showNote(), { signal });
     context.people.addEventListener("change", () => this.#showAll(), { signal });
+    context.session.addEventListener("change", () => {
+      this.#showAll();
+      this.#showNote();
+    }, { signal });
     byId("scroller").addEventListener("scroll", () => this.#atEnd() && this.#showUnseen(0), { signal });
     byId("more-below").addEventListener("click", () => this.#toEnd(), { signal });
     this.#showNote();
@@ -44,7 +48,7 @@ export class CommentsView {
     this.#showNote();
     if (fresh) return this.#toEnd("instant");
 
-    const others = added.filter((row) => row.author_id !== this.#context.me.id);
+    const others = added.filter((row) => row.author_id !== this.#context.session.user?.id);
     if (others.length > 0) announce(this.#tell(others));
     if (added.length === 0) return;
     if (follow || others.length < added.length) this.#toEnd();
@@ -74,7 +78,8 @@ export class CommentsView {
     this.#nodes.delete(pk);
     if (element.contains(document.activeElement)) {
       // Else the focus would be lost, and a keyboard would start again at the top of the page.
-      (element.nextElementSibling ?? element.previousElementSibling ?? byId("composer-text")).focus();
+      const next = element.nextElementSibling ?? element.previousElementSibling ?? byId("composer-text");
+      (next.checkVisibility() ? next : byId("topic-title")).focus();
     }
     element.inert = true;
     element.classList.add("leaving");
@@ -114,6 +119,10 @@ export class CommentsView {
     byId("more-below").textContent = count === 1 ? "1 new comment" : `${count} new comments`;
   }
 
+  #invitation() {
+    return this.#context.session.user ? "No comments yet. Write the first one." : "No comments yet.";
+  }
+
   #showNote() {
     const { status, store, error } = this.#list;
     const note = byId("comments-note");
@@ -127,7 +136,7 @@ export class CommentsView {
       again.addEventListener("click", () => this.#list.reload());
       note.replaceChildren(`The comments could not be read: ${error.message} `, again);
     } else {
-      note.textContent = status === "loading" ? "Loading comments…" : "No comments yet. Write the first one.";
+      note.textContent = status === "loading" ? "Loading comments…" : this.#invitation();
     }
   }
 }

@@ -15,7 +15,7 @@ export class Composer {
     sendOnEnter(this.#text);
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#send();
+      this.#send(event.submitter?.value === "draft" ? "draft" : "published");
     });
     this.#text.addEventListener("input", () => this.#show(null));
   }
@@ -29,13 +29,20 @@ export class Composer {
     this.#show(null);
   }
 
-  async #send() {
+  /** Forgets what was begun: it is somebody else's. */
+  clear() {
+    this.#drafts.clear();
+    this.#text.value = "";
+    this.#show(null);
+  }
+
+  async #send(status) {
     const body = this.#text.value;
     if (body.trim() === "" || this.#form.ariaBusy === "true") return this.#text.focus();
     const topic = this.#topic;
     this.#form.ariaBusy = "true";
     try {
-      await this.#client.request("comments", "create", { payload: { topic_id: topic, body } });
+      await this.#client.request("comments", "create", { payload: { topic_id: topic, body, status } });
       this.#sent(topic, body);
     } catch (error) {
       if (topic === this.#topic) this.#show(error);

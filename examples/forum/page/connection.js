@@ -16,7 +16,6 @@ export function showConnection(client) {
   const show = () => {
     badge.dataset.state = client.state;
     badge.querySelector(".connection-text").textContent = WORDS[client.state];
-    badge.title = client.state === "ended" ? "Reload the page to sign in again." : "";
     retry.hidden = client.state !== "offline";
   };
   retry.addEventListener("click", () => client.retry());

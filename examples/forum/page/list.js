@@ -49,6 +49,8 @@ export class LiveList extends EventTarget {
     const { signal } = this.#aborter;
     this.#client.addEventListener("open", () => this.reload(this.#cursor), { signal });
     this.#client.addEventListener("state", () => this.#client.state === "online" || this.#interrupted(), { signal });
+    // Somebody else sees other rows: none of those that are here may stay because nothing happened to it since.
+    this.#client.addEventListener("restart", () => (this.#cursor = undefined), { signal });
     if (this.#client.state === "online") this.reload();
   }
 

@@ -3,6 +3,8 @@
 //   const live = new LiveClient(url);
 //   live.addEventListener("open", () => { … });            // at every (re)connection
 //   live.addEventListener("state", () => show(live.state));
+//   live.addEventListener("unopened", () => { … });        // an attempt to connect has failed
+//   live.addEventListener("restart", () => { … });         // from now on as somebody else
 //   live.start();
 //   const comment = await live.request("comments", "create", { payload: { topic_id: 3, body: "hi" } });
 //
@@ -51,7 +53,28 @@ export class LiveClient extends EventTarget {
     addEventListener("online", () => this.retry());
     addEventListener("offline", () => this.#ping());
     document.addEventListener("visibilitychange", () => document.hidden || this.#ping());
+    if (!this.#socket) this.#connect();
+  }
+
+  /** Begins anew, as whoever the cookie is of by now. */
+  restart() {
+    const socket = this.#socket;
+    const refuse = this.#drop();
+    socket?.close();
+    this.#attempts = 0;
+    this.dispatchEvent(new Event("restart"));
+    this.#enter("connecting");
+    refuse();
     this.#connect();
+  }
+
+  /** Ends it, until it is restarted. */
+  end() {
+    const socket = this.#socket;
+    const refuse = this.#drop();
+    socket?.close();
+    this.#enter("ended");
+    refuse();
   }
 
   /** Connects now, with the back-off starting anew, unless there is a connection or one is being made. */
@@ -90,7 +113,11 @@ export class LiveClient extends EventTarget {
     const current = (handle) => (event) => socket === this.#socket && handle(event);
     socket.onopen = current(() => this.#opened());
     socket.onmessage = current((event) => this.#received(JSON.parse(event.data)));
-    socket.onclose = current((event) => this.#lost(event.code));
+    socket.onclose = current((event) => {
+      const opened = this.state === "online";
+      this.#lost(event.code);
+      if (!opened) this.dispatchEvent(new Event("unopened"));
+    });
     this.#timer = setTimeout(() => this.#abandon(), OPENING_TIMEOUT_MS);
   }
 
@@ -139,11 +166,7 @@ export class LiveClient extends EventTarget {
   }
 
   #lost(code) {
-    clearTimeout(this.#timer);
-    this.#socket = null;
-    this.#listeners.clear();
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
+    const refuse = this.#drop();
     if (FINAL_CODES.has(code)) {
       this.#enter("ended");
     } else {
@@ -151,9 +174,21 @@ export class LiveClient extends EventTarget {
       this.#enter(this.#attempts > ATTEMPTS_TO_OFFLINE || !navigator.onLine ? "offline" : "reconnecting");
       this.#timer = setTimeout(() => this.#connect(), delay(this.#attempts));
     }
-    for (const { reject } of pending) {
-      reject(new LiveError({ code: "disconnected", detail: "The connection was lost before the server answered." }));
-    }
+    refuse();
+  }
+
+  /** Forgets the socket. What it answers rejects the requests that are not answered by now. */
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#socket = null;
+    this.#listeners.clear();
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    return () => {
+      for (const { reject } of pending) {
+        reject(new LiveError({ code: "disconnected", detail: "The connection was lost before the server answered." }));
+      }
+    };
   }
 
   #enter(state) {

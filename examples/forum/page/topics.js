@@ -9,12 +9,15 @@ const newestFirst = (a, b) => b.id - a.id;
 export class TopicsView {
   #list;
   #people;
+  #session;
   #chosen = null;
   #items = new Map();
 
-  constructor(list, people) {
+  constructor(list, people, session) {
     this.#list = list;
     this.#people = people;
+    this.#session = session;
+    session.addEventListener("change", () => this.#showNote());
     list.addEventListener("change", () => this.#show());
     list.addEventListener("status", () => this.#showNote());
     people.addEventListener("change", () => this.#show());
@@ -63,12 +66,13 @@ export class TopicsView {
     const note = byId("topics-note");
     note.hidden = store.size > 0 && status !== "failed";
     if (status === "failed") note.textContent = `The topics could not be read: ${error.message}`;
-    else note.textContent = status === "loading" ? "Loading topics…" : "No topics yet. Begin one.";
+    else if (status === "loading") note.textContent = "Loading topics…";
+    else note.textContent = this.#session.user ? "No topics yet. Begin one." : "No topics yet.";
   }
 }
 
-/** The form behind “New topic”; `created(topic)` is called with what the server made of it. */
-export function topicForm(client, created) {
+/** The form behind “New topic”, for those who are logged in; `created(topic)` is called with what the server made of it. */
+export function topicForm(client, session, created) {
   const button = byId("new-topic");
   const form = byId("topic-form");
   const input = byId("topic-title-input");
@@ -84,6 +88,13 @@ export function topicForm(client, created) {
   button.addEventListener("click", () => toggle(form.hidden));
   byId("topic-cancel").addEventListener("click", () => toggle(false));
   form.addEventListener("keydown", (event) => event.key === "Escape" && toggle(false));
+
+  const offer = () => {
+    button.hidden = !session.user;
+    if (button.hidden && !form.hidden) toggle(false);
+  };
+  session.addEventListener("change", offer);
+  offer();
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

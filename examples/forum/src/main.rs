@@ -1,22 +1,29 @@
 //! The example application: a live forum from one derive on each Diesel model.
 
+mod accounts;
+mod auth;
 mod demo;
 mod health;
+mod identity;
 mod models;
 mod options;
 mod page;
+mod passwords;
 mod schema;
+mod throttle;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, web};
+use auth::Auth;
 use clap::Parser as _;
 use demo::Demo;
-use models::{Comment, Topic};
+use identity::Sessions;
+use models::{Comment, Note, Topic, User};
 use options::{LimitsChoice, Options};
-use realtime_actix::{Limits, Principal, Realtime, socket_options};
+use realtime_actix::{Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -62,23 +69,30 @@ async fn run(options: Options) -> Result<(), String> {
         LimitsChoice::Default => Limits::default(),
         LimitsChoice::Off => Limits::default().without_rates(),
     };
+    let sessions = Sessions::default();
     let mut connect = Realtime::connect(&options.database_url)
-        .prepare(move |connection| Ok(demo::prepare(connection, demo)?))
+        .prepare(move |connection| demo::prepare(connection, demo))
+        .resource::<User>()
         .resource::<Topic>()
         .resource::<Comment>()
+        .resource::<Note>()
         .limits(limits)
-        // Until callers can log in, everybody is the demo user ann.
-        .everyone_is(Principal::user(demo::ANN));
+        .authenticator(sessions.clone());
     for origin in &options.allow_origin {
         connect = connect.allow_origin(origin);
     }
     let realtime = connect.start().await.map_err(|error| error.to_string())?;
+
+    sessions.read_with(&realtime);
+    identity::close_sockets_of_changed_users(&realtime);
+    let auth = web::Data::new(Auth::new(realtime.clone(), options.limits == LimitsChoice::Default)?);
 
     let mounted = realtime.clone();
     let server = HttpServer::new(move || {
         App::new()
             .configure(page::routes)
             .configure(|config| health::routes(config, &mounted))
+            .configure(|config| auth::routes(config, &auth))
             .service(mounted.scope("/api"))
     })
     .on_connect(socket_options)

@@ -1,16 +1,65 @@
 //! The models, each made live by one derive, and what the forum adds to their writes.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
+use diesel::prelude::{Queryable, Selectable};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
-use realtime_actix::policy::{IsAuthenticated, ReadOnly};
-use realtime_actix::{Context, Draft, Error, Hooks, RealtimeEnum, RealtimeResource};
+use realtime_actix::policy::{
+    Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
+};
+use realtime_actix::types::{Decimal, Uuid};
+use realtime_actix::{
+    Action, Context, Draft, Error, Field as _, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows, Value,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{comments, topics};
+use crate::identity::Caller;
+use crate::schema::{comments, notes, topics, users};
+
+/// Somebody who can log in. The password is no part of the resource.
+#[derive(Debug, PartialEq, Queryable, Selectable, RealtimeResource)]
+#[diesel(table_name = users)]
+#[realtime(
+    stream = "users",
+    subscription_field_mapping(ids = "pk__in", name = "username__istartswith"),
+    lookups(id(all), username(all)),
+    ordering(all),
+    allowed_actions(list, retrieve, subscribe, update, replace),
+    permission = IsAuthenticated.and(ReadOnly.or(IsOwner(users::id)).or(Caller::is_staff)),
+    hooks
+)]
+pub(crate) struct User {
+    #[realtime(read_only)]
+    pub(crate) id: i32,
+    pub(crate) username: String,
+    #[realtime(read_only)]
+    pub(crate) is_staff: bool,
+    #[realtime(read_only)]
+    joined_at: DateTime<Utc>,
+}
+
+impl User {
+    /// What is wrong with a user name, if anything is.
+    pub(crate) fn mistake_in_name(name: &str) -> Option<&'static str> {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_name = (3..=30).contains(&name.len()) && name.bytes().all(is_allowed);
+        (!is_name).then_some("A user name has 3 to 30 characters, of a to z, 0 to 9 and _.")
+    }
+}
+
+impl Hooks for User {
+    fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
+        if let Some(Value::Text(name)) = draft.get("username")
+            && let Some(message) = Self::mistake_in_name(name)
+        {
+            draft.refuse("username", message);
+        }
+        Ok(())
+    }
+}
 
 /// What a discussion is about.
 #[derive(RealtimeResource)]
@@ -20,7 +69,10 @@ use crate::schema::{comments, topics};
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith"),
     lookups(all),
     ordering(all),
-    permission = ReadOnly.or(IsAuthenticated),
+    permission = ReadOnly
+        .or(IsAuthenticated.on(&[Action::Create]))
+        .or(IsOwner(topics::owner_id))
+        .or(Caller::is_staff),
     hooks
 )]
 pub(crate) struct Topic {
@@ -56,7 +108,7 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
-    permission = ReadOnly.or(IsAuthenticated),
+    policy,
     hooks
 )]
 pub(crate) struct Comment {
@@ -85,7 +137,32 @@ impl Hooks for Comment {
         {
             draft.set("edited_at", Some(context.now));
         }
+        let is_hidden = before.is_some_and(|before| before.status == Status::Hidden);
+        let hides = draft.get("status").is_some_and(|status| status.is_same(&Status::Hidden.to_value()));
+        if hides && !is_hidden && !Caller::is_staff(context.principal) {
+            return Err(Error::permission_denied("Only staff may hide a comment."));
+        }
         Ok(())
+    }
+}
+
+impl Policy for Comment {
+    fn permission(ask: &Ask<'_, Self>) -> Verdict {
+        ReadOnly
+            .or(IsAuthenticated.on(&[Action::Create]))
+            .or(IsOwner(comments::author_id))
+            .or(Caller::is_staff)
+            .decide(ask)
+    }
+
+    /// What is published; the rest only its author and staff.
+    fn visible(principal: &Principal) -> Rows<Self> {
+        let published = Rows::equal(comments::status, Status::Published);
+        match principal.user_key::<i32>() {
+            Ok(_) if Caller::is_staff(principal) => Rows::all(),
+            Ok(user) => published.or(Rows::equal(comments::author_id, user)),
+            Err(_) => published,
+        }
     }
 }
 
@@ -96,11 +173,11 @@ impl Hooks for Comment {
 #[diesel(sql_type = Text)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// Its author only.
+    /// Its author and staff, before it is for everybody.
     Draft,
     /// Everybody.
     Published,
-    /// Its author and staff.
+    /// Its author and staff, because staff said so.
     Hidden,
 }
 
@@ -132,5 +209,63 @@ where
             "hidden" => Ok(Self::Hidden),
             other => Err(format!("{other:?} is no status of a comment").into()),
         }
+    }
+}
+
+/// What somebody keeps to himself.
+#[derive(RealtimeResource)]
+#[diesel(table_name = notes)]
+#[realtime(
+    stream = "notes",
+    lookups(id(all), owner_id(all), title(all), body(all), pinned(all), due(all), amount(all)),
+    ordering(all),
+    policy,
+    hooks
+)]
+pub(crate) struct Note {
+    #[realtime(read_only, on_create = |_| Uuid(uuid::Uuid::now_v7()))]
+    id: Uuid,
+    #[realtime(read_only, on_create = |context| context.user_key())]
+    owner_id: i32,
+    title: String,
+    body: Option<String>,
+    #[realtime(default = serde_json::json!([]))]
+    tags: serde_json::Value,
+    #[realtime(default = false)]
+    pinned: bool,
+    due: Option<NaiveDate>,
+    /// With two places.
+    amount: Option<Decimal>,
+}
+
+impl Hooks for Note {
+    fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
+        draft.check_length("title", 1..=200);
+        if let Some(Value::Decimal(amount)) = draft.get("amount") {
+            let mut amount = *amount;
+            if amount.scale() > 2 {
+                draft.refuse("amount", "Ensure that there are no more than 2 decimal places.");
+            } else if amount.trunc().mantissa().unsigned_abs() >= 10_000_000_000 {
+                draft.refuse(
+                    "amount",
+                    "Ensure that there are no more than 10 digits before the decimal point.",
+                );
+            } else {
+                amount.rescale(2);
+                draft.set("amount", Some(Decimal(amount)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Policy for Note {
+    fn permission(ask: &Ask<'_, Self>) -> Verdict {
+        IsAuthenticated.decide(ask)
+    }
+
+    /// One's own. For others, staff among them, it does not exist.
+    fn visible(principal: &Principal) -> Rows<Self> {
+        principal.user_key::<i32>().map_or_else(|_| Rows::none(), |user| Rows::equal(notes::owner_id, user))
     }
 }

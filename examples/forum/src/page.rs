@@ -17,16 +17,19 @@ macro_rules! files {
 
 /// Path, media type and content of each file.
 const FILES: &[(&str, &str, &str)] = files! {
+    "account.js": JAVASCRIPT,
     "app.js": JAVASCRIPT,
     "comment.js": JAVASCRIPT,
     "comments.js": JAVASCRIPT,
     "composer.js": JAVASCRIPT,
     "connection.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
+    "ending.js": JAVASCRIPT,
     "icon.svg": SVG,
     "list.js": JAVASCRIPT,
     "live.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
+    "session.js": JAVASCRIPT,
     "store.js": JAVASCRIPT,
     "style.css": CSS,
     "time.js": JAVASCRIPT,

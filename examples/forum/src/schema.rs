@@ -4,6 +4,7 @@ diesel::table! {
     users (id) {
         id -> Integer,
         username -> Text,
+        password_hash -> Nullable<Text>,
         is_staff -> Bool,
         joined_at -> realtime_actix::types::sql::UtcTimestamp,
     }
@@ -32,3 +33,28 @@ diesel::table! {
         created_at -> realtime_actix::types::sql::UtcTimestamp,
     }
 }
+
+diesel::table! {
+    notes (id) {
+        id -> realtime_actix::types::sql::Uuid,
+        owner_id -> Integer,
+        title -> Text,
+        body -> Nullable<Text>,
+        tags -> Json,
+        pinned -> Bool,
+        due -> Nullable<Date>,
+        amount -> Nullable<realtime_actix::types::sql::DecimalNumber>,
+    }
+}
+
+diesel::table! {
+    sessions (name) {
+        name -> Text,
+        user_id -> Integer,
+        created_at -> realtime_actix::types::sql::UtcTimestamp,
+        expires_at -> realtime_actix::types::sql::UtcTimestamp,
+    }
+}
+
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(sessions, users);

@@ -1,6 +1,7 @@
 CREATE TABLE IF NOT EXISTS users (
     id INTEGER PRIMARY KEY NOT NULL,
     username TEXT NOT NULL UNIQUE,
+    password_hash TEXT,
     is_staff BOOLEAN NOT NULL DEFAULT FALSE,
     joined_at TIMESTAMP NOT NULL
 );
@@ -26,3 +27,27 @@ CREATE TABLE IF NOT EXISTS comments (
 );
 
 CREATE INDEX IF NOT EXISTS comments_of_topic ON comments (topic_id);
+
+-- An amount has exactly two places, whoever writes it. The column is a text: a number would lose them.
+CREATE TABLE IF NOT EXISTS notes (
+    id TEXT PRIMARY KEY NOT NULL,
+    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    title TEXT NOT NULL,
+    body TEXT,
+    tags TEXT NOT NULL DEFAULT '[]',
+    pinned BOOLEAN NOT NULL DEFAULT FALSE,
+    due DATE,
+    amount TEXT CHECK (amount GLOB '*[0-9].[0-9][0-9]')
+);
+
+CREATE INDEX IF NOT EXISTS notes_of_owner ON notes (owner_id);
+
+-- The name is the hash of a token.
+CREATE TABLE IF NOT EXISTS sessions (
+    name TEXT PRIMARY KEY NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    created_at TIMESTAMP NOT NULL,
+    expires_at TIMESTAMP NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (user_id);

@@ -1,0 +1,137 @@
+//! Users, their passwords and their sessions, in the database. Every statement about them is here.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use realtime_actix::types::UtcTimestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::models::User;
+use crate::schema::{sessions, users};
+
+/// How long somebody stays logged in.
+pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(30);
+
+/// A session that begins.
+pub(crate) struct NewSession {
+    /// What whoever logs in gets, and nobody else: it is not stored.
+    pub(crate) token: String,
+    pub(crate) begins: DateTime<Utc>,
+    pub(crate) ends: DateTime<Utc>,
+}
+
+impl NewSession {
+    /// A session with a token of 32 random bytes.
+    pub(crate) fn random(now: DateTime<Utc>) -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self { token: URL_SAFE_NO_PAD.encode(bytes), begins: now, ends: now + LIFETIME })
+    }
+}
+
+/// The public name of a token's session: who reads it in the database or in a log cannot log in with it.
+pub(crate) fn session_name(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token))
+}
+
+/// A user and the hash of his password; one without a hash cannot log in.
+pub(crate) type Account = (User, Option<String>);
+
+pub(crate) fn by_name(connection: &mut SqliteConnection, username: &str) -> QueryResult<Option<Account>> {
+    users::table
+        .filter(users::username.eq(username))
+        .select((User::as_select(), users::password_hash))
+        .first(connection)
+        .optional()
+}
+
+pub(crate) fn by_key(connection: &mut SqliteConnection, user: i32) -> QueryResult<Option<Account>> {
+    users::table.find(user).select((User::as_select(), users::password_hash)).first(connection).optional()
+}
+
+/// Makes a user. A name that is taken is a unique violation.
+pub(crate) fn create(
+    connection: &mut SqliteConnection,
+    username: &str,
+    password_hash: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<User> {
+    let user = diesel::insert_into(users::table)
+        .values((
+            users::username.eq(username),
+            users::password_hash.eq(password_hash),
+            users::is_staff.eq(false),
+            users::joined_at.eq(UtcTimestamp(now)),
+        ))
+        .returning(User::as_returning())
+        .get_result(connection)?;
+    // SQLite gives the key of the last user anew when he is deleted, and a program that does not look after foreign
+    // keys leaves his sessions behind. They are not the new user's.
+    diesel::delete(sessions::table.filter(sessions::user_id.eq(user.id))).execute(connection)?;
+    Ok(user)
+}
+
+/// Begins a session, unless the password has been changed since it was looked at. `instead_of` is a session that ends
+/// with it. What has ended by itself is removed.
+pub(crate) fn begin_session(
+    connection: &mut SqliteConnection,
+    session: &NewSession,
+    (user, password_hash): (i32, &str),
+    instead_of: Option<&str>,
+) -> QueryResult<bool> {
+    let unchanged = users::table.find(user).filter(users::password_hash.eq(password_hash)).count();
+    if unchanged.get_result::<i64>(connection)? == 0 {
+        return Ok(false);
+    }
+    diesel::delete(sessions::table.filter(sessions::expires_at.le(UtcTimestamp(session.begins))))
+        .execute(connection)?;
+    if let Some(name) = instead_of {
+        end_session(connection, name)?;
+    }
+    diesel::insert_into(sessions::table)
+        .values((
+            sessions::name.eq(session_name(&session.token)),
+            sessions::user_id.eq(user),
+            sessions::created_at.eq(UtcTimestamp(session.begins)),
+            sessions::expires_at.eq(UtcTimestamp(session.ends)),
+        ))
+        .execute(connection)?;
+    Ok(true)
+}
+
+/// Whose session it is, and until when.
+pub(crate) fn session(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> QueryResult<Option<(User, DateTime<Utc>)>> {
+    sessions::table
+        .inner_join(users::table)
+        .filter(sessions::name.eq(name))
+        .select((User::as_select(), sessions::expires_at))
+        .first(connection)
+        .optional()
+}
+
+pub(crate) fn end_session(connection: &mut SqliteConnection, name: &str) -> QueryResult<()> {
+    diesel::delete(sessions::table.find(name)).execute(connection).map(drop)
+}
+
+/// Changes a password and ends the user's other sessions, unless the password has been changed since it was looked at.
+pub(crate) fn change_password(
+    connection: &mut SqliteConnection,
+    user: i32,
+    (old_hash, new_hash): (&str, &str),
+    session: &str,
+) -> QueryResult<bool> {
+    let changed = diesel::update(users::table.find(user).filter(users::password_hash.eq(old_hash)))
+        .set(users::password_hash.eq(new_hash))
+        .execute(connection)?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    let others = sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::name.ne(session));
+    diesel::delete(others).execute(connection)?;
+    Ok(true)
+}

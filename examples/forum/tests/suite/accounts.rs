@@ -1,0 +1,404 @@
+//! Registering, logging in and out, sessions and their sockets, against the program itself.
+
+use std::collections::HashSet;
+
+use diesel::connection::SimpleConnection as _;
+use realtime_tests::{Handshake, Socket};
+use serde_json::{Value as Json, json};
+
+use crate::running::{Forum, Login, open, scratch};
+
+async fn is_open(socket: &mut Socket) -> bool {
+    socket.request(json!({"action": "ping"})).await["status"] == 200
+}
+
+async fn status_of_me(forum: &Forum, login: &Login) -> u16 {
+    forum.ask("GET", "/auth/me", Some(login), Json::Null).await.status
+}
+
+#[tokio::test]
+async fn whoever_registers_is_logged_in_until_he_logs_out() {
+    let forum = Forum::start().await;
+    let body = json!({"username": "carol_7", "password": "correct horse"});
+    let answer = forum.post("/auth/register", None, body).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (201, "no-store"));
+    let cookie: HashSet<&str> = answer.header("set-cookie").split("; ").skip(1).collect();
+    assert_eq!(cookie, HashSet::from(["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"]));
+    let members: Vec<&String> = answer.json.as_object().expect("an object").keys().collect();
+    assert_eq!(members, ["expires_at", "token", "user"]);
+    let user = &answer.json["user"];
+    assert_eq!((&user["username"], &user["is_staff"]), (&json!("carol_7"), &json!(false)));
+    assert_eq!(user.as_object().expect("an object").len(), 4, "{user}");
+
+    let carol = forum.log_in("carol_7", "correct horse").await;
+    for credentials in [carol.bearer(), carol.cookie()] {
+        let me = forum.send("GET", "/auth/me", &[credentials], "").await;
+        assert_eq!((me.status, &me.json["user"]), (200, user));
+    }
+    assert_eq!(forum.ask("GET", "/auth/me", None, Json::Null).await.status, 401);
+    let ticket = forum.post("/auth/ticket", Some(&carol), Json::Null).await;
+    let by_ticket = format!("/api/ws?ticket={}", ticket.json["ticket"].as_str().expect("a ticket"));
+    let subprotocols = format!("realtime.v1.json, bearer.{}", carol.token);
+    let mut sockets = vec![forum.socket(None).await];
+    let authenticate = json!({"action": "authenticate", "payload": {"token": carol.token}});
+    assert_eq!(sockets[0].request(authenticate).await["status"], 200);
+    for handshake in [
+        Handshake::to(by_ticket.clone()),
+        Handshake::to("/api/ws").header("sec-websocket-protocol", subprotocols),
+        Handshake::to("/api/ws").header("cookie", carol.cookie.clone()),
+    ] {
+        sockets.push(handshake.open_at(forum.address).await.expect("a socket of carol's").0);
+    }
+    for socket in &mut sockets {
+        let made = socket.request(json!({"stream": "topics/create", "payload": {"title": "x"}})).await;
+        assert_eq!(made["data"]["owner_id"], carol.id, "{made}");
+    }
+    assert_eq!(forum.refuses(Handshake::to(by_ticket)).await, 401, "a ticket is good once");
+    let unused = forum.post("/auth/ticket", Some(&carol), Json::Null).await;
+    let unused = format!("/api/ws?ticket={}", unused.json["ticket"].as_str().expect("a ticket"));
+
+    let left = forum.send("POST", "/auth/logout", &[carol.cookie()], "").await;
+    assert_eq!(left.status, 204);
+    assert!(left.header("set-cookie").starts_with("session=; "), "{}", left.header("set-cookie"));
+    for socket in &mut sockets {
+        assert_eq!(socket.closed().await, Some(4401));
+    }
+    assert_eq!(status_of_me(&forum, &carol).await, 401);
+    assert_eq!(forum.refuses(Handshake::to(unused)).await, 401);
+    assert_eq!(forum.refuses(Handshake::to("/api/ws").header("cookie", carol.cookie.clone())).await, 401);
+    // The other session, that of the registration, goes on. Who is logged out already is so again.
+    let token = answer.json["token"].as_str().expect("a token");
+    let first = [("authorization", format!("Bearer {token}"))];
+    assert_eq!(forum.send("GET", "/auth/me", &first, "").await.status, 200);
+    assert_eq!(forum.send("POST", "/auth/logout", &[carol.cookie()], "").await.status, 204);
+    assert_eq!(forum.post("/auth/logout", None, Json::Null).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_browser_that_logs_in_again_leaves_its_former_session() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    let mut socket = forum.socket(Some(&ann)).await;
+    let headers = [ann.cookie(), ("content-type", "application/json".to_owned())];
+    let wrong = json!({"username": "bob", "password": "demo-ann"}).to_string();
+    assert_eq!(forum.send("POST", "/auth/login", &headers, wrong).await.status, 401);
+    assert!(is_open(&mut socket).await);
+    let right = json!({"username": "bob", "password": "demo-bob"}).to_string();
+    assert_eq!(forum.send("POST", "/auth/login", &headers, right).await.status, 200);
+    assert_eq!(socket.closed().await, Some(4401));
+    assert_eq!(status_of_me(&forum, &ann).await, 401);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let forum = Forum::start().await;
+    let (here, there, bob) = (forum.demo("ann").await, forum.demo("ann").await, forum.demo("bob").await);
+    let mut sockets =
+        [forum.socket(Some(&here)).await, forum.socket(Some(&there)).await, forum.socket(Some(&bob)).await];
+    for (body, mistake) in [
+        (json!({"old": "demo-bob", "new": "something else"}), "old"),
+        (json!({"old": "demo-ann", "new": "short"}), "new"),
+        (json!({"old": "demo-ann"}), "new"),
+    ] {
+        let refused = forum.post("/auth/password", Some(&here), body).await;
+        assert_eq!((refused.status, refused.mistakes()), (400, vec![mistake]));
+    }
+    let body = json!({"old": "demo-ann", "new": "something else"});
+    assert_eq!(forum.post("/auth/password", None, body.clone()).await.status, 401);
+    assert_eq!(forum.post("/auth/password", Some(&here), body).await.status, 204);
+    assert_eq!(sockets[1].closed().await, Some(4401));
+    assert!(is_open(&mut sockets[0]).await && is_open(&mut sockets[2]).await);
+    for (login, expected) in [(&here, 200), (&there, 401), (&bob, 200)] {
+        assert_eq!(status_of_me(&forum, login).await, expected);
+    }
+    let old = json!({"username": "ann", "password": "demo-ann"});
+    assert_eq!(forum.post("/auth/login", None, old).await.status, 401);
+    forum.log_in("ann", "something else").await;
+}
+
+#[tokio::test]
+async fn sessions_survive_a_restart_and_tokens_are_not_stored() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    forum.register("carol", "canary-password").await;
+    let (status, directory) = forum.stop().await;
+    assert!(status.success());
+    for entry in std::fs::read_dir(directory.path()).expect("the folder") {
+        let stored = std::fs::read(entry.expect("a file").path()).expect("its content");
+        for secret in [ann.token.as_str(), "canary-password", "demo-ann"] {
+            let found = stored.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} is stored");
+        }
+    }
+    let forum = Forum::start_in(directory, &[]).await;
+    assert_eq!(status_of_me(&forum, &ann).await, 200);
+    forum.write("UPDATE sessions SET expires_at = '2020-01-01 00:00:00+00:00'");
+    assert_eq!(status_of_me(&forum, &ann).await, 401, "it has expired");
+    forum.demo("bob").await;
+    let (_, directory) = forum.stop().await;
+    let mut connection = open(&directory);
+    let left = diesel::RunQueryDsl::get_result::<i64>(
+        diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM sessions"),
+        &mut connection,
+    );
+    assert_eq!(left.expect("a count"), 1, "what has expired is removed");
+}
+
+#[tokio::test]
+async fn a_change_of_a_user_closes_his_sockets() {
+    let forum = Forum::start().await;
+    let (ann, bob, staff) = (forum.demo("ann").await, forum.demo("bob").await, forum.demo("staff").await);
+    let mut bobs = forum.socket(Some(&bob)).await;
+    let rename =
+        |id: i64, name: &str| json!({"stream": "users/update", "pk": id, "payload": {"username": name}});
+
+    let mut socket = forum.socket(Some(&ann)).await;
+    assert_eq!(socket.request(rename(ann.id, "ann")).await["status"], 200);
+    assert!(is_open(&mut socket).await, "the same name is no change");
+    let reply = socket.request(rename(ann.id, "anne")).await;
+    assert_eq!((&reply["status"], &reply["data"]["username"]), (&json!(200), &json!("anne")));
+    assert_eq!(socket.closed().await, Some(4401));
+    // The session goes on, and so does its user under his new name.
+    let mut socket = forum.socket(Some(&ann)).await;
+    let by_staff = json!({"username": "ann"});
+    assert_eq!(
+        forum.ask("PATCH", &format!("/api/users/{}/", ann.id), Some(&staff), by_staff).await.status,
+        200
+    );
+    assert_eq!(socket.closed().await, Some(4401));
+
+    let mut socket = forum.socket(Some(&ann)).await;
+    forum.write("UPDATE users SET password_hash = 'x' WHERE username = 'ann'");
+    // The topic's change comes after the user's: that has been looked at when this one is told.
+    let mut watch = forum.socket(Some(&bob)).await;
+    watch.subscribe("topics", json!({"payload": {"ids": [1]}})).await;
+    forum.write("UPDATE topics SET title = 'seen' WHERE id = 1");
+    watch.next_event().await;
+    assert!(is_open(&mut socket).await, "a password alone is not noticed");
+    forum.write("UPDATE users SET is_staff = TRUE WHERE username = 'ann'");
+    assert_eq!(socket.closed().await, Some(4401));
+    let mut socket = forum.socket(Some(&ann)).await;
+    let hidden = json!({"stream": "comments/update", "pk": 2, "payload": {"status": "hidden"}});
+    assert_eq!(socket.request(hidden).await["status"], 200, "she is staff now");
+
+    forum.register("carol", "correct horse").await;
+    let carol = forum.log_in("carol", "correct horse").await;
+    let mut socket = forum.socket(Some(&carol)).await;
+    forum.write("PRAGMA foreign_keys = OFF; DELETE FROM users WHERE username = 'carol'");
+    assert_eq!(socket.closed().await, Some(4401));
+    assert_eq!(status_of_me(&forum, &carol).await, 401);
+    let dave = forum.register("dave", "correct horse").await;
+    assert_eq!(dave.id, carol.id, "SQLite gives the key again");
+    assert_eq!(status_of_me(&forum, &carol).await, 401, "the session of the former user is not dave's");
+    assert_eq!(status_of_me(&forum, &dave).await, 200);
+    assert!(is_open(&mut bobs).await, "others are left alone");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_says_why() {
+    let forum = Forum::start().await;
+    let long = "x".repeat(129);
+    for (path, body, status, mistakes) in [
+        ("/auth/register", json!({}), 400, vec!["password", "username"]),
+        ("/auth/register", json!({"username": 5, "password": "correct horse"}), 400, vec!["username"]),
+        (
+            "/auth/register",
+            json!({"username": "ab", "password": "1234567"}),
+            400,
+            vec!["password", "username"],
+        ),
+        ("/auth/register", json!({"username": "carol", "password": long}), 400, vec!["password"]),
+        ("/auth/register", json!({"username": "Carol", "password": "correct horse"}), 400, vec!["username"]),
+        ("/auth/register", json!({"username": "cä_rol", "password": "correct horse"}), 400, vec!["username"]),
+        (
+            "/auth/register",
+            json!({"username": "carol\n", "password": "correct horse"}),
+            400,
+            vec!["username"],
+        ),
+        (
+            "/auth/register",
+            json!({"username": "x".repeat(31), "password": "correct horse"}),
+            400,
+            vec!["username"],
+        ),
+        ("/auth/register", json!({"username": "ann", "password": "correct horse"}), 409, vec!["username"]),
+        (
+            "/auth/register",
+            json!({"username": "carol", "password": "correct horse", "is_staff": true}),
+            400,
+            vec!["is_staff"],
+        ),
+        ("/auth/login", json!({"username": "ann"}), 400, vec!["password"]),
+        ("/auth/login", json!(["ann"]), 400, vec![]),
+        ("/auth/login", json!({"username": "ann", "password": "x".repeat(5000)}), 413, vec![]),
+        ("/auth/nothing", json!({}), 404, vec![]),
+    ] {
+        let refused = forum.post(path, None, body.clone()).await;
+        assert_eq!((refused.status, refused.mistakes()), (status, mistakes), "{path} {body}");
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded".to_owned())];
+    assert_eq!(forum.send("POST", "/auth/login", &form, "username=ann&password=demo-ann").await.status, 415);
+    let method = forum.send("GET", "/auth/login", &[], "").await;
+    assert_eq!((method.status, method.header("allow")), (405, "POST"));
+    assert_eq!(forum.post("/auth/ticket", None, Json::Null).await.status, 401);
+    // Eight characters are enough, however many bytes they have.
+    forum.register("abc", "ääääääää").await;
+
+    let wrong = forum.post("/auth/login", None, json!({"username": "ann", "password": "demo-bob"})).await;
+    let nobody = forum.post("/auth/login", None, json!({"username": "zed", "password": "demo-bob"})).await;
+    assert_eq!((wrong.status, &wrong.json), (401, &nobody.json), "whether there is such a user is not told");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_log_anybody_in_or_out() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    let json_body = ("content-type", "application/json".to_owned());
+    let login = json!({"username": "bob", "password": "demo-bob"}).to_string();
+    let password = json!({"old": "demo-ann", "new": "something else"}).to_string();
+    let registration = json!({"username": "carol", "password": "correct horse"}).to_string();
+    for (path, body) in [
+        ("/auth/login", &login),
+        ("/auth/register", &registration),
+        ("/auth/password", &password),
+        ("/auth/ticket", &String::new()),
+        ("/auth/logout", &String::new()),
+    ] {
+        for hostile in [
+            ("origin", "http://evil.example".to_owned()),
+            ("origin", "null".to_owned()),
+            ("sec-fetch-site", "cross-site".to_owned()),
+        ] {
+            let headers = [json_body.clone(), ann.cookie(), hostile];
+            let refused = forum.send("POST", path, &headers, body.clone()).await;
+            assert_eq!((refused.status, refused.header("set-cookie")), (403, ""), "{path}");
+        }
+    }
+    assert_eq!(status_of_me(&forum, &ann).await, 200);
+    let own = [json_body, ("origin", format!("http://{}", forum.address))];
+    assert_eq!(forum.send("POST", "/auth/login", &own, login).await.status, 200);
+}
+
+#[tokio::test]
+async fn passwords_cannot_be_tried_at_will() {
+    let forum = Forum::start().await;
+    let body = |username: &str, password: &str| json!({"username": username, "password": password});
+    for _ in 0..12 {
+        forum.demo("bob").await;
+    }
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(forum.post("/auth/login", None, body("ann", "guess")).await.status);
+    }
+    assert_eq!(statuses[..10], [401; 10]);
+    let refused = forum.post("/auth/login", None, body("ann", "demo-ann")).await;
+    assert_eq!((refused.status, &refused.json["code"]), (429, &json!("throttled")));
+    let wait: u64 = refused.header("retry-after").parse().expect("whole seconds");
+    assert!((1..=10).contains(&wait), "{wait}");
+    forum.demo("bob").await;
+    // Another name each time: then the address has had enough.
+    let mut guesses = 0;
+    while forum.post("/auth/login", None, body(&format!("guess{guesses}"), "guess")).await.status == 401 {
+        guesses += 1;
+        assert!(guesses < 1000, "an address can try for ever");
+    }
+    assert!(guesses >= 30, "{guesses}");
+
+    let unlimited = Forum::start_in(scratch(), &["--limits", "off"]).await;
+    for _ in 0..15 {
+        assert_eq!(unlimited.post("/auth/login", None, body("ann", "guess")).await.status, 401);
+    }
+    unlimited.demo("ann").await;
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged() {
+    let forum = Forum::start_in(scratch(), &["--log", "trace"]).await;
+    let mut secrets: Vec<String> = vec!["$argon2".into()];
+    let mut secret = |text: &str| {
+        secrets.push(text.to_owned());
+        text.to_owned()
+    };
+    let first = secret("canary-first-password");
+    let second = secret("canary-second-password");
+    let wrong = secret("canary-wrong-password");
+    let carol = forum.register("carol", &first).await;
+    let again = forum.log_in("carol", &first).await;
+    for login in [&carol, &again] {
+        secret(&login.token);
+    }
+    // A password is easily typed in the place of a name.
+    let body = json!({"username": secret("canary-in-the-name"), "password": wrong});
+    assert_eq!(forum.post("/auth/login", None, body).await.status, 401);
+    assert_eq!(
+        forum.post("/auth/login", None, json!({"username": "carol", "password": wrong})).await.status,
+        401
+    );
+    assert_eq!(
+        forum.post("/auth/register", None, json!({"username": "carol", "password": wrong})).await.status,
+        409
+    );
+    let broken = format!("{{\"password\": \"{wrong}");
+    let json_body = [("content-type", "application/json".to_owned())];
+    assert_eq!(forum.send("POST", "/auth/login", &json_body, broken).await.status, 400);
+    let body = json!({"old": first, "new": second});
+    assert_eq!(forum.post("/auth/password", Some(&again), body).await.status, 204);
+    let bad = secret("canary-bad-token");
+    for credentials in [("authorization", format!("Bearer {bad}")), ("cookie", format!("session={bad}"))] {
+        assert_eq!(forum.send("GET", "/auth/me", &[credentials], "").await.status, 401);
+    }
+    let ticket = forum.post("/auth/ticket", Some(&again), Json::Null).await;
+    let ticket = secret(ticket.json["ticket"].as_str().expect("a ticket"));
+    let (mut socket, _) =
+        Handshake::to(format!("/api/ws?ticket={ticket}")).open_at(forum.address).await.expect("a socket");
+    for token in [&bad, &again.token] {
+        socket.request(json!({"action": "authenticate", "payload": {"token": token}})).await;
+    }
+    assert_eq!(forum.refuses(Handshake::to(format!("/api/ws?ticket={bad}"))).await, 401);
+    let subprotocols = format!("realtime.v1.json, bearer.{}", again.token);
+    let by_subprotocol = Handshake::to("/api/ws").header("sec-websocket-protocol", subprotocols);
+    by_subprotocol.open_at(forum.address).await.expect("a socket");
+    assert_eq!(forum.send("POST", "/auth/logout", &[again.cookie()], "").await.status, 204);
+    assert_eq!(socket.closed().await, Some(4401));
+
+    let log = forum.log();
+    assert!(log.contains("TRACE"), "the log is at level trace");
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret} is in the log of {}", forum.directory().display());
+    }
+}
+
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date() {
+    // As the forum made it before anybody could log in.
+    const OLD: &str = "
+        CREATE TABLE users (
+            id INTEGER PRIMARY KEY NOT NULL, username TEXT NOT NULL UNIQUE,
+            is_staff BOOLEAN NOT NULL DEFAULT FALSE, joined_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE topics (
+            id INTEGER PRIMARY KEY NOT NULL, title TEXT NOT NULL, locked BOOLEAN NOT NULL DEFAULT FALSE,
+            owner_id INTEGER NOT NULL REFERENCES users (id), created_at TIMESTAMP NOT NULL
+        );
+        INSERT INTO users VALUES (1, 'ann', FALSE, '2026-01-01 00:00:00'), (2, 'zoe', FALSE, '2026-01-01 00:00:00');
+        INSERT INTO topics VALUES (1, 'Kept', FALSE, 1, '2026-01-01 00:00:00');";
+    let login = |name: &str| json!({"username": name, "password": format!("demo-{name}")});
+    for (options, of_ann) in [(vec![], 200), (vec!["--no-demo-data"], 401)] {
+        let directory = scratch();
+        open(&directory).batch_execute(OLD).expect("an older database");
+        let forum = Forum::start_in(directory, &options).await;
+        assert_eq!(forum.post("/auth/login", None, login("ann")).await.status, of_ann);
+        assert_eq!(forum.post("/auth/login", None, login("zoe")).await.status, 401, "she is no demo user");
+        let topics = forum.ask("GET", "/api/topics/", None, Json::Null).await;
+        assert_eq!((&topics.json["count"], &topics.json["results"][0]["title"]), (&json!(1), &json!("Kept")));
+        // What was done once is not done again: a user without a password does not get one at the next start.
+        forum.write("UPDATE users SET password_hash = NULL");
+        let (_, directory) = forum.stop().await;
+        let forum = Forum::start_in(directory, &options).await;
+        assert_eq!(forum.post("/auth/login", None, login("ann")).await.status, 401);
+    }
+    let empty = Forum::start_in(scratch(), &["--no-demo-data"]).await;
+    assert_eq!(empty.post("/auth/login", None, login("ann")).await.status, 401);
+    empty.register("ann", "correct horse").await;
+}

@@ -1,0 +1,5 @@
+//! The program from outside: its accounts, and what it lets whom do.
+
+mod accounts;
+mod policies;
+mod running;

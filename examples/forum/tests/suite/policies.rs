@@ -1,0 +1,228 @@
+//! Who may do and see what: the rules of the forum, over REST and the socket of the program itself.
+
+use realtime_tests::Socket;
+use serde_json::{Value as Json, json};
+
+use crate::running::{Forum, Login};
+
+struct People {
+    ann: Login,
+    bob: Login,
+    staff: Login,
+}
+
+async fn start() -> (Forum, People) {
+    let forum = Forum::start().await;
+    let people = People {
+        ann: forum.demo("ann").await,
+        bob: forum.demo("bob").await,
+        staff: forum.demo("staff").await,
+    };
+    (forum, people)
+}
+
+impl People {
+    /// Nobody, ann, bob, staff.
+    fn all(&self) -> [Option<&Login>; 4] {
+        [None, Some(&self.ann), Some(&self.bob), Some(&self.staff)]
+    }
+}
+
+/// The status of a request for nobody, ann, bob and staff, who make it in this order.
+async fn statuses(forum: &Forum, people: &People, method: &str, path: &str, body: Json) -> [u16; 4] {
+    let mut statuses = [0; 4];
+    for (status, login) in statuses.iter_mut().zip(people.all()) {
+        *status = forum.ask(method, path, login, body.clone()).await.status;
+    }
+    statuses
+}
+
+/// The same over a socket.
+async fn replies(forum: &Forum, people: &People, message: Json) -> [u64; 4] {
+    let mut statuses = [0; 4];
+    for (status, login) in statuses.iter_mut().zip(people.all()) {
+        let mut socket = forum.socket(login).await;
+        *status = socket.request(message.clone()).await["status"].as_u64().expect("a status");
+    }
+    statuses
+}
+
+async fn make(forum: &Forum, login: &Login, stream: &str, body: Json) -> Json {
+    let made = forum.post(&format!("/api/{stream}/"), Some(login), body).await;
+    assert_eq!(made.status, 201, "{}", made.json);
+    made.json
+}
+
+async fn subscribe(socket: &mut Socket, stream: &str) -> u64 {
+    socket.request(json!({"stream": stream, "action": "subscribe", "payload": {}})).await["status"]
+        .as_u64()
+        .expect("a status")
+}
+
+#[tokio::test]
+async fn users_are_known_to_each_other_and_change_themselves() {
+    let (forum, people) = start().await;
+    let bob = format!("/api/users/{}/", people.bob.id);
+    assert_eq!(statuses(&forum, &people, "GET", "/api/users/", Json::Null).await, [401, 200, 200, 200]);
+    assert_eq!(statuses(&forum, &people, "GET", &bob, Json::Null).await, [401, 200, 200, 200]);
+    assert_eq!(subscribe(&mut forum.socket(None).await, "users").await, 401);
+    assert_eq!(subscribe(&mut forum.socket(Some(&people.bob)).await, "users").await, 200);
+    let same = json!({"username": "bob"});
+    assert_eq!(statuses(&forum, &people, "PATCH", &bob, same.clone()).await, [401, 403, 200, 200]);
+    assert_eq!(statuses(&forum, &people, "PUT", &bob, same.clone()).await, [401, 403, 200, 200]);
+    let update = json!({"stream": "users/update", "pk": people.bob.id, "payload": same});
+    assert_eq!(replies(&forum, &people, update).await, [401, 403, 200, 200]);
+    for (method, path) in [("DELETE", bob.as_str()), ("POST", "/api/users/")] {
+        assert_eq!(statuses(&forum, &people, method, path, json!({"username": "new"})).await, [405; 4]);
+    }
+    for (name, status) in [("", 400), ("ab", 400), ("Bob", 400), ("b b", 400), ("ann", 409)] {
+        let refused = forum.ask("PATCH", &bob, Some(&people.bob), json!({"username": name})).await;
+        assert_eq!((refused.status, refused.mistakes()), (status, vec!["username"]), "{name:?}");
+    }
+    let body = json!({"is_staff": true, "password_hash": "x"});
+    assert_eq!(forum.ask("PATCH", &bob, Some(&people.bob), body).await.status, 400);
+    let ignored = forum.ask("PATCH", &bob, Some(&people.bob), json!({"is_staff": true})).await;
+    assert_eq!((ignored.status, &ignored.json["is_staff"]), (200, &json!(false)));
+    let listed = forum.ask("GET", "/api/users/?name=B", Some(&people.ann), Json::Null).await;
+    assert_eq!(listed.json["results"].as_array().map(Vec::len), Some(1));
+    assert_eq!(listed.json["results"][0].as_object().map(serde_json::Map::len), Some(4));
+    let secret = forum.ask("GET", "/api/users/?password_hash__startswith=$", Some(&people.staff), Json::Null);
+    assert_eq!(secret.await.status, 400);
+}
+
+#[tokio::test]
+async fn a_topic_is_its_owners_and_goes_with_its_comments() {
+    let (forum, people) = start().await;
+    assert_eq!(
+        statuses(&forum, &people, "POST", "/api/topics/", json!({"title": "x"})).await,
+        [401, 201, 201, 201]
+    );
+    let create = json!({"stream": "topics/create", "payload": {"title": "x"}});
+    assert_eq!(replies(&forum, &people, create).await, [401, 201, 201, 201]);
+    let made = make(&forum, &people.bob, "topics", json!({"title": "bob's", "owner_id": 1})).await;
+    assert_eq!(made["owner_id"], people.bob.id);
+    let path = format!("/api/topics/{}/", made["id"]);
+    assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [200; 4]);
+    assert_eq!(
+        statuses(&forum, &people, "PATCH", &path, json!({"locked": true})).await,
+        [401, 403, 200, 200]
+    );
+    let mut socket = forum.socket(Some(&people.ann)).await;
+    assert_eq!(subscribe(&mut socket, "comments").await, 200);
+    let comment = make(&forum, &people.ann, "comments", json!({"topic_id": made["id"], "body": "x"})).await;
+    assert_eq!(socket.next_event().await["action"], "create");
+    let delete = json!({"stream": "topics/delete", "pk": made["id"]});
+    assert_eq!(replies(&forum, &people, delete).await, [401, 403, 204, 404]);
+    let event = socket.next_event().await;
+    assert_eq!((&event["action"], &event["pk"]), (&json!("delete"), &comment["id"]));
+}
+
+#[tokio::test]
+async fn drafts_and_hidden_comments_are_for_their_author_and_staff() {
+    let (forum, people) = start().await;
+    let mut sockets = Vec::new();
+    for login in people.all() {
+        let mut socket = forum.socket(login).await;
+        assert_eq!(subscribe(&mut socket, "comments").await, 200);
+        sockets.push(socket);
+    }
+    let body = json!({"topic_id": 1, "body": "canary", "status": "draft"});
+    assert_eq!(forum.post("/api/comments/", None, body.clone()).await.status, 401);
+    let draft = make(&forum, &people.ann, "comments", body).await;
+    let path = format!("/api/comments/{}/", draft["id"]);
+    assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [404, 200, 404, 200]);
+    let score = json!({"score": 1});
+    assert_eq!(statuses(&forum, &people, "PATCH", &path, score.clone()).await, [401, 200, 404, 200]);
+    let update = json!({"stream": "comments/update", "pk": draft["id"], "payload": {"score": 2}});
+    assert_eq!(replies(&forum, &people, update).await, [401, 200, 404, 200]);
+    for (login, count) in people.all().into_iter().zip([0, 1, 0, 1]) {
+        let list = forum.ask("GET", "/api/comments/?text=canary", login, Json::Null).await;
+        assert_eq!(
+            (&list.json["count"], list.json.to_string().contains("canary")),
+            (&json!(count), count == 1)
+        );
+    }
+
+    let publish = json!({"status": "published"});
+    assert_eq!(forum.ask("PATCH", &path, Some(&people.ann), publish.clone()).await.status, 200);
+    assert_eq!(statuses(&forum, &people, "PATCH", &path, score).await, [401, 200, 403, 200]);
+    let hide = json!({"status": "hidden"});
+    assert_eq!(statuses(&forum, &people, "PATCH", &path, hide.clone()).await, [401, 403, 403, 200]);
+    assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [404, 200, 404, 200]);
+    // What was read can be written back.
+    assert_eq!(forum.ask("PATCH", &path, Some(&people.ann), hide).await.status, 200);
+    let hidden = json!({"topic_id": 1, "body": "x", "status": "hidden"});
+    assert_eq!(statuses(&forum, &people, "POST", "/api/comments/", hidden).await, [401, 403, 403, 201]);
+    assert_eq!(statuses(&forum, &people, "DELETE", &path, Json::Null).await, [401, 204, 404, 404]);
+
+    // Others are told of what was public, and of nothing else.
+    let of_others = vec!["create", "update", "delete"];
+    let of_ann = vec!["create", "update", "update", "update", "update", "update", "delete"];
+    for (socket, expected) in sockets.iter_mut().zip([of_others.clone(), of_ann, of_others]) {
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "delete") {
+            let event = socket.next_event().await;
+            assert_eq!(event["pk"], draft["id"], "{event}");
+            told.push(event["action"].as_str().expect("an action").to_owned());
+        }
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn notes_are_private() {
+    let (forum, people) = start().await;
+    let note = make(&forum, &people.ann, "notes", json!({"title": "canary", "owner_id": 2})).await;
+    let defaults = json!({
+        "id": note["id"], "owner_id": people.ann.id, "title": "canary", "body": null, "tags": [],
+        "pinned": false, "due": null, "amount": null
+    });
+    assert_eq!(note, defaults);
+    assert_eq!(note["id"].as_str().map(str::len), Some(36));
+    let path = format!("/api/notes/{}/", note["id"].as_str().expect("a UUID"));
+    let missing = "/api/notes/00000000-0000-4000-8000-000000000000/";
+    for (method, body) in
+        [("GET", Json::Null), ("PATCH", json!({"pinned": true})), ("PUT", json!({"title": "canary"}))]
+    {
+        assert_eq!(statuses(&forum, &people, method, &path, body.clone()).await, [401, 200, 404, 404]);
+        assert_eq!(statuses(&forum, &people, method, missing, body).await, [401, 404, 404, 404]);
+    }
+    assert_eq!(statuses(&forum, &people, "GET", "/api/notes/", Json::Null).await, [401, 200, 200, 200]);
+    for (login, count) in people.all().into_iter().zip([None, Some(1), Some(0), Some(0)]).skip(1) {
+        let list = forum.ask("GET", "/api/notes/?title__contains=canary", login, Json::Null).await;
+        assert_eq!(list.json["count"], json!(count));
+    }
+    let mut sockets = Vec::new();
+    for login in [&people.ann, &people.staff] {
+        let mut socket = forum.socket(Some(login)).await;
+        assert_eq!(subscribe(&mut socket, "notes").await, 200);
+        sockets.push(socket);
+    }
+    assert_eq!(subscribe(&mut forum.socket(None).await, "notes").await, 401);
+    assert_eq!(statuses(&forum, &people, "DELETE", &path, Json::Null).await, [401, 204, 404, 404]);
+    while sockets[0].next_event().await["action"] != "delete" {}
+    let own = make(&forum, &people.staff, "notes", json!({"title": "of staff"})).await;
+    assert_eq!(sockets[1].next_event().await["pk"], own["id"], "the first that staff is told of");
+}
+
+#[tokio::test]
+async fn an_amount_has_two_places() {
+    let (forum, people) = start().await;
+    for (given, shown) in
+        [("12.5", "12.50"), ("12.50", "12.50"), ("-3", "-3.00"), ("9999999999.99", "9999999999.99")]
+    {
+        let note = make(&forum, &people.ann, "notes", json!({"title": "x", "amount": given})).await;
+        assert_eq!(note["amount"], shown);
+        let path = format!("/api/notes/{}/", note["id"].as_str().expect("a UUID"));
+        let stored = forum.ask("GET", &path, Some(&people.ann), Json::Null).await;
+        assert_eq!(stored.json["amount"], shown);
+    }
+    for amount in ["12.500", "0.001", "10000000000", "1e3", "", "x"] {
+        let body = json!({"title": "", "amount": amount});
+        let refused = forum.post("/api/notes/", Some(&people.ann), body).await;
+        assert_eq!((refused.status, refused.mistakes()), (400, vec!["amount", "title"]), "{amount}");
+    }
+    let list =
+        forum.ask("GET", "/api/notes/?amount__gte=12.5&ordering=amount", Some(&people.ann), Json::Null);
+    assert_eq!(list.await.json["count"], 3);
+}
