@@ -23,8 +23,8 @@ pub(crate) fn is_subscribed(frame: &[u8]) -> Result<bool, String> {
     }
 }
 
-/// Logs the demo user `ann` in and returns the token; `None` where the forum has no log-in, and anyone may write.
-pub(crate) fn log_in(addr: SocketAddr) -> Result<Option<String>, String> {
+/// Logs the demo user `ann` in and returns the token.
+pub(crate) fn log_in(addr: SocketAddr) -> Result<String, String> {
     let text = |error: std::io::Error| format!("logging in: {error}");
     let mut stream = TcpStream::connect(addr).map_err(text)?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(text)?;
@@ -36,13 +36,10 @@ pub(crate) fn log_in(addr: SocketAddr) -> Result<Option<String>, String> {
     let mut bytes = [0; 4096];
     loop {
         if let Some(response) = wire::Message::parse(&input)? {
-            if response.status() == Ok(404) {
-                return Ok(None);
-            }
             let answer = serde_json::from_slice::<Value>(response.body).unwrap_or_default();
             let token = answer["token"].as_str().filter(|_| response.status() == Ok(200));
             let refused = || format!("logging in was answered with {} {answer}", response.head);
-            return token.map(|token| Some(token.to_owned())).ok_or_else(|| refused().replace("\r\n", ", "));
+            return token.map(str::to_owned).ok_or_else(|| refused().replace("\r\n", ", "));
         }
         match stream.read(&mut bytes).map_err(text)? {
             0 => return Err("logging in: connection closed".to_owned()),

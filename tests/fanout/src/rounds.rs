@@ -154,7 +154,7 @@ fn measure_server(
     let connections = options.connections as usize;
     let triggers = options.windows.iter().copied().max().unwrap_or(1) as usize;
     // Before the first look at the memory: hashing the password takes some, once.
-    let token = if mode == Mode::Forum { forum::log_in(server.addr)? } else { None };
+    let token = (mode == Mode::Forum).then(|| forum::log_in(server.addr)).transpose()?;
     let rss_empty = server.rss()?;
     let mut load =
         Load::connect(mode, server.addr, token.as_deref(), connections, triggers, cores.is_some())?;
