@@ -97,7 +97,7 @@ pub use realtime_core::{policy, types};
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
     Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Limits, Principal,
-    Record, ResourceOn, Rows, Value,
+    Record, ResourceOn, Rows, Store, Value,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;

@@ -12,6 +12,7 @@ use crate::list::{ListQuery, Page};
 use crate::resource::{Action, Descriptor, Row};
 use crate::scan;
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
+use crate::store::{Find, Local, Store};
 use crate::value::Value;
 
 /// What is asked of the database.
@@ -151,24 +152,26 @@ impl From<NotOfItsType> for Refusal {
 /// See [`Refusal`]. The transaction must then be rolled back.
 pub async fn run<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
-    operation: &Operation,
+    tables: &[Table<T::Backend>],
+    request: &Request,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
+    let operation = &request.operation;
+    let table = tables.get(request.resource.0).ok_or_else(|| fault("a request is of no resource"))?;
     let descriptor = table.descriptor();
     let action = operation.action();
     descriptor.rules.admit(context.principal, action)?;
     match operation {
-        Operation::Create(payload) => create(transaction, table, payload, context).await,
+        Operation::Create(payload) => create(transaction, (tables, table), payload, context).await,
         Operation::Update(key, payload) => {
             let before = existing(transaction, table, key, action, context).await?;
             let draft = read_payload(descriptor, payload);
-            change(transaction, table, key, &before, draft?, context).await
+            change(transaction, (tables, table), key, &before, draft?, context).await
         }
         Operation::Replace(key, payload) => {
             let before = existing(transaction, table, key, action, context).await?;
             let draft = replacement(table, payload, context);
-            change(transaction, table, key, &before, draft?, context).await
+            change(transaction, (tables, table), key, &before, draft?, context).await
         }
         Operation::Delete(key) => {
             existing(transaction, table, key, action, context).await?;
@@ -223,7 +226,7 @@ async fn find<T: Transaction>(
 
 async fn create<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
+    (tables, table): Place<'_, T::Backend>,
     payload: &Map<String, Json>,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
@@ -237,7 +240,7 @@ async fn create<T: Transaction>(
             draft.put(field, value);
         }
     }
-    let values = validated(table, draft, None, context)?;
+    let values = validated(transaction, (tables, table), draft, None, context).await?;
     let made = match transaction.rows(table, sql::insert(table, &values)?).await {
         Ok(rows) => rows.into_iter().next(),
         Err(failure) => return Err(write_failure(transaction, table, &values, failure).await),
@@ -251,13 +254,13 @@ async fn create<T: Transaction>(
 
 async fn change<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
+    (tables, table): Place<'_, T::Backend>,
     key: &Value<'static>,
     before: &Row,
     draft: Draft,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
-    let values = validated(table, draft, Some(before), context)?;
+    let values = validated(transaction, (tables, table), draft, Some(before), context).await?;
     if values.is_empty() {
         return Ok(Outcome::Object(Row::clone(before)));
     }
@@ -336,19 +339,60 @@ fn replacement<DB: Backend + 'static>(
     Ok(draft)
 }
 
-fn validated<DB: Backend + 'static>(
-    table: &Table<DB>,
+async fn validated<T: Transaction>(
+    transaction: &mut T,
+    (tables, table): Place<'_, T::Backend>,
     mut draft: Draft,
     before: Option<&Row>,
     context: &Context<'_>,
-) -> Result<Vec<(usize, Value<'static>)>, Error> {
-    let refused = table.validate(&mut draft, before.map(AsRef::as_ref), context).err();
-    let (values, mistakes) = draft.into_parts();
-    match (refused, mistakes) {
-        (None, None) => Ok(values),
+) -> Result<Vec<(usize, Value<'static>)>, Refusal> {
+    let before = before.map(AsRef::as_ref);
+    let refused = table.validate(&mut draft, before, context).err();
+    match (refused, draft.take_error()) {
+        (None, None) => {}
         // A rule that looks at the values comes after the values themselves.
-        (Some(refused), Some(mistakes)) if refused.code() == Code::PermissionDenied => Err(mistakes),
-        (Some(error), _) | (None, Some(error)) => Err(error),
+        (Some(refused), Some(mistakes)) if refused.code() == Code::PermissionDenied => {
+            return Err(mistakes.into());
+        }
+        (Some(error), _) | (None, Some(error)) => return Err(error.into()),
+    }
+    let mut within = Within { transaction, tables, failure: None };
+    let checked = table.check(&draft, before, context, &mut Store::new(&mut within)).await;
+    match (checked, within.failure) {
+        // What the database failed with is for the log, whatever the hook has made of it.
+        (_, Some(failure)) => Err(failure),
+        (Err(error), None) => Err(error.into()),
+        (Ok(()), None) => Ok(draft.into_values()),
+    }
+}
+
+/// A table, and all of those that hooks may look into.
+type Place<'a, DB> = (&'a [Table<DB>], &'a Table<DB>);
+
+/// A transaction, for hooks.
+struct Within<'a, T: Transaction> {
+    transaction: &'a mut T,
+    tables: &'a [Table<T::Backend>],
+    failure: Option<Refusal>,
+}
+
+impl<T: Transaction> Find for Within<'_, T> {
+    fn find<'a>(
+        &'a mut self,
+        descriptor: &'static Descriptor,
+        key: Value<'static>,
+    ) -> Local<'a, Result<Option<Row>, Error>> {
+        Box::pin(async move {
+            let table = self.tables.iter().find(|table| table.descriptor().stream == descriptor.stream);
+            let found = match table {
+                Some(table) => find(self.transaction, table, &key, &Filter::all()).await,
+                None => Err(fault("a hook asks for a resource that is not mounted")),
+            };
+            found.map_err(|refusal| {
+                self.failure = Some(refusal);
+                Error::internal("store")
+            })
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::field::Field;
 use crate::resource::{Descriptor, RealtimeResource};
+use crate::store::Store;
 use crate::value::Value;
 
 /// The values of one row on their way into the database, by field, in the order of the descriptor.
@@ -30,10 +31,13 @@ impl Draft {
         self.values[field].is_some()
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<(usize, Value<'static>)>, Option<Error>) {
-        let values =
-            self.values.into_iter().enumerate().filter_map(|(field, value)| Some((field, value?))).collect();
-        (values, self.error)
+    /// The mistakes that have been found so far.
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    pub(crate) fn into_values(self) -> Vec<(usize, Value<'static>)> {
+        self.values.into_iter().enumerate().filter_map(|(field, value)| Some((field, value?))).collect()
     }
 
     fn index(&self, name: &str) -> usize {
@@ -56,6 +60,14 @@ impl Draft {
     /// Where the resource has no field of that name: a mistake in the hook, not in its input.
     pub fn get(&self, name: &str) -> Option<&Value<'static>> {
         self.values[self.index(name)].as_ref()
+    }
+
+    /// The value that the field will have, in its own type, if it is written.
+    ///
+    /// # Panics
+    /// Where the resource has no field of that name: a mistake in the hook, not in its input.
+    pub fn value<T: Field>(&self, name: &str) -> Option<T> {
+        T::from_value(self.get(name)?.clone())
     }
 
     /// Writes the field, read-only or not.
@@ -106,5 +118,51 @@ pub trait Hooks: RealtimeResource {
     fn validate(draft: &mut Draft, before: Option<&Self>, context: &Context<'_>) -> Result<(), Error> {
         let _ = (draft, before, context);
         Ok(())
+    }
+
+    /// Looks at other rows before the values are written: may something be put into what they belong to?
+    ///
+    /// It runs in the transaction of the write, after [`Hooks::validate`] and only for values that are acceptable so
+    /// far. It must wait for nothing but the store.
+    ///
+    /// ```
+    /// # use realtime_core::{Context, Draft, Error, Hooks, RealtimeResource, Store};
+    /// # mod schema {
+    /// #     diesel::table! { topics (id) { id -> Integer, locked -> Bool, } }
+    /// #     diesel::table! { comments (id) { id -> Integer, topic_id -> Integer, } }
+    /// # }
+    /// # #[derive(RealtimeResource)]
+    /// # #[diesel(table_name = schema::topics)]
+    /// # struct Topic { #[realtime(read_only)] id: i32, locked: bool }
+    /// # #[derive(RealtimeResource)]
+    /// # #[diesel(table_name = schema::comments)]
+    /// # #[realtime(hooks)]
+    /// # struct Comment { #[realtime(read_only)] id: i32, topic_id: i32 }
+    /// impl Hooks for Comment {
+    ///     async fn check(
+    ///         draft: &Draft,
+    ///         _before: Option<&Self>,
+    ///         _context: &Context<'_>,
+    ///         store: &mut Store<'_>,
+    ///     ) -> Result<(), Error> {
+    ///         let Some(topic) = draft.value::<i32>("topic_id") else { return Ok(()) };
+    ///         match store.find::<Topic>(topic).await? {
+    ///             Some(topic) if topic.locked => Err(Error::permission_denied("The topic is locked.")),
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever the request shall be answered with.
+    fn check(
+        draft: &Draft,
+        before: Option<&Self>,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let _ = (draft, before, context, store);
+        std::future::ready(Ok(()))
     }
 }

@@ -81,6 +81,7 @@ pub mod resource;
 mod rows;
 mod scan;
 pub mod sql;
+mod store;
 pub mod subscription;
 pub mod types;
 mod value;
@@ -105,4 +106,5 @@ pub use resource::{
     ResourceOn, Row,
 };
 pub use rows::{FieldOf, Rows};
+pub use store::Store;
 pub use value::Value;

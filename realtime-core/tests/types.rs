@@ -120,7 +120,8 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 fn run(connection: &mut SqliteConnection, operation: &Operation) -> Result<Outcome, Refusal> {
     let principal = Principal::anonymous();
     let context = Context { principal: &principal, now: chrono::DateTime::UNIX_EPOCH };
-    now(action::run(&mut Direct(connection), &table(), operation, &context))
+    let request = action::Request { resource: ResourceId(0), operation: operation.clone() };
+    now(action::run(&mut Direct(connection), &[table()], &request, &context))
 }
 
 fn outcome(connection: &mut SqliteConnection, operation: &Operation) -> String {

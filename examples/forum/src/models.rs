@@ -12,7 +12,8 @@ use realtime_actix::policy::{
 };
 use realtime_actix::types::{Decimal, Uuid};
 use realtime_actix::{
-    Action, Context, Draft, Error, Field as _, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows, Value,
+    Action, Context, Draft, Error, Field as _, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows, Store,
+    Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,24 @@ impl Hooks for Comment {
             return Err(Error::permission_denied("Only staff may hide a comment."));
         }
         Ok(())
+    }
+
+    /// Nothing is put into a locked topic, but by staff.
+    async fn check(
+        draft: &Draft,
+        before: Option<&Self>,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<(), Error> {
+        let Some(topic) = draft.value::<i32>("topic_id") else { return Ok(()) };
+        if before.is_some_and(|before| before.topic_id == topic) || Caller::is_staff(context.principal) {
+            return Ok(());
+        }
+        match store.find::<Topic>(topic).await? {
+            Some(topic) if topic.locked => Err(Error::permission_denied("The topic is locked.")),
+            // A topic that is not there is the foreign key's to refuse.
+            _ => Ok(()),
+        }
     }
 }
 

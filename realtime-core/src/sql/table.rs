@@ -9,10 +9,17 @@ use crate::context::Context;
 use crate::draft::{Draft, Hooks};
 use crate::error::Error;
 use crate::resource::{Bind, Columns, Descriptor, Record, ResourceOn, Row};
+use crate::store::{Local, Store};
 use crate::value::Value;
 
 type Decode<DB> = fn(&dyn Columns<DB>, &[usize]) -> diesel::deserialize::Result<Row>;
 type Validate = fn(&mut Draft, Option<&dyn Record>, &Context<'_>) -> Result<(), Error>;
+type Check = for<'a> fn(
+    &'a Draft,
+    Option<&'a dyn Record>,
+    &'a Context<'a>,
+    &'a mut Store<'_>,
+) -> Local<'a, Result<(), Error>>;
 type InitialValue = fn(usize, &Context<'_>) -> Result<Option<Value<'static>>, Error>;
 
 /// A resource on one backend: its descriptor and the functions of its model.
@@ -22,6 +29,7 @@ pub struct Table<DB: Backend + 'static> {
     bind: fn(usize, Value<'_>) -> Option<Bind<DB>>,
     initial: InitialValue,
     validate: Validate,
+    check: Check,
 }
 
 impl<DB: Backend + 'static> Clone for Table<DB> {
@@ -43,6 +51,10 @@ impl<DB: Backend + 'static> Table<DB> {
                 // The row was decoded by this very table, so the downcast finds its model.
                 let before = before.and_then(|row| (row as &dyn std::any::Any).downcast_ref::<M>());
                 M::validate(draft, before, context)
+            },
+            check: |draft, before, context, store| {
+                let before = before.and_then(|row| (row as &dyn std::any::Any).downcast_ref::<M>());
+                Box::pin(M::check(draft, before, context, store))
             },
         }
     }
@@ -75,6 +87,16 @@ impl<DB: Backend + 'static> Table<DB> {
         context: &Context<'_>,
     ) -> Result<(), Error> {
         (self.validate)(draft, before, context)
+    }
+
+    pub(crate) async fn check(
+        &self,
+        draft: &Draft,
+        before: Option<&dyn Record>,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<(), Error> {
+        (self.check)(draft, before, context, store).await
     }
 
     /// Appends a value of a field as a bind of the field's own types.

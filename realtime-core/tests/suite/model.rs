@@ -359,7 +359,8 @@ pub(crate) fn run(
 ) -> Result<Outcome, realtime_core::action::Refusal> {
     let principal = Principal::anonymous();
     let context = Context { principal: &principal, now: time("2026-02-03T04:05:06Z") };
-    now(realtime_core::action::run(&mut Direct(connection), table, operation, &context))
+    let request = realtime_core::action::Request { resource: ResourceId(0), operation: operation.clone() };
+    now(realtime_core::action::run(&mut Direct(connection), &[*table], &request, &context))
 }
 
 /// Reads one page of notes as the action `list` does.

@@ -333,7 +333,8 @@ proptest! {
             let context = Context { principal: &user.principal(), now: time("2026-02-03T04:05:06Z") };
             let mut result = None;
             let _ = diesel::Connection::transaction(&mut connection, |connection| {
-                let done = now(action::run(&mut Direct(connection), &papers, &step.operation(), &context));
+                let request = action::Request { resource: ResourceId(0), operation: step.operation() };
+                let done = now(action::run(&mut Direct(connection), &[papers], &request, &context));
                 let failed = done.is_err();
                 result = Some(done);
                 if failed { Err(diesel::result::Error::RollbackTransaction) } else { Ok(()) }

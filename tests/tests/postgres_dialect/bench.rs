@@ -9,7 +9,8 @@ use diesel_async::{
     SimpleAsyncConnection as _,
 };
 use futures_util::TryStreamExt as _;
-use realtime_core::action::{self, Failure, ForeignKey, Operation, Outcome, Refusal, Transaction};
+use realtime_core::action::{self, Failure, ForeignKey, Operation, Outcome, Refusal, Request, Transaction};
+use realtime_core::change::ResourceId;
 use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::{ListQuery, Page};
 use realtime_core::sql::postgres::functions;
@@ -83,7 +84,8 @@ impl Bench {
         let principal = Principal::user(1);
         let context = Context { principal: &principal, now: model::time("2026-02-03T04:05:06Z") };
         let mut transaction = Direct(&mut self.connection);
-        self.runtime.block_on(action::run(&mut transaction, table, operation, &context))
+        let request = Request { resource: ResourceId(0), operation: operation.clone() };
+        self.runtime.block_on(action::run(&mut transaction, &[*table], &request, &context))
     }
 
     pub(crate) fn list(&mut self, table: &Table<Pg>, query: ListQuery) -> Result<Page, Refusal> {

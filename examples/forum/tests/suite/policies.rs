@@ -109,7 +109,7 @@ async fn a_topic_is_its_owners_and_goes_with_its_comments() {
     );
     let mut socket = forum.socket(Some(&people.ann)).await;
     assert_eq!(subscribe(&mut socket, "comments").await, 200);
-    let comment = make(&forum, &people.ann, "comments", json!({"topic_id": made["id"], "body": "x"})).await;
+    let comment = make(&forum, &people.staff, "comments", json!({"topic_id": made["id"], "body": "x"})).await;
     assert_eq!(socket.next_event().await["action"], "create");
     let delete = json!({"stream": "topics/delete", "pk": made["id"]});
     assert_eq!(replies(&forum, &people, delete).await, [401, 403, 204, 404]);
@@ -167,6 +167,40 @@ async fn drafts_and_hidden_comments_are_for_their_author_and_staff() {
         }
         assert_eq!(told, expected);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_put_into_a_locked_topic_but_by_staff() {
+    let (forum, people) = start().await;
+    let topic = make(&forum, &people.ann, "topics", json!({"title": "About locks"})).await["id"].clone();
+    let other = make(&forum, &people.ann, "topics", json!({"title": "Elsewhere"})).await["id"].clone();
+    let inside = make(&forum, &people.ann, "comments", json!({"topic_id": topic, "body": "before"})).await;
+    let outside = make(&forum, &people.ann, "comments", json!({"topic_id": other, "body": "outside"})).await;
+    let path = |row: &Json, stream: &str| format!("/api/{stream}/{}/", row["id"]);
+    let lock = json!({"locked": true});
+    let locked = forum.ask("PATCH", &format!("/api/topics/{topic}/"), Some(&people.ann), lock).await;
+    assert_eq!(locked.status, 200);
+
+    let comment = json!({"topic_id": topic, "body": "after"});
+    assert_eq!(
+        statuses(&forum, &people, "POST", "/api/comments/", comment.clone()).await,
+        [401, 403, 403, 201]
+    );
+    let create = json!({"stream": "comments/create", "payload": comment});
+    assert_eq!(replies(&forum, &people, create).await, [401, 403, 403, 201]);
+    // Even its own author does not get a comment in; what is inside stays his to change, and to take out.
+    let (ann, into) = (Some(&people.ann), json!({"topic_id": topic}));
+    assert_eq!(forum.ask("PATCH", &path(&outside, "comments"), ann, into.clone()).await.status, 403);
+    let edit = json!({"topic_id": topic, "body": "edited"});
+    assert_eq!(forum.ask("PATCH", &path(&inside, "comments"), ann, edit).await.status, 200);
+    let out = json!({"topic_id": other});
+    assert_eq!(forum.ask("PATCH", &path(&inside, "comments"), ann, out).await.status, 200);
+    assert_eq!(forum.ask("PATCH", &path(&inside, "comments"), ann, into).await.status, 403);
+    // What is wrong with the values is said first; an unknown topic is a mistake on its field.
+    let empty = forum.post("/api/comments/", ann, json!({"topic_id": topic, "body": ""})).await;
+    assert_eq!((empty.status, empty.mistakes()), (400, vec!["body"]));
+    let unknown = forum.post("/api/comments/", ann, json!({"topic_id": 999_999, "body": "x"})).await;
+    assert_eq!((unknown.status, unknown.mistakes()), (400, vec!["topic_id"]));
 }
 
 #[tokio::test]

@@ -337,7 +337,7 @@ fn run(
     // Microseconds: what every database keeps, so that a stored time is the time that was answered.
     let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
     let mut transaction = SqliteTransaction::new(connection);
-    action::run(&mut transaction, &tables[request.resource.0], &request.operation, &context)
+    action::run(&mut transaction, tables, request, &context)
         .now_or_never()
         .unwrap_or_else(|| Err(Refusal::Fault("a SQLite transaction had to wait".into())))
 }
