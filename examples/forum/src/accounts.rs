@@ -14,6 +14,9 @@ use crate::schema::{sessions, users};
 /// How long somebody stays logged in.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(30);
 
+/// Sessions that a user may have at a time. The oldest ends when another one begins.
+const MOST: i64 = 100;
+
 /// A session that begins.
 pub(crate) struct NewSession {
     /// What whoever logs in gets, and nobody else: it is not stored.
@@ -73,32 +76,37 @@ pub(crate) fn create(
     Ok(user)
 }
 
-/// Begins a session, unless the password has been changed since it was looked at. `instead_of` is a session that ends
-/// with it. What has ended by itself is removed.
+/// Begins a session, unless the password has been changed since it was looked at, and says which others end with it:
+/// `instead_of`, and the oldest of a user who has too many. What has ended by itself is removed.
 pub(crate) fn begin_session(
     connection: &mut SqliteConnection,
     session: &NewSession,
     (user, password_hash): (i32, &str),
     instead_of: Option<&str>,
-) -> QueryResult<bool> {
+) -> QueryResult<Option<Vec<String>>> {
     let unchanged = users::table.find(user).filter(users::password_hash.eq(password_hash)).count();
     if unchanged.get_result::<i64>(connection)? == 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    diesel::delete(sessions::table.filter(sessions::expires_at.le(UtcTimestamp(session.begins))))
-        .execute(connection)?;
-    if let Some(name) = instead_of {
-        end_session(connection, name)?;
-    }
+    let now = UtcTimestamp(session.begins);
+    diesel::delete(sessions::table.filter(sessions::expires_at.le(now))).execute(connection)?;
+    let mut ended: Vec<String> = sessions::table
+        .filter(sessions::user_id.eq(user))
+        .order(sessions::created_at.desc())
+        .select(sessions::name)
+        .offset(MOST - 1)
+        .load(connection)?;
+    ended.extend(instead_of.map(str::to_owned));
+    diesel::delete(sessions::table.filter(sessions::name.eq_any(&ended))).execute(connection)?;
     diesel::insert_into(sessions::table)
         .values((
             sessions::name.eq(session_name(&session.token)),
             sessions::user_id.eq(user),
-            sessions::created_at.eq(UtcTimestamp(session.begins)),
+            sessions::created_at.eq(now),
             sessions::expires_at.eq(UtcTimestamp(session.ends)),
         ))
         .execute(connection)?;
-    Ok(true)
+    Ok(Some(ended))
 }
 
 /// Whose session it is, and until when.

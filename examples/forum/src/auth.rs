@@ -51,7 +51,8 @@ impl Auth {
         Ok(Self { realtime, passwords, attempts })
     }
 
-    /// Counts an attempt from an address, and for a user name where there is one.
+    /// Counts an attempt from an address, and for a user name where there is one. Behind a proxy everybody has the
+    /// proxy's address: it should limit how often somebody may try, and the names still do.
     fn attempt<'a>(&'a self, request: &HttpRequest, name: Option<&'a str>) -> Result<Attempt<'a>, Error> {
         let address = request.peer_addr().map(|peer| network(peer.ip()));
         if let Some(attempts) = &self.attempts {
@@ -82,15 +83,11 @@ impl Auth {
         })?;
         let (token, ends, key) = (session.token.clone(), session.ends, user.id);
         let former = request.cookie(COOKIE).map(|cookie| accounts::session_name(cookie.value()));
-        let instead_of = former.clone();
         let begin = move |connection: &mut _| {
-            accounts::begin_session(connection, &session, (key, &password_hash), instead_of.as_deref())
+            accounts::begin_session(connection, &session, (key, &password_hash), former.as_deref())
         };
-        if !self.realtime.write(begin).await? {
-            return Err(wrong());
-        }
-        if let Some(former) = former {
-            self.realtime.close_session(former);
+        for ended in self.realtime.write(begin).await?.ok_or_else(wrong)? {
+            self.realtime.close_session(ended);
         }
         let mut body = description(&user, ends);
         body.insert("token".into(), token.clone().into());

@@ -145,6 +145,24 @@ async fn sessions_survive_a_restart_and_tokens_are_not_stored() {
 }
 
 #[tokio::test]
+async fn the_oldest_of_too_many_sessions_ends() {
+    let forum = Forum::start().await;
+    let (first, bob) = (forum.demo("ann").await, forum.demo("bob").await);
+    let mut socket = forum.socket(Some(&first)).await;
+    forum.write(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
+         INSERT INTO sessions SELECT 'session ' || i, 1, '2100-01-01 00:00:00+00:00', '2100-02-01 00:00:00+00:00' FROM n",
+    );
+    assert!(is_open(&mut socket).await);
+    assert_eq!(status_of_me(&forum, &first).await, 200);
+    let last = forum.demo("ann").await;
+    assert_eq!(socket.closed().await, Some(4401));
+    for (login, status) in [(&first, 401), (&last, 200), (&bob, 200)] {
+        assert_eq!(status_of_me(&forum, login).await, status);
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_a_user_closes_his_sockets() {
     let forum = Forum::start().await;
     let (ann, bob, staff) = (forum.demo("ann").await, forum.demo("bob").await, forum.demo("staff").await);
