@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use diesel::deserialize::FromSql;
 use diesel::pg::{Pg, PgValue};
 use diesel::row::{Field as _, Row as ResultRow};
 use diesel_async::{
@@ -78,6 +79,16 @@ impl Bench {
 
     pub(crate) fn try_sql(&mut self, sql: &str) -> diesel::QueryResult<()> {
         self.runtime.block_on(self.connection.batch_execute(sql))
+    }
+
+    /// What a query of one value answers.
+    pub(crate) fn value<T: FromSql<ST, Pg>, ST>(&mut self, query: Statement<Pg>) -> T {
+        let rows = async {
+            let rows = AsyncConnectionCore::load(&mut self.connection, query).await.unwrap();
+            rows.try_collect::<Vec<_>>().await.unwrap()
+        };
+        let rows = self.runtime.block_on(rows);
+        realtime_core::__private::read::<T, ST, Pg>(&Cells(&rows[0]), 0).unwrap()
     }
 
     pub(crate) fn run(&mut self, table: &Table<Pg>, operation: &Operation) -> Result<Outcome, Refusal> {

@@ -1,10 +1,16 @@
 //! The functions that the statements use, and which databases they are refused for.
 
-use realtime_core::RealtimeResource;
-use realtime_core::sql::postgres::functions::install;
+use realtime_core::sql::postgres::functions::{are_installed, install};
+use realtime_core::{Descriptor, RealtimeResource};
 
 use crate::bench::Bench;
 use crate::model::Tag;
+
+impl Bench {
+    fn are_installed(&mut self, resources: &[&Descriptor]) -> bool {
+        self.value::<bool, diesel::sql_types::Bool>(are_installed(resources))
+    }
+}
 
 /// Folding as the protocol has it.
 fn fold(text: &str) -> String {
@@ -85,12 +91,15 @@ fn the_functions_are_made_anew_only_where_something_has_changed() {
     let made = |bench: &Bench| {
         bench.database.psql("SELECT xmin FROM pg_proc WHERE proname LIKE 'realtime%' ORDER BY proname")
     };
+    assert!(!bench.are_installed(&[]));
     bench.sql(&install(&[]));
+    assert!(bench.are_installed(&[]));
     let first = made(&bench);
     assert_eq!(first.lines().count(), 2);
     bench.sql(&install(&[]));
     assert_eq!(made(&bench), first);
     bench.sql("COMMENT ON FUNCTION realtime_fold(text) IS 'of another version'");
+    assert!(!bench.are_installed(&[]));
     bench.sql(&install(&[]));
     assert_ne!(made(&bench), first);
 }
@@ -120,8 +129,11 @@ fn a_database_that_cannot_answer_exactly_is_refused_with_what_to_do() {
         refused,
         "the column tags.name is of the type char(n), whose comparisons ignore spaces: make it text or varchar(n)"
     );
+    bench.sql(&install(&[]));
+    assert!(bench.are_installed(&[]) && !bench.are_installed(&[Tag::DESCRIPTOR]));
     bench.sql("ALTER TABLE tags ALTER name TYPE varchar(9)");
     bench.sql(&install(&[Tag::DESCRIPTOR]));
+    assert!(bench.are_installed(&[Tag::DESCRIPTOR]));
 
     bench.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
     let url = bench.database.url();

@@ -7,8 +7,11 @@
 
 use std::fmt::Write as _;
 
+use diesel::pg::Pg;
+
 use crate::fold::fold;
 use crate::resource::Descriptor;
+use crate::sql::Statement;
 
 /// What changes when the text of the functions does, apart from the versions of Unicode.
 const REVISION: u32 = 1;
@@ -21,7 +24,44 @@ const TWO: char = 'İ';
 /// a column that a resource shows is `char(n)`.
 pub fn install(resources: &[&Descriptor]) -> String {
     let (from, to) = pairs();
+    INSTALL
+        .replace("{character column}", &character_column(resources))
+        .replace("{version}", &version())
+        .replace("{from}", &escaped(&from))
+        .replace("{to}", &escaped(&to))
+        .replace("{two}", &escaped(&TWO.to_string()))
+        .replace("{two folded}", &escaped(&fold(&TWO.to_string())))
+        .replace("{sigma}", &escaped("ς"))
+        .replace("{sigma folded}", &escaped("σ"))
+}
+
+/// A query whose one value is whether [`install`] would change nothing and refuse nothing.
+pub fn are_installed(resources: &[&Descriptor]) -> Statement<Pg> {
+    let mut statement = Statement::new("SELECT ");
+    statement.sql(format!(
+        "coalesce(obj_description(to_regprocedure('realtime_fold(text)'), 'pg_proc') = {}, false) \
+         AND to_regprocedure('realtime_decimal(numeric)') IS NOT NULL \
+         AND current_setting('server_encoding') = 'UTF8' \
+         AND ({}) IS NULL",
+        version(),
+        character_column(resources)
+    ));
+    statement
+}
+
+/// An expression for the versions that the functions are made for.
+fn version() -> String {
     let (major, minor, update) = char::UNICODE_VERSION;
+    format!(
+        "'realtime {REVISION}, Unicode {major}.{minor}.{update}, ICU ' || coalesce((
+            SELECT pg_collation_actual_version(oid) FROM pg_collation
+            WHERE collname = 'und-x-icu' AND collnamespace = 'pg_catalog'::regnamespace
+        ), 'none')"
+    )
+}
+
+/// A query for the name of a column of the type `char(n)`.
+fn character_column(resources: &[&Descriptor]) -> String {
     let mut columns = String::new();
     for resource in resources {
         let table = literal(&format!("\"{}\"", resource.table.replace('"', "\"\"")));
@@ -33,15 +73,14 @@ pub fn install(resources: &[&Descriptor]) -> String {
     if columns.is_empty() {
         columns.push_str("('pg_class', '')");
     }
-    INSTALL
-        .replace("{columns}", &columns)
-        .replace("{version}", &format!("realtime {REVISION}, Unicode {major}.{minor}.{update}"))
-        .replace("{from}", &escaped(&from))
-        .replace("{to}", &escaped(&to))
-        .replace("{two}", &escaped(&TWO.to_string()))
-        .replace("{two folded}", &escaped(&fold(&TWO.to_string())))
-        .replace("{sigma}", &escaped("ς"))
-        .replace("{sigma folded}", &escaped("σ"))
+    format!(
+        "SELECT format('%s.%I', attrelid::regclass, attname)
+        FROM (VALUES {columns}) AS asked (of_table, of_column)
+        JOIN pg_attribute ON attrelid = to_regclass(asked.of_table) AND attname = asked.of_column
+        JOIN pg_type ON pg_type.oid = atttypid
+        WHERE 'bpchar'::regtype IN (pg_type.oid, typbasetype)
+        LIMIT 1"
+    )
 }
 
 /// The characters beyond ASCII that folding changes into one other, and those others.
@@ -92,11 +131,8 @@ END
 $realtime$;
 DO $realtime$
 DECLARE
-    icu text := (
-        SELECT pg_collation_actual_version(oid) FROM pg_collation
-        WHERE collname = 'und-x-icu' AND collnamespace = 'pg_catalog'::regnamespace
-    );
-    version text := '{version}, ICU ' || coalesce(icu, 'none');
+    version text := {version};
+    has_icu boolean := version NOT LIKE '%ICU none';
     changed text := E'{from}';
     changed_folded text := E'{to}';
     two text := E'{two}';
@@ -106,17 +142,11 @@ DECLARE
     by_table text := format(
         'translate(replace(lower($1 COLLATE "C"), %L, %L), %L, %L)', two, two_folded, changed, changed_folded
     );
-    character_column text;
+    character_column text := ({character column});
     added text := '';
     added_folded text := '';
     odd text := '';
 BEGIN
-    SELECT format('%s.%I', attrelid::regclass, attname) INTO character_column
-    FROM (VALUES {columns}) AS asked (of_table, of_column)
-    JOIN pg_attribute ON attrelid = to_regclass(asked.of_table) AND attname = asked.of_column
-    JOIN pg_type ON pg_type.oid = atttypid
-    WHERE 'bpchar'::regtype IN (pg_type.oid, typbasetype)
-    LIMIT 1;
     IF character_column IS NOT NULL THEN
         RAISE EXCEPTION 'the column % is of the type char(n), whose comparisons ignore spaces: make it text or varchar(n)',
             character_column;
@@ -127,7 +157,7 @@ BEGIN
     THEN
         RETURN;
     END IF;
-    IF icu IS NOT NULL THEN
+    IF has_icu THEN
         WITH ours AS (
             SELECT substr(changed, at, 1) COLLATE "C" AS plain, substr(changed_folded, at, 1) COLLATE "C" AS folded
             FROM generate_series(1, char_length(changed)) AS at
@@ -157,11 +187,11 @@ BEGIN
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION realtime_fold(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L',
         'SELECT CASE WHEN octet_length($1) = char_length($1) THEN lower($1 COLLATE "C") COLLATE "C"'
-        || CASE WHEN icu IS NULL THEN ' ELSE ' || by_table || ' COLLATE "C"'
+        || CASE WHEN NOT has_icu THEN ' ELSE ' || by_table || ' COLLATE "C"'
             WHEN odd = '' THEN ''
             ELSE format(' WHEN $1 COLLATE "C" ~ %L THEN ', '[' || odd || ']') || by_table || ' COLLATE "C"'
         END
-        || CASE WHEN icu IS NULL THEN ''
+        || CASE WHEN NOT has_icu THEN ''
             ELSE format(
                 ' ELSE translate(lower($1 COLLATE "und-x-icu"), %L, %L) COLLATE "C"',
                 sigma || added, sigma_folded || added_folded
