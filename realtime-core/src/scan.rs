@@ -9,8 +9,9 @@ use crate::list::{ListQuery, OrderKey, Page, Start};
 use crate::resource::{Record, Row};
 use crate::sql::{self, Table};
 
-/// Rows that are read at a time.
-const CHUNK_ROWS: usize = 1_000;
+/// Rows that are read at first, and at most, at a time. A page is often full early; but each chunk is a statement, which
+/// may have to sort all rows.
+const CHUNK_ROWS: std::ops::Range<usize> = 1_000..8_000;
 
 /// Reads one page, and counts where that is asked for.
 pub(crate) async fn page<T: Transaction>(
@@ -87,9 +88,11 @@ async fn select<T: Transaction>(
         *offset = 0;
     }
     let mut undecided = query.scanned_rows;
+    let mut chunk_rows = CHUNK_ROWS.start;
     loop {
         // The statement asks for one row more.
-        chunk.limit = CHUNK_ROWS.min(undecided);
+        chunk.limit = chunk_rows.min(undecided);
+        chunk_rows = CHUNK_ROWS.end.min(chunk_rows * 2);
         let rows = transaction
             .rows(table, sql::select_page(table, &chunk)?)
             .await

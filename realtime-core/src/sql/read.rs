@@ -143,6 +143,16 @@ fn write_after<DB: Dialect>(
     order: &[OrderKey],
     values: &[Value<'static>],
 ) -> Result<(), NotOfItsType> {
+    if let ([first, _, ..], [value, ..]) = (order, values)
+        && !value.is_null()
+        && (first.descending || !table.descriptor.fields[first.field].nullable)
+    {
+        // What follows says as much, but no database looks into the index of the first key for it.
+        DB::write_comparable(statement, table, first.field);
+        statement.sql(if first.descending { " <= " } else { " >= " });
+        DB::write_operand(statement, table, first.field, value)?;
+        statement.sql(" AND ");
+    }
     statement.sql("(");
     for (at, (key, value)) in order.iter().zip(values).enumerate() {
         if at > 0 {
