@@ -83,11 +83,13 @@ mod database;
 mod fault;
 mod gate;
 mod origin;
+mod poll;
 mod realtime;
 mod rest;
 mod scope;
 mod server;
 mod socket;
+mod sse;
 
 #[doc(hidden)]
 pub use realtime_core::__private;
@@ -96,8 +98,8 @@ pub use realtime_core::{policy, types};
 
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
-    Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Limits, Principal,
-    Record, ResourceOn, Rows, Store, Value,
+    Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Lag, Limits,
+    Principal, Record, ResourceOn, Rows, Store, Value,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;

@@ -15,7 +15,7 @@ use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
 use realtime_core::sql::Table;
 use realtime_core::{Code, Descriptor, Error, Field, Hooks, Limits, Principal, ResourceOn};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::auth::{
     self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Tickets,
@@ -178,6 +178,7 @@ impl Connect {
             .await
             .map_err(|error| StartError::Database { url: self.url.clone(), reason: error.to_string() })?;
         let (database, epoch, position) = opened.map_err(|error| database_error(url, &error))?;
+        let polls = self.limits.waiting_polls.min(Semaphore::MAX_PERMITS);
         let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
         let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
         let arbiter = Arbiter::new();
@@ -191,6 +192,7 @@ impl Connect {
                 authenticator: self.authenticator,
                 recheck: self.recheck,
                 tickets: Tickets::default(),
+                polls: Arc::new(Semaphore::new(polls)),
                 origins: self.origins,
             }),
         })
@@ -228,6 +230,7 @@ pub(crate) struct Shared {
     surface: Arc<Surface>,
     groups: Addr<GroupActor>,
     workers: AtomicUsize,
+    polls: Arc<Semaphore>,
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     tickets: Tickets,
@@ -235,6 +238,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A place among the polls that wait; `None` where there are too many.
+    pub(crate) fn take_poll_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.polls).try_acquire_owned().ok()
+    }
+
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database
     }

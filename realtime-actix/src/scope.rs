@@ -8,9 +8,9 @@ use actix_web::{FromRequest, HttpRequest, web};
 
 use crate::realtime::Shared;
 use crate::socket::worker::Worker;
-use crate::{rest, socket};
+use crate::{poll, rest, socket, sse};
 
-/// REST and socket of all resources, under one path.
+/// REST, socket, event streams and long polls of all resources, under one path.
 pub struct RealtimeScope {
     path: String,
     shared: Arc<Shared>,
@@ -35,6 +35,8 @@ impl HttpServiceFactory for RealtimeScope {
             ))
             .service(web::resource(["", "/"]).to(rest::index))
             .service(web::resource(["/{stream}", "/{stream}/"]).to(rest::collection))
+            .service(web::resource(["/{stream}/events", "/{stream}/events/"]).to(sse::events))
+            .service(web::resource(["/{stream}/changes", "/{stream}/changes/"]).to(poll::changes))
             .service(web::resource(["/{stream}/{pk}", "/{stream}/{pk}/"]).to(rest::object))
             .default_service(web::to(rest::nothing_here))
             .register(config);

@@ -13,7 +13,6 @@ use diesel::sql_types::Text;
 use realtime_core::connection::{Connection, Effect, Surface};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::filter::{Filter, RawArgument, parse};
-use realtime_core::group::GroupId;
 use realtime_core::{Error, Limits, Principal, RealtimeEnum, RealtimeResource, url_decoded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -193,7 +192,6 @@ pub(crate) fn message(bytes: &[u8]) {
     let surface = Arc::new(Surface { descriptors: vec![Thing::DESCRIPTOR], limits: Limits::default() });
     let mut connection = Connection::new(surface, None, 0);
     let cursor = Cursor { epoch: Epoch(1), position: Position(2) };
-    let mut groups = 0;
     for (at, line) in text.lines().enumerate() {
         if connection.is_full() {
             break;
@@ -208,16 +206,15 @@ pub(crate) fn message(bytes: &[u8]) {
                         let object: Json = serde_json::from_str(&text).expect("an answer is JSON");
                         answers += usize::from(object["type"] == "reply");
                     }
-                    Effect::Join(ticket, subscription, since) => {
-                        groups += 1;
+                    Effect::Join(ticket, subscription, start) => {
                         let _ = subscription.filter().matches(&rows()[0]);
                         next.extend(connection.joined(
                             ticket,
-                            GroupId(groups),
-                            since.unwrap_or(cursor),
-                            since.is_some(),
+                            start.since.unwrap_or(cursor),
+                            start.since.is_some(),
                         ));
                     }
+                    Effect::Renew(_, ticket) => next.extend(connection.joined(ticket, cursor, false)),
                     Effect::AskPosition(ticket) => {
                         next.extend(connection.positioned(ticket, cursor, "2026-01-31T12:00:00Z"));
                     }

@@ -12,13 +12,12 @@ use crate::context::Principal;
 use crate::cursor::Cursor;
 use crate::encode::{self, Head};
 use crate::error::{Code, Error};
-use crate::filter::{self, Filter, RawArgument};
-use crate::group::GroupId;
+use crate::filter::{self, RawArgument};
 use crate::limits::Limits;
 use crate::list::{LIST_OPTIONS, ListQuery, Page};
 use crate::message::{self, Message};
 use crate::resource::{Action, Descriptor};
-use crate::subscription::{EventActions, Form, Subscription};
+use crate::subscription::{Asked, Subscription};
 use crate::value::Value;
 
 /// What all connections of a scope have in common.
@@ -51,17 +50,29 @@ pub enum Effect {
     SendInOrder(String),
     /// Carry out a request and report with [`Connection::answered`].
     Execute(Ticket, Box<Request>),
-    /// Join the group of a subscription and report with [`Connection::joined`] before any of its events; those after
-    /// the cursor, where there is one and they can be had, are the first.
-    Join(Ticket, Arc<Subscription>, Option<Cursor>),
-    /// Leave a group; none of its events may follow.
-    Leave(GroupId),
+    /// Follow a subscription and report with [`Connection::joined`] before anything is sent of it. The ticket names the
+    /// subscription from then on.
+    Join(Ticket, Arc<Subscription>, Start),
+    /// Begin anew, with a snapshot, what the first ticket names, and report with [`Connection::joined`] for the second
+    /// one before anything more is sent of it.
+    Renew(Ticket, Ticket),
+    /// No longer follow the subscription that was joined with the ticket; none of its events may follow.
+    Leave(Ticket),
     /// Ask who has the token and report with [`Connection::authenticated`].
     Authenticate(Ticket, String),
     /// Find out the position up to which all events have been sent and report with [`Connection::positioned`].
     AskPosition(Ticket),
     /// Send a close frame and end.
     Close(u16, &'static str),
+}
+
+/// How a subscription begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Send first what came after this position, if it can be had.
+    pub since: Option<Cursor>,
+    /// Send first a snapshot, unless what came after the position can be had.
+    pub snapshot: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +85,7 @@ struct Pending {
 
 #[derive(Debug)]
 struct Held {
-    group: GroupId,
+    ticket: Ticket,
     count: usize,
     subscription: Arc<Subscription>,
 }
@@ -91,7 +102,7 @@ struct Queued {
 #[derive(Debug)]
 enum Work {
     Write(Operation),
-    Subscribe(Arc<Subscription>, Option<Cursor>),
+    Subscribe(Arc<Subscription>, Start),
     Unsubscribe(Unsubscribe),
     /// A write that cannot be carried out: it is refused in its turn.
     Refuse(Error),
@@ -176,11 +187,6 @@ impl Connection {
     /// Are as many requests running or waiting as may be? Then nothing more is to be read.
     pub fn is_full(&self) -> bool {
         self.pending.len() + self.queue.len() >= self.surface.limits.running_requests
-    }
-
-    /// The groups that the connection is a member of.
-    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
-        self.held.values().map(|held| held.group)
     }
 
     /// A text frame has come.
@@ -289,12 +295,13 @@ impl Connection {
                     ));
                 }
                 Some(_) => return Err(Error::bad_request("subscription is a string.")),
-                None => {
-                    Work::Unsubscribe(Unsubscribe::Same(self.subscription(resource, descriptor, &message)?))
-                }
+                None => Work::Unsubscribe(Unsubscribe::Same(
+                    self.asked(resource, descriptor, message)?.subscription,
+                )),
             },
             Action::Subscribe => {
-                Work::Subscribe(self.subscription(resource, descriptor, &message)?, since(&message)?)
+                let Asked { subscription, start } = self.asked(resource, descriptor, message)?;
+                Work::Subscribe(subscription, start)
             }
             Action::Create => Work::Write(Operation::Create(message.payload)),
             // Reads keep no place.
@@ -321,39 +328,23 @@ impl Connection {
         }])
     }
 
-    fn subscription(
+    fn asked(
         &self,
         resource: ResourceId,
         descriptor: &'static Descriptor,
-        message: &Message,
-    ) -> Result<Arc<Subscription>, Error> {
-        let option = |name: &str| message.options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
+        message: Message,
+    ) -> Result<Asked, Error> {
         // Before the filter: a key that no row can have is that of no row, whatever else is asked.
         let key = message.key.is_some().then(|| key(descriptor, message.key.as_ref())).transpose()?;
-        if !matches!(option("snapshot"), None | Some(Json::Null | Json::Bool(false))) {
-            return Err(Error::bad_request("snapshot is not offered by this server yet."));
-        }
-        since(message)?;
-        let form = match option("form").map(Json::as_str) {
-            None | Some(Some("diff")) => Form::Diff,
-            Some(Some("full")) => Form::Full,
-            Some(_) => return Err(Error::bad_request("form is \"diff\" or \"full\".")),
-        };
-        let fields = option("fields").map(|json| parse_fields(descriptor, json)).transpose()?;
-        let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
-        let mut filter =
-            filter::parse(descriptor, json_entries(message.payload.clone()), &self.surface.limits)?;
-        if let Some(key) = key {
-            let of_key = filter::Predicate {
-                field: descriptor.key,
-                part: None,
-                negated: false,
-                condition: filter::Condition::OneOf(vec![key]),
-            };
-            filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
-        }
-        let asked = Subscription::new(resource, descriptor, filter, fields, form, actions);
-        Ok(Arc::new(asked.seeing(descriptor, descriptor.rules.visible(&self.principal))))
+        let filter = json_entries(message.payload);
+        Asked::parse(
+            (resource, descriptor),
+            &self.principal,
+            key,
+            filter,
+            &message.options,
+            &self.surface.limits,
+        )
     }
 
     fn issue(&mut self, pending: Pending) -> Ticket {
@@ -390,8 +381,8 @@ impl Connection {
                     self.busy = true;
                     effects.extend(self.execute(head, resource, descriptor, operation, true));
                 }
-                Work::Subscribe(subscription, since) => {
-                    effects.extend(self.subscribe(head, descriptor, subscription, since));
+                Work::Subscribe(subscription, start) => {
+                    effects.extend(self.subscribe(head, descriptor, subscription, start));
                 }
                 Work::Refuse(error) => effects.extend(refuse(&head, &error)),
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
@@ -405,11 +396,11 @@ impl Connection {
         head: Head,
         descriptor: &'static Descriptor,
         subscription: Arc<Subscription>,
-        since: Option<Cursor>,
+        start: Start,
     ) -> Vec<Effect> {
-        let is_held = self.held.contains_key(subscription.identity());
+        let held = self.held.get(subscription.identity()).map(|held| held.ticket);
         let limit = self.surface.limits.subscriptions;
-        if !is_held && self.held.len() >= limit {
+        if held.is_none() && self.held.len() >= limit {
             let detail = format!("A connection holds at most {limit} subscriptions (limit subscriptions).");
             return refuse(&head, &Error::validation(crate::error::NON_FIELD_ERRORS, detail));
         }
@@ -420,12 +411,12 @@ impl Connection {
             ordered: true,
             subscription: Some(Arc::clone(&subscription)),
         });
-        if is_held {
+        vec![match held {
+            None => Effect::Join(ticket, subscription, start),
+            Some(held) if start.snapshot => Effect::Renew(held, ticket),
             // The events flow already; only the position is missing.
-            vec![Effect::AskPosition(ticket)]
-        } else {
-            vec![Effect::Join(ticket, subscription, since)]
-        }
+            Some(_) => Effect::AskPosition(ticket),
+        }]
     }
 
     /// Success also where nothing was held.
@@ -446,7 +437,7 @@ impl Connection {
         {
             held.count -= 1;
             if held.count == 0 {
-                effects.push(Effect::Leave(held.group));
+                effects.push(Effect::Leave(held.ticket));
                 self.held.remove(&identity);
             }
         }
@@ -454,12 +445,14 @@ impl Connection {
         effects
     }
 
-    /// The group has been joined: its events begin right after the cursor. Is that the one that was asked for?
-    pub fn joined(&mut self, ticket: Ticket, group: GroupId, cursor: Cursor, recovered: bool) -> Vec<Effect> {
-        let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(group)] };
-        let Some(subscription) = pending.subscription else { return vec![Effect::Leave(group)] };
-        let held = Held { group, count: 1, subscription: Arc::clone(&subscription) };
-        self.held.insert(subscription.identity().to_owned(), held);
+    /// The subscription is followed from now on: its events begin after the cursor. Is that the one that was asked for?
+    pub fn joined(&mut self, ticket: Ticket, cursor: Cursor, recovered: bool) -> Vec<Effect> {
+        let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(ticket)] };
+        let Some(subscription) = pending.subscription else { return vec![Effect::Leave(ticket)] };
+        self.held
+            .entry(subscription.identity().to_owned())
+            .or_insert_with(|| Held { ticket, count: 0, subscription: Arc::clone(&subscription) })
+            .count += 1;
         self.finish(
             pending.ordered,
             Effect::Send(subscribed(&pending.head, &subscription, cursor, recovered)),
@@ -640,29 +633,4 @@ fn check_options(action: Action, options: &[(String, Json)]) -> Result<(), Error
         Some((name, _)) => Err(unknown_member(name)),
         None => Ok(()),
     }
-}
-
-/// The cursor that a subscription asks to go on from.
-fn since(message: &Message) -> Result<Option<Cursor>, Error> {
-    let refused =
-        || Error::bad_request("since is a cursor: that of an event, a reply, a ping or a list's feed.");
-    match message.options.iter().find(|(name, _)| name == "since").map(|(_, json)| json) {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::String(text)) => text.parse().map(Some).map_err(|_| refused()),
-        Some(_) => Err(refused()),
-    }
-}
-
-fn parse_fields(descriptor: &Descriptor, json: &Json) -> Result<Vec<usize>, Error> {
-    let names = json.as_array().ok_or_else(|| Error::bad_request("fields is a list of names."))?;
-    names
-        .iter()
-        .map(|name| {
-            name.as_str().and_then(|name| descriptor.field_index(name)).ok_or_else(|| {
-                let known: Vec<&str> = descriptor.fields.iter().map(|field| field.name).collect();
-                Error::new(Code::UnknownField, format!("{name} is not a field of this stream."))
-                    .and("fields", format!("Choices are {}.", known.join(", ")))
-            })
-        })
-        .collect()
 }

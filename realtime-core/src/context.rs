@@ -52,7 +52,7 @@ impl Principal {
     }
 
     /// May somebody go on as another principal? Nobody may log in, and a user stay what he is.
-    pub(crate) fn may_become(&self, other: &Self) -> bool {
+    pub fn may_become(&self, other: &Self) -> bool {
         match &self.user {
             None => true,
             Some(user) => other.is_user(user),

@@ -22,6 +22,12 @@ pub struct Cursor {
     pub position: Position,
 }
 
+impl Cursor {
+    /// A position of no log. Who asks to go on from it is told that this cannot be, on every server and for ever: it is
+    /// what a client knows while it has only a part of a snapshot.
+    pub const NOWHERE: Self = Self { epoch: Epoch(0), position: Position(0) };
+}
+
 /// The text is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this protocol")]

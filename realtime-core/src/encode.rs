@@ -53,11 +53,7 @@ pub(crate) struct Event<'a> {
 }
 
 pub(crate) fn event(descriptor: &Descriptor, event: &Event<'_>) -> String {
-    let mut out = String::with_capacity(256);
-    out.push_str(r#"{"type":"event","subscription":"#);
-    write_text(event.subscription, &mut out);
-    out.push_str(r#","stream":"#);
-    write_text(descriptor.stream, &mut out);
+    let mut out = message_start("event", descriptor.stream, event.subscription);
     let _ = write!(out, r#","action":"{}","pk":"#, event.action.name());
     event.key.write_json(&mut out);
     if let Some(row) = event.row {
@@ -68,6 +64,16 @@ pub(crate) fn event(descriptor: &Descriptor, event: &Event<'_>) -> String {
         out.push_str(r#","more":true"#);
     }
     let _ = write!(out, r#","cursor":"{}"}}"#, event.cursor);
+    out
+}
+
+/// Begins a message about a subscription, up to the member after the stream.
+pub(crate) fn message_start(kind: &str, stream: &str, subscription: &str) -> String {
+    let mut out = String::with_capacity(256);
+    let _ = write!(out, r#"{{"type":"{kind}","subscription":"#);
+    write_text(subscription, &mut out);
+    out.push_str(r#","stream":"#);
+    write_text(stream, &mut out);
     out
 }
 

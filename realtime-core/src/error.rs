@@ -30,6 +30,8 @@ pub enum Code {
     ActionNotAllowed,
     /// The write contradicts what is stored.
     Conflict,
+    /// What came after a position can no longer be told.
+    Gone,
     /// The body is larger than the limit.
     TooLarge,
     /// The body is not of a type that is read.
@@ -57,6 +59,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::ActionNotAllowed => "action_not_allowed",
             Self::Conflict => "conflict",
+            Self::Gone => "gone",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Throttled => "throttled",
@@ -79,6 +82,7 @@ impl Code {
             Self::NotFound => 404,
             Self::ActionNotAllowed => 405,
             Self::Conflict => 409,
+            Self::Gone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Throttled => 429,

@@ -1,15 +1,17 @@
 //! The groups: who is told of a change, and in which words. Values in, deliveries out; no actor, no socket.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
 use crate::cursor::Cursor;
 use crate::diff::diff;
-use crate::encode::{self, Event};
+use crate::encode;
 use crate::matching::{Index, Slot};
 use crate::resource::{Descriptor, Record};
 use crate::subscription::{EventAction, Form, Subscription};
+use crate::value::Value;
 
 /// A worker thread: what a delivery is addressed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +29,28 @@ pub struct Delivery {
     /// The workers that have members.
     pub workers: Vec<WorkerId>,
     /// The messages, in order.
-    pub events: Vec<String>,
+    pub events: Vec<Event>,
+    /// The position that the batch began at.
+    pub before: Cursor,
+    /// The position right after the batch.
+    pub cursor: Cursor,
+}
+
+/// One event, as it goes over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What it says of its row.
+    pub action: EventAction,
+    /// The message.
+    pub text: String,
+}
+
+impl Event {
+    /// The message without the member `subscription`: as one is told who asks for one subscription only.
+    pub fn without_subscription(&self, subscription: &Subscription) -> String {
+        let member = format!(r#""subscription":"{}","#, subscription.id());
+        self.text.replacen(&member, "", 1)
+    }
 }
 
 struct Group {
@@ -188,6 +211,7 @@ impl Groups {
     /// The groups are in the order of their first event; those that one change concerns, in that in which they were
     /// made.
     pub fn publish(&mut self, batch: &Batch) -> Vec<Delivery> {
+        let before = self.cursor;
         self.cursor.position = batch.position;
         self.batches += 1;
         let mut told: Vec<(Slot, Vec<Told<'_>>)> = Vec::new();
@@ -218,29 +242,38 @@ impl Groups {
             }
         }
         self.candidates = candidates;
-        told.into_iter().filter_map(|(slot, events)| self.delivery(slot, &events)).collect()
+        told.into_iter().filter_map(|(slot, events)| self.delivery(slot, &events, before)).collect()
     }
 
-    fn delivery(&self, slot: Slot, told: &[Told<'_>]) -> Option<Delivery> {
+    fn delivery(&self, slot: Slot, told: &[Told<'_>], before: Cursor) -> Option<Delivery> {
         let group = self.groups.get(slot as usize)?.as_ref()?;
         let descriptor = self.descriptors[group.subscription.resource().0];
         Some(Delivery {
             group: group.id,
             workers: group.members.iter().map(|(worker, _)| *worker).collect(),
             events: write(descriptor, &group.subscription, told, self.cursor),
+            before,
+            cursor: self.cursor,
         })
     }
 }
 
-/// The events of a batch for one subscription, in the words in which its group was told or would have been. `cursor` is
-/// the position right after the batch.
+/// The events of a batch for one subscription, in the words in which its group was told or would have been; where a key
+/// is given, only those about rows up to it. `cursor` is the position right after the batch.
 pub fn events(
     descriptor: &Descriptor,
     subscription: &Subscription,
     batch: &Batch,
+    up_to: Option<&Value<'static>>,
     cursor: Cursor,
-) -> Vec<String> {
-    let of_resource = batch.changes.iter().filter(|change| change.resource == subscription.resource());
+) -> Vec<Event> {
+    // The order of keys is the one in which the database gives the rows of a snapshot.
+    let is_wanted =
+        |key: &Value<'static>| up_to.is_none_or(|last| key.compare(last) != Some(Ordering::Greater));
+    let of_resource = batch
+        .changes
+        .iter()
+        .filter(|change| change.resource == subscription.resource() && is_wanted(&change.key));
     let told: Vec<Told<'_>> = of_resource.filter_map(|change| tell(subscription, change)).collect();
     write(descriptor, subscription, &told, cursor)
 }
@@ -251,23 +284,21 @@ fn write(
     subscription: &Subscription,
     told: &[Told<'_>],
     cursor: Cursor,
-) -> Vec<String> {
+) -> Vec<Event> {
     told.iter()
         .enumerate()
         .map(|(at, event)| {
-            encode::event(
-                descriptor,
-                &Event {
-                    subscription: subscription.id(),
-                    action: event.action,
-                    key: &event.change.key,
-                    row: event.row,
-                    fields: event.diff.as_deref().unwrap_or(subscription.fields()),
-                    is_diff: event.diff.is_some(),
-                    more: at + 1 < told.len(),
-                    cursor,
-                },
-            )
+            let parts = encode::Event {
+                subscription: subscription.id(),
+                action: event.action,
+                key: &event.change.key,
+                row: event.row,
+                fields: event.diff.as_deref().unwrap_or(subscription.fields()),
+                is_diff: event.diff.is_some(),
+                more: at + 1 < told.len(),
+                cursor,
+            };
+            Event { action: event.action, text: encode::event(descriptor, &parts) }
         })
         .collect()
 }

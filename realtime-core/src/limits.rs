@@ -1,5 +1,16 @@
 //! Every bound in one place. What is over one is answered, never cut off in silence.
 
+/// What becomes of a client that does not keep up with the events of its subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lag {
+    /// It is told `lagged` once it has read what waits, and then what it has missed, or a snapshot where that can no
+    /// longer be had.
+    #[default]
+    Resync,
+    /// It is closed with 4408.
+    Disconnect,
+}
+
 /// The limits of a mounted scope, with the defaults of the protocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,10 +45,20 @@ pub struct Limits {
     pub page_rows: usize,
     /// Rows of a page that names no limit.
     pub default_page_rows: usize,
-    /// Bytes that wait for one slow connection. Over it: close 4408.
+    /// Bytes that wait for one slow connection. Events over three quarters of it: see `lag`. Replies over it: close 4408.
     pub outbox_bytes: usize,
-    /// Frames that wait for one slow connection. Over it: close 4408.
+    /// Frames that wait for one slow connection, with the same consequences.
     pub outbox_frames: usize,
+    /// What becomes of a client that does not keep up.
+    pub lag: Lag,
+    /// Rows of one page of a snapshot.
+    pub snapshot_rows: usize,
+    /// Bytes of one page of a snapshot, and what its last row is more.
+    pub snapshot_bytes: usize,
+    /// Milliseconds between two signs of life on a stream of Server-Sent Events.
+    pub stream_heartbeat_ms: u64,
+    /// Long polls that wait in the whole server. Over it: 503.
+    pub waiting_polls: usize,
     /// Milliseconds between two pings; a peer silent for two of them is dropped.
     pub heartbeat_ms: u64,
     /// Rows that the change log keeps. Older ones are removed, a few at a time.
@@ -68,6 +89,11 @@ impl Default for Limits {
             default_page_rows: 100,
             outbox_bytes: 4 << 20,
             outbox_frames: 4_096,
+            lag: Lag::Resync,
+            snapshot_rows: 500,
+            snapshot_bytes: 128 << 10,
+            stream_heartbeat_ms: 15_000,
+            waiting_polls: 10_000,
             heartbeat_ms: 20_000,
             feed_rows: 1_000_000,
             feed_seconds: 24 * 60 * 60,

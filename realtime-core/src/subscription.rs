@@ -1,13 +1,21 @@
 //! What a connection asks to be told of, and the id by which both sides know it.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::change::ResourceId;
-use crate::error::Error;
-use crate::filter::Filter;
+use crate::connection::Start;
+use crate::context::Principal;
+use crate::cursor::Cursor;
+use crate::error::{Code, Error};
+use crate::filter::{self, Filter, RawArgument};
+use crate::limits::Limits;
 use crate::resource::Descriptor;
+use crate::value::Value;
 
 /// How an update is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,7 +72,7 @@ impl EventActions {
     ///
     /// # Errors
     /// 400 for anything but a list of at least one of the three names.
-    pub fn parse(json: &serde_json::Value) -> Result<Self, Error> {
+    pub fn parse(json: &Json) -> Result<Self, Error> {
         let refused =
             || Error::bad_request("actions is a list of at least one of create, update and delete.");
         let mut set = Self(0);
@@ -170,4 +178,81 @@ impl Subscription {
     pub fn id(&self) -> &str {
         &self.id
     }
+}
+
+/// What a client asks for when it subscribes: of what it wants to be told, and from where on.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Of what.
+    pub subscription: Arc<Subscription>,
+    /// From where on.
+    pub start: Start,
+}
+
+impl Asked {
+    /// Reads a filter and the options beside it, for a caller. A key stands for the filter that selects its row.
+    ///
+    /// # Errors
+    /// 400 that says what is wrong.
+    pub fn parse(
+        (resource, descriptor): (ResourceId, &Descriptor),
+        principal: &Principal,
+        key: Option<Value<'static>>,
+        filter: impl IntoIterator<Item = (String, RawArgument)>,
+        options: &[(String, Json)],
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let option = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
+        let snapshot = match option("snapshot") {
+            None | Some(Json::Null) => false,
+            Some(Json::Bool(snapshot)) => *snapshot,
+            Some(_) => return Err(Error::bad_request("snapshot is true or false.")),
+        };
+        let since = parse_since(option("since"))?;
+        let form = match option("form").map(Json::as_str) {
+            None | Some(Some("diff")) => Form::Diff,
+            Some(Some("full")) => Form::Full,
+            Some(_) => return Err(Error::bad_request("form is \"diff\" or \"full\".")),
+        };
+        let fields = option("fields").map(|json| parse_fields(descriptor, json)).transpose()?;
+        let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
+        let mut filter = filter::parse(descriptor, filter, limits)?;
+        if let Some(key) = key {
+            let of_key = filter::Predicate {
+                field: descriptor.key,
+                part: None,
+                negated: false,
+                condition: filter::Condition::OneOf(vec![key]),
+            };
+            filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
+        }
+        let asked = Subscription::new(resource, descriptor, filter, fields, form, actions);
+        let subscription = Arc::new(asked.seeing(descriptor, descriptor.rules.visible(principal)));
+        Ok(Self { subscription, start: Start { since, snapshot } })
+    }
+}
+
+/// The cursor that is to be gone on from.
+fn parse_since(json: Option<&Json>) -> Result<Option<Cursor>, Error> {
+    let refused =
+        || Error::bad_request("since is a cursor: that of an event, a reply, a ping or a list's feed.");
+    match json {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => text.parse().map(Some).map_err(|_| refused()),
+        Some(_) => Err(refused()),
+    }
+}
+
+fn parse_fields(descriptor: &Descriptor, json: &Json) -> Result<Vec<usize>, Error> {
+    let names = json.as_array().ok_or_else(|| Error::bad_request("fields is a list of names."))?;
+    names
+        .iter()
+        .map(|name| {
+            name.as_str().and_then(|name| descriptor.field_index(name)).ok_or_else(|| {
+                let known: Vec<&str> = descriptor.fields.iter().map(|field| field.name).collect();
+                Error::new(Code::UnknownField, format!("{name} is not a field of this stream."))
+                    .and("fields", format!("Choices are {}.", known.join(", ")))
+            })
+        })
+        .collect()
 }

@@ -9,12 +9,14 @@ pub mod postgres;
 mod rest;
 mod server;
 mod socket;
+mod view;
 
 pub use accounts::{Account, Accounts};
 pub use models::{ANN, BOB, SCHEMA, SqliteResources};
 pub use rest::Answer;
 pub use server::{Server, Setup, start_error};
 pub use socket::{Handshake, Incoming, Refused, Socket, position};
+pub use view::{Key, View};
 
 /// How long anything is waited for.
 pub const WAIT: Duration = Duration::from_secs(10);

@@ -260,6 +260,15 @@ impl Socket {
         events.map(|text| serde_json::from_str(&text).expect("an event is JSON")).collect()
     }
 
+    /// What has come and was kept because something else was waited for.
+    ///
+    /// # Panics
+    /// Where it is no JSON.
+    pub fn kept(&mut self) -> Vec<Json> {
+        let events = self.events.drain(..);
+        events.map(|text| serde_json::from_str(&text).expect("an event is JSON")).collect()
+    }
+
     /// Waits until everything that has been committed so far has been told, and gives the position reached.
     ///
     /// A ping's reply follows every event up to its cursor; that cursor may be behind a commit that is just being

@@ -270,7 +270,7 @@ fn bad_addresses() -> Vec<Json> {
         ("comments/list", json!({"unheard_of": 1})),
         ("comments/create", json!({"fields": []})),
         ("comments/retrieve", json!({"pk": 1, "form": "full"})),
-        ("comments/subscribe", json!({"snapshot": true})),
+        ("comments/subscribe", json!({"snapshot": "yes"})),
         ("comments/subscribe", json!({"since": "0000000000000000-"})),
         ("comments/subscribe", json!({"since": false})),
         ("comments/subscribe", json!({"subscription": "x"})),

@@ -1,8 +1,11 @@
-//! A client that does not read costs a bounded amount of memory, and the others nothing.
+//! A client that does not read costs a bounded amount of memory, and the others nothing. When it reads on, it is told
+//! that it has lagged behind, and then what it has missed.
 
-use realtime_actix::Limits;
-use realtime_tests::{Handshake, Incoming, Server, Setup, Socket};
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use realtime_actix::{Lag, Limits};
+use realtime_tests::{Handshake, Incoming, Key, Server, Setup, Socket, View, at};
+use serde_json::{Value as Json, json};
 
 async fn with_limits(change: impl FnOnce(&mut Limits)) -> Server {
     let mut limits = Limits::default().without_rates();
@@ -39,9 +42,13 @@ async fn read_to_the_end(socket: &mut Socket) -> (usize, Option<u16>) {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_cut_off_and_the_others_go_on() {
+async fn where_so_configured_a_client_that_stops_reading_is_cut_off_and_the_others_go_on() {
     const COMMENTS: usize = 2_000;
-    let server = with_limits(|limits| limits.outbox_bytes = 128 << 10).await;
+    let server = with_limits(|limits| {
+        limits.lag = Lag::Disconnect;
+        limits.outbox_bytes = 128 << 10;
+    })
+    .await;
     let mut slow = stalled(&server).await;
     slow.subscribe("comments", json!({})).await;
     let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
@@ -58,7 +65,11 @@ async fn a_client_that_stops_reading_is_cut_off_and_the_others_go_on() {
 
 #[tokio::test]
 async fn small_frames_are_bounded_by_their_number() {
-    let server = with_limits(|limits| limits.outbox_frames = 8).await;
+    let server = with_limits(|limits| {
+        limits.lag = Lag::Disconnect;
+        limits.outbox_frames = 8;
+    })
+    .await;
     let mut slow = stalled(&server).await;
     slow.subscribe("comments", json!({"fields": ["score"]})).await;
     let mut healthy = Socket::open(&server).await;
@@ -128,4 +139,172 @@ async fn a_peer_that_is_silent_for_two_heartbeats_is_dropped() {
     };
     assert_eq!(code, Some(4408));
     assert_eq!(answering.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+async fn follow(socket: &mut Socket, stream: &str, with: Json) -> Json {
+    let mut message = json!({"stream": stream, "action": "subscribe"});
+    for (name, value) in with.as_object().expect("members") {
+        message[name] = value.clone();
+    }
+    let reply = socket.request(message).await;
+    assert_eq!(reply["status"], 200, "{reply}");
+    reply["data"].clone()
+}
+
+/// The comments that a list answers.
+async fn listed(socket: &mut Socket) -> BTreeMap<Key, Json> {
+    let mut rows = BTreeMap::new();
+    let mut cursor = Json::Null;
+    loop {
+        let mut message = json!({"stream": "comments/list", "limit": 200});
+        if !cursor.is_null() {
+            message["cursor"] = cursor;
+        }
+        let reply = socket.request(message).await;
+        for row in at(&reply, "data.results").as_array().expect("rows") {
+            rows.insert(Key::of(&row["id"]), row.clone());
+        }
+        cursor = at(&reply, "data.next").clone();
+        if cursor.is_null() {
+            return rows;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_on_is_told_what_it_has_missed() {
+    const COMMENTS: usize = 1_000;
+    let server = with_limits(|limits| limits.outbox_bytes = 128 << 10).await;
+    let mut slow = stalled(&server).await;
+    let mut view = View::new("id").live(&follow(&mut slow, "comments", json!({})).await);
+    let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
+    for _ in 0..COMMENTS {
+        comment(&server).await;
+        assert_eq!(healthy.next_event().await["action"], "create");
+    }
+    // Twice: what happens after it has been put right is no different.
+    for round in 1..=2 {
+        for number in 1..=COMMENTS {
+            let sql = format!("UPDATE comments SET score = {round}, body = body || 'y' WHERE id = {number}");
+            server.write(sql).await;
+            assert_eq!(healthy.next_event().await["action"], "update");
+        }
+        for event in slow.events(&server).await {
+            view.take(&event);
+        }
+        assert!(view.is_whole());
+        assert!(view.lagged.0 >= round && view.lagged.1 == 0, "{:?}", view.lagged);
+        assert_eq!(view.rows, listed(&mut healthy).await);
+    }
+}
+
+#[tokio::test]
+async fn where_the_log_does_not_reach_back_a_snapshot_comes_unasked() {
+    let server = with_limits(|limits| {
+        limits.outbox_bytes = 128 << 10;
+        limits.feed_rows = 50;
+        limits.snapshot_rows = 30;
+    })
+    .await;
+    let mut slow = stalled(&server).await;
+    let mut view = View::new("id").live(&follow(&mut slow, "comments", json!({})).await);
+    let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
+    for _ in 0..1_000 {
+        comment(&server).await;
+        assert_eq!(healthy.next_event().await["action"], "create");
+    }
+    server.write("DELETE FROM comments WHERE id > 200").await;
+    for event in slow.events(&server).await {
+        view.take(&event);
+    }
+    assert_eq!(view.lagged, (0, 1));
+    assert!(view.is_whole() && view.pages > 1);
+    assert_eq!(view.rows, listed(&mut healthy).await);
+    server.write("DELETE FROM comments").await;
+    for event in slow.events(&server).await {
+        view.take(&event);
+    }
+    assert!(view.rows.is_empty());
+}
+
+/// Each is told by itself, a ping's reply waits for all of them, and other requests are answered meanwhile.
+#[tokio::test]
+async fn the_subscriptions_of_a_slow_client_are_put_right_one_by_one() {
+    let server = with_limits(|limits| limits.outbox_bytes = 128 << 10).await;
+    let mut slow = stalled(&server).await;
+    let mut views = BTreeMap::new();
+    for with in [json!({}), json!({"form": "full"}), json!({"payload": {"score__gte": 0}})] {
+        let data = follow(&mut slow, "comments", with).await;
+        views.insert(data["subscription"].to_string(), View::new("id").live(&data));
+    }
+    let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
+    for _ in 0..500 {
+        comment(&server).await;
+        assert_eq!(healthy.next_event().await["action"], "create");
+    }
+    server.write("UPDATE comments SET score = 1; DELETE FROM comments WHERE id % 5 = 0").await;
+    healthy.catch_up(&server).await;
+    let create = json!({"stream": "labels/create", "payload": {"name": "meanwhile"}});
+    assert_eq!(slow.request(create).await["status"], 201);
+    for event in slow.events(&server).await {
+        views.get_mut(&event["subscription"].to_string()).expect("it is held").take(&event);
+    }
+    let table = listed(&mut healthy).await;
+    for view in views.values() {
+        assert!(view.is_whole() && view.lagged.0 >= 1 && view.lagged.1 == 0, "{:?}", view.lagged);
+        assert_eq!(view.rows, table);
+    }
+}
+
+/// What comes while a client catches up waits for it, and what finds no room is read from the log: that is no new lag.
+#[tokio::test]
+async fn writes_in_the_midst_of_catching_up_are_not_missed() {
+    let server = with_limits(|limits| {
+        limits.outbox_bytes = 64 << 10;
+        limits.outbox_frames = 16;
+    })
+    .await;
+    let mut socket = Socket::open(&server).await;
+    socket.catch_up(&server).await;
+    let since = at(&socket.request(json!({"action": "ping"})).await, "data.cursor").clone();
+    for _ in 0..300 {
+        comment(&server).await;
+    }
+    socket.catch_up(&server).await;
+    let mut slow = stalled(&server).await;
+    let data = follow(&mut slow, "comments", json!({"since": since})).await;
+    assert_eq!(data["recovered"], true);
+    let mut view = View::new("id").live(&data);
+    for number in 0..240 {
+        server.write(format!("UPDATE comments SET score = {number} WHERE id % 10 = {}", number % 10)).await;
+        if number % 4 == 0 {
+            view.take(&slow.next_event().await);
+        }
+    }
+    for event in slow.events(&server).await {
+        view.take(&event);
+    }
+    assert!(view.is_whole() && view.lagged.1 == 0, "{:?}", view.lagged);
+    assert_eq!(view.rows, listed(&mut socket).await);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_again_is_dropped() {
+    let server = with_limits(|limits| {
+        limits.outbox_bytes = 128 << 10;
+        limits.heartbeat_ms = 50;
+    })
+    .await;
+    let mut slow = stalled(&server).await;
+    slow.subscribe("comments", json!({})).await;
+    for _ in 0..1_000 {
+        comment(&server).await;
+    }
+    // Those who come later and are silent are dropped one after the other; so has it been by then.
+    for _ in 0..3 {
+        assert_eq!(Socket::open(&server).await.closed_unanswered().await, Some(4408));
+    }
+    let (bytes, code) = read_to_the_end(&mut slow).await;
+    assert_eq!(code, Some(4408));
+    assert!(bytes < 5_000_000, "{bytes} bytes waited for a client that did not read");
 }

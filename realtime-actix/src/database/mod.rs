@@ -4,11 +4,12 @@ pub(crate) mod sqlite;
 
 use std::sync::Arc;
 
-use realtime_core::Error;
-use realtime_core::Principal;
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
 use realtime_core::cursor::{Cursor, Epoch};
+use realtime_core::group::Event;
+use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::subscription::Subscription;
+use realtime_core::{Error, Principal, Value};
 
 use crate::fault;
 use crate::gate::{Gate, Hold};
@@ -55,21 +56,28 @@ impl Database {
         self.sqlite.reaches_back_to(cursor.position).await.map_err(answer)
     }
 
-    /// The next events that a subscription has missed; `None` where they can no longer be had.
+    /// The next events that a subscription has missed, of rows up to a key where one is given; `None` where they can no
+    /// longer be had.
     pub(crate) async fn missed(
         &self,
         subscription: Arc<Subscription>,
+        up_to: Option<Value<'static>>,
         after: Cursor,
         until: Cursor,
     ) -> Result<Option<Missed>, Error> {
-        self.sqlite.missed(subscription, after, until).await.map_err(answer)
+        self.sqlite.missed(subscription, up_to, after, until).await.map_err(answer)
+    }
+
+    /// A page of a snapshot.
+    pub(crate) async fn snapshot_page(&self, request: PageRequest) -> Result<Page, Error> {
+        self.sqlite.snapshot_page(request, self.epoch).await.map_err(answer)
     }
 }
 
 /// A part of what a subscription has missed.
 pub(crate) struct Missed {
     /// Its events, of whole transactions.
-    pub(crate) events: Vec<String>,
+    pub(crate) events: Vec<Event>,
     /// The position right after them.
     pub(crate) cursor: Cursor,
 }

@@ -10,10 +10,12 @@ use realtime_core::action::{Operation, Outcome, Request};
 use realtime_core::change::ResourceId;
 use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
-use realtime_core::list::ListQuery;
+use realtime_core::list::{LIST_OPTIONS, ListQuery};
+use realtime_core::subscription::Asked;
 use realtime_core::{Action, Code, Descriptor, Error, Principal};
 use serde_json::Value as Json;
 
+use crate::auth::Identity;
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
 
@@ -66,15 +68,56 @@ pub(crate) async fn nothing_here() -> HttpResponse {
     problem::response(&Error::not_found())
 }
 
+/// What a request that follows a stream asks for: the filter and the options are in its query string, as far as
+/// `options` knows them and has not taken them out.
+pub(crate) async fn follow(
+    request: &HttpRequest,
+    worker: &Worker,
+    what: &str,
+    known: &[&str],
+    options: impl FnOnce(&mut query::Options) -> Result<(), Error>,
+) -> Result<(Asked, Identity), Error> {
+    let found = find(request, worker)?;
+    let (_, descriptor) = found;
+    if !descriptor.actions.contains(Action::Subscribe) {
+        return Err(not_allowed(descriptor, Action::Subscribe.name()));
+    }
+    if *request.method() != Method::GET {
+        return Err(Error::new(Code::ActionNotAllowed, format!("There is {what} for GET only.")));
+    }
+    let identity = worker.shared().identify_request(request).await?;
+    descriptor.rules.admit(identity.principal(), Action::Subscribe)?;
+    let (filter, mut asked) = query::parse(request.query_string(), what, known)?;
+    query::typed(&mut asked);
+    options(&mut asked)?;
+    let asked = Asked::parse(found, identity.principal(), None, filter, &asked, worker.limits())?;
+    Ok((asked, identity))
+}
+
+/// The answer to a request that follows a stream and may not. GET is the only method, and none where nobody may follow it.
+pub(crate) fn not_followed(request: &HttpRequest, error: &Error) -> HttpResponse {
+    let allow = if *request.method() == Method::GET { "" } else { "GET" };
+    match error.code() {
+        Code::ActionNotAllowed => problem::method_not_allowed(allow, error),
+        _ => problem::response(error),
+    }
+}
+
+fn find(request: &HttpRequest, worker: &Worker) -> Result<(ResourceId, &'static Descriptor), Error> {
+    let stream = request.match_info().get("stream").unwrap_or_default();
+    let unknown = || Error::new(Code::NotFound, format!("There is no stream {stream:?}."));
+    worker.surface().find(stream).ok_or_else(unknown)
+}
+
 async fn serve(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &Worker,
     methods: &[(Method, Action)],
 ) -> HttpResponse {
-    let stream = request.match_info().get("stream").unwrap_or_default();
-    let Some((resource, descriptor)) = worker.surface().find(stream) else {
-        return problem::response(&Error::new(Code::NotFound, format!("There is no stream {stream:?}.")));
+    let (resource, descriptor) = match find(request, worker) {
+        Ok(found) => found,
+        Err(error) => return problem::response(&error),
     };
     let offered = |(_, action): &&(Method, Action)| descriptor.actions.contains(*action);
     let Some((_, action)) = methods.iter().filter(offered).find(|(method, _)| method == request.method())
@@ -123,7 +166,7 @@ async fn carry_out(
     let body = || body::json_object(request, payload, limits.body_bytes);
     let operation = match action {
         Action::List => {
-            let (filter, options) = query::parse(request.query_string())?;
+            let (filter, options) = query::parse(request.query_string(), "a list", LIST_OPTIONS)?;
             Operation::List(Box::new(ListQuery::parse(descriptor, filter, &options, limits)?))
         }
         Action::Create => Operation::Create(body().await?),

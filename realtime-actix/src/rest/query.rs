@@ -1,21 +1,21 @@
-//! A list's query string: filters and options.
+//! Query strings: filters and options.
 
 use realtime_core::Error;
 use realtime_core::filter::RawArgument;
-use realtime_core::list::{LIST_OPTIONS, RESERVED};
+use realtime_core::list::RESERVED;
 use serde_json::Value as Json;
 
 type Entries = Vec<(String, RawArgument)>;
-type Options = Vec<(String, Json)>;
+pub(super) type Options = Vec<(String, Json)>;
 
-/// Splits a query string into the entries of a filter and the options beside it.
-pub(super) fn parse(query: &str) -> Result<(Entries, Options), Error> {
+/// Splits a query string into the entries of a filter and the options beside it. `what` has the options that are known.
+pub(super) fn parse(query: &str, what: &str, known: &[&str]) -> Result<(Entries, Options), Error> {
     let mut filter: Entries = Vec::new();
     let mut options: Options = Vec::new();
     for Pair { name, value, decoded } in pairs(query)? {
         if RESERVED.contains(&name.as_str()) {
-            if !LIST_OPTIONS.contains(&name.as_str()) {
-                return Err(Error::bad_request(format!("{name} is no option of a list.")));
+            if !known.contains(&name.as_str()) {
+                return Err(Error::bad_request(format!("{name} is no option of {what}.")));
             }
             if options.iter().any(|(known, _)| *known == name) {
                 return Err(Error::validation(name, "May be given once only."));
@@ -29,6 +29,19 @@ pub(super) fn parse(query: &str) -> Result<(Entries, Options), Error> {
         }
     }
     Ok((filter, options))
+}
+
+/// The options of a subscription in the form that they have in a message: lists and booleans rather than text.
+pub(super) fn typed(options: &mut Options) {
+    for (name, value) in options {
+        let Json::String(text) = value else { continue };
+        *value = match (name.as_str(), text.as_str()) {
+            ("fields" | "actions", text) => text.split(',').filter(|name| !name.is_empty()).collect(),
+            ("snapshot", "true") => Json::Bool(true),
+            ("snapshot", "false") => Json::Bool(false),
+            _ => continue,
+        };
+    }
 }
 
 /// The link to another page of the same list: relative, as RFC 3986 has it.
@@ -85,9 +98,13 @@ pub(super) fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn parse_list(query: &str) -> Result<(Entries, Options), Error> {
+        parse(query, "a list", realtime_core::list::LIST_OPTIONS)
+    }
+
     #[test]
     fn filters_and_options_are_told_apart_and_repeated_keys_add_up() {
-        let (filter, options) = parse("ids=1,2&ids=3&text=a%20b+c&limit=5&flag").expect("a query");
+        let (filter, options) = parse_list("ids=1,2&ids=3&text=a%20b+c&limit=5&flag").expect("a query");
         let filter: Vec<String> = filter.iter().map(|entry| format!("{entry:?}")).collect();
         assert_eq!(
             filter,
@@ -98,9 +115,9 @@ mod tests {
             ]
         );
         assert_eq!(options, [("limit".to_owned(), Json::from("5"))]);
-        assert!(parse("limit=1&limit=2").is_err());
-        assert!(parse("expand=topic").is_err());
-        assert!(parse("a=%zz").is_err());
+        assert!(parse_list("limit=1&limit=2").is_err());
+        assert!(parse_list("expand=topic").is_err());
+        assert!(parse_list("a=%zz").is_err());
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use realtime_core::group::GroupId;
+use realtime_core::connection::Ticket;
+use realtime_core::cursor::Cursor;
 
 use super::outbox::Overflow;
 
-/// One connection's events of the groups that are still behind. Used on its worker's thread only.
+/// One client's live events of the subscriptions that are still behind. Used on its worker's thread only.
 #[derive(Debug)]
 pub(super) struct Backlog {
     state: RefCell<State>,
@@ -18,9 +19,11 @@ pub(super) struct Backlog {
 
 #[derive(Debug, Default)]
 struct State {
-    groups: HashMap<GroupId, Waiting>,
-    /// Replies that name a position: no group may be behind it.
+    behind: HashMap<Ticket, Waiting>,
+    /// Replies that name a position: no subscription may be behind it.
     replies: Vec<Bytes>,
+    reply_bytes: usize,
+    /// Of the events.
     bytes: usize,
     frames: usize,
     last: u64,
@@ -29,10 +32,19 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     run: Run,
-    events: VecDeque<(Bytes, usize)>,
+    events: VecDeque<Parcel>,
 }
 
-/// Tells one catching-up from an earlier one with the same group, which has been given up.
+/// Live events of one subscription, end to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parcel {
+    pub(super) bytes: Bytes,
+    pub(super) frames: usize,
+    /// The position right after them.
+    pub(super) cursor: Cursor,
+}
+
+/// Tells one catching-up from an earlier one of the same subscription, which has been given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run(u64);
 
@@ -41,77 +53,84 @@ impl Backlog {
         Self { state: RefCell::default(), max_bytes, max_frames }
     }
 
-    /// From now on the events of a group wait here.
-    pub(super) fn begin(&self, group: GroupId) -> Run {
+    /// From now on the live events of a subscription wait here. What was begun before is given up.
+    pub(super) fn begin(&self, ticket: Ticket) -> Run {
+        self.clear(ticket);
         let mut state = self.state.borrow_mut();
         state.last += 1;
         let run = Run(state.last);
-        state.groups.insert(group, Waiting { run, events: VecDeque::new() });
+        state.behind.insert(ticket, Waiting { run, events: VecDeque::new() });
         run
     }
 
     /// Has it neither ended nor been given up?
-    pub(super) fn is_behind(&self, group: GroupId, run: Run) -> bool {
-        self.state.borrow().groups.get(&group).is_some_and(|waiting| waiting.run == run)
+    pub(super) fn is_behind(&self, ticket: Ticket, run: Run) -> bool {
+        self.state.borrow().behind.get(&ticket).is_some_and(|waiting| waiting.run == run)
     }
 
-    /// Keeps the events of a group that is behind; gives back those of another.
-    pub(super) fn keep(
-        &self,
-        group: GroupId,
-        bytes: Bytes,
-        frames: usize,
-    ) -> Result<Option<Bytes>, Overflow> {
+    /// Do the events of the subscription wait?
+    pub(super) fn holds(&self, ticket: Ticket) -> bool {
+        self.state.borrow().behind.contains_key(&ticket)
+    }
+
+    /// Is no subscription behind?
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.borrow().behind.is_empty()
+    }
+
+    /// Keeps the events of a subscription that is behind; gives back those of another.
+    pub(super) fn keep(&self, ticket: Ticket, parcel: Parcel) -> Result<Option<Parcel>, Overflow> {
         let state = &mut *self.state.borrow_mut();
-        let Some(waiting) = state.groups.get_mut(&group) else { return Ok(Some(bytes)) };
+        let Some(waiting) = state.behind.get_mut(&ticket) else { return Ok(Some(parcel)) };
+        let bytes = state.bytes + parcel.bytes.len();
+        let frames = state.frames + parcel.frames;
         // As in the outbox, one parcel finds room whatever its size.
-        let is_full = state.bytes + bytes.len() > self.max_bytes || state.frames + frames > self.max_frames;
-        if state.frames > 0 && is_full {
+        if state.frames > 0 && (bytes > self.max_bytes || frames > self.max_frames) {
             return Err(Overflow);
         }
-        state.bytes += bytes.len();
-        state.frames += frames;
-        waiting.events.push_back((bytes, frames));
+        (state.bytes, state.frames) = (bytes, frames);
+        waiting.events.push_back(parcel);
         Ok(None)
     }
 
-    /// Keeps a reply while any group is behind, and gives it back otherwise. There are as many as requests may run.
+    /// Keeps a reply while any subscription is behind, and gives it back otherwise.
     pub(super) fn keep_reply(&self, bytes: Bytes) -> Result<Option<Bytes>, Overflow> {
         let mut state = self.state.borrow_mut();
-        if state.groups.is_empty() {
+        if state.behind.is_empty() {
             return Ok(Some(bytes));
         }
-        if state.frames > 0 && (state.bytes + bytes.len() > self.max_bytes || state.frames >= self.max_frames)
-        {
+        let total = state.reply_bytes + bytes.len();
+        if !state.replies.is_empty() && (total > self.max_bytes || state.replies.len() >= self.max_frames) {
             return Err(Overflow);
         }
-        state.bytes += bytes.len();
-        state.frames += 1;
+        state.reply_bytes = total;
         state.replies.push(bytes);
         Ok(None)
     }
 
-    /// The oldest events of a group that wait.
-    pub(super) fn next(&self, group: GroupId) -> Option<(Bytes, usize)> {
+    /// The oldest events of a subscription that wait.
+    pub(super) fn next(&self, ticket: Ticket) -> Option<Parcel> {
         let state = &mut *self.state.borrow_mut();
-        let (bytes, frames) = state.groups.get_mut(&group)?.events.pop_front()?;
-        state.bytes -= bytes.len();
-        state.frames -= frames;
-        Some((bytes, frames))
+        let parcel = state.behind.get_mut(&ticket)?.events.pop_front()?;
+        state.bytes -= parcel.bytes.len();
+        state.frames -= parcel.frames;
+        Some(parcel)
     }
 
-    /// The group is no longer behind, or has been left. Gives the replies that may be sent now.
-    pub(super) fn end(&self, group: GroupId) -> Vec<Bytes> {
-        let state = &mut *self.state.borrow_mut();
-        for (bytes, frames) in state.groups.remove(&group).into_iter().flat_map(|waiting| waiting.events) {
-            state.bytes -= bytes.len();
-            state.frames -= frames;
-        }
-        if !state.groups.is_empty() {
+    /// Forgets the events of a subscription, which stays behind: they will be read from the log.
+    pub(super) fn clear(&self, ticket: Ticket) {
+        while self.next(ticket).is_some() {}
+    }
+
+    /// The subscription is no longer behind, or has been left. Gives the replies that may be sent now.
+    pub(super) fn end(&self, ticket: Ticket) -> Vec<Bytes> {
+        self.clear(ticket);
+        let mut state = self.state.borrow_mut();
+        state.behind.remove(&ticket);
+        if !state.behind.is_empty() {
             return Vec::new();
         }
-        state.bytes = 0;
-        state.frames = 0;
+        state.reply_bytes = 0;
         std::mem::take(&mut state.replies)
     }
 }
@@ -120,27 +139,28 @@ impl Backlog {
 mod tests {
     use super::*;
 
-    const BEHIND: GroupId = GroupId(1);
-    const OTHER: GroupId = GroupId(2);
+    const BEHIND: Ticket = Ticket(1);
+    const OTHER: Ticket = Ticket(2);
 
-    #[test]
-    fn the_events_of_a_group_that_is_behind_wait_and_those_of_others_do_not() {
-        let backlog = Backlog::new(100, 10);
-        let run = backlog.begin(BEHIND);
-        assert_eq!(backlog.keep(BEHIND, Bytes::from_static(b"1"), 1).expect("room"), None);
-        assert_eq!(
-            backlog.keep(OTHER, Bytes::from_static(b"2"), 1).expect("room").as_deref(),
-            Some(&b"2"[..])
-        );
-        assert!(backlog.is_behind(BEHIND, run));
-        assert_eq!(backlog.next(BEHIND), Some((Bytes::from_static(b"1"), 1)));
-        assert_eq!(backlog.next(BEHIND), None);
-        assert!(backlog.end(BEHIND).is_empty());
-        assert!(!backlog.is_behind(BEHIND, run));
+    fn parcel(bytes: &'static [u8]) -> Parcel {
+        Parcel { bytes: Bytes::from_static(bytes), frames: 1, cursor: Cursor::NOWHERE }
     }
 
     #[test]
-    fn a_reply_that_names_a_position_waits_for_every_group() {
+    fn the_events_of_what_is_behind_wait_and_those_of_others_do_not() {
+        let backlog = Backlog::new(100, 10);
+        let run = backlog.begin(BEHIND);
+        assert_eq!(backlog.keep(BEHIND, parcel(b"1")).expect("room"), None);
+        assert_eq!(backlog.keep(OTHER, parcel(b"2")).expect("room"), Some(parcel(b"2")));
+        assert!(backlog.is_behind(BEHIND, run) && backlog.holds(BEHIND) && !backlog.holds(OTHER));
+        assert_eq!(backlog.next(BEHIND), Some(parcel(b"1")));
+        assert_eq!(backlog.next(BEHIND), None);
+        assert!(backlog.end(BEHIND).is_empty());
+        assert!(!backlog.is_behind(BEHIND, run) && backlog.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_names_a_position_waits_for_every_subscription() {
         let backlog = Backlog::new(100, 10);
         backlog.begin(BEHIND);
         backlog.begin(OTHER);
@@ -151,17 +171,21 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_and_given_up_with_its_group() {
+    fn what_waits_is_bounded_and_given_up_with_what_was_begun() {
         let backlog = Backlog::new(10, 2);
         let run = backlog.begin(BEHIND);
-        backlog.keep(BEHIND, Bytes::from_static(&[0; 20]), 1).expect("one parcel always fits");
-        assert!(backlog.keep(BEHIND, Bytes::from_static(b"x"), 1).is_err());
-        backlog.end(BEHIND);
+        backlog.keep(BEHIND, parcel(&[0; 20])).expect("one parcel always fits");
+        assert!(backlog.keep(BEHIND, parcel(b"x")).is_err());
         assert_ne!(backlog.begin(BEHIND), run);
         assert!(!backlog.is_behind(BEHIND, run));
         for _ in 0..2 {
-            backlog.keep(BEHIND, Bytes::from_static(b"x"), 1).expect("room");
+            backlog.keep(BEHIND, parcel(b"x")).expect("room");
         }
-        assert!(backlog.keep(BEHIND, Bytes::from_static(b"x"), 1).is_err());
+        assert!(backlog.keep(BEHIND, parcel(b"x")).is_err());
+        backlog.clear(BEHIND);
+        backlog.keep(BEHIND, parcel(b"x")).expect("room");
+        // Replies have room of their own.
+        assert!(backlog.keep_reply(Bytes::from_static(b"12345")).expect("room").is_none());
+        assert!(backlog.keep_reply(Bytes::from_static(b"123456")).is_err());
     }
 }

@@ -1,61 +1,77 @@
-//! One connection as its worker sees it: the protocol's state, the outbox, and the actor that carries effects out.
+//! One client as its worker sees it, whatever it is connected by: what it follows, and its outbox.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use actix::Addr;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use realtime_core::Limits;
-use realtime_core::connection::{Connection, Effect};
-use realtime_core::group::GroupId;
+use realtime_core::connection::{Connection, Effect, Ticket};
+use realtime_core::cursor::Cursor;
+use realtime_core::{Lag, Limits};
+use tokio::sync::Semaphore;
 
 use super::backlog::Backlog;
 use super::connection::{Carry, ConnectionActor, Linger, Recheck, Stop};
+use super::follower::Follower;
 use super::frame;
 use super::outbox::{Outbox, Overflow};
+use super::worker::Worker;
 use crate::auth::Identity;
 use crate::gate::Gate;
+use crate::sse;
 
-/// Names a connection on its worker.
+/// Snapshots of one client that are read at the same time. Others wait in turn.
+const SNAPSHOTS_AT_ONCE: usize = 2;
+
+/// Beats of an event stream after which a client that takes nothing is given up.
+const BEATS_WITHOUT_PROGRESS: u32 = 2;
+
+/// Names a client on its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ClientId(pub(super) u64);
+pub(crate) struct ClientId(pub(super) u64);
 
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) id: ClientId,
-    pub(super) connection: RefCell<Connection>,
-    /// Whose connection it is.
+    /// Whose it is.
     pub(super) identity: RefCell<Identity>,
     pub(super) outbox: Outbox,
     pub(super) backlog: Backlog,
+    pub(super) snapshots: Semaphore,
+    /// What it follows, by the ticket that it was begun with.
+    followers: RefCell<HashMap<Ticket, Rc<Follower>>>,
+    transport: Transport,
+    gone: Cell<bool>,
+}
+
+/// What a client is connected by.
+pub(super) enum Transport {
+    Socket(Rc<SocketState>),
+    /// Server-Sent Events: how often something had been taken at the last beat, and for how many beats that has not
+    /// changed although something waits.
+    EventStream(Cell<(u64, u32)>),
+}
+
+/// What only a socket has: the protocol's state, and the actor that carries effects out.
+pub(super) struct SocketState {
+    pub(super) connection: RefCell<Connection>,
     address: OnceCell<Addr<ConnectionActor>>,
     /// The task that reads the socket, while it pauses.
     paused: RefCell<Option<Waker>>,
     opened: Instant,
-    gone: Cell<bool>,
 }
 
-impl Client {
-    pub(super) fn new(
-        id: ClientId,
-        connection: Connection,
-        identity: Identity,
-        limits: &Limits,
-        opened: Instant,
-    ) -> Self {
+impl SocketState {
+    pub(super) fn new(connection: Connection) -> Self {
         Self {
-            id,
             connection: RefCell::new(connection),
-            identity: RefCell::new(identity),
-            outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
-            backlog: Backlog::new(limits.outbox_bytes, limits.outbox_frames),
             address: OnceCell::new(),
             paused: RefCell::new(None),
-            opened,
-            gone: Cell::new(false),
+            opened: Instant::now(),
         }
     }
 
@@ -67,93 +83,6 @@ impl Client {
     /// Milliseconds since the connection was opened: the clock that core is given.
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Has the connection ended? Then nothing more is told to it.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.get()
-    }
-
-    pub(super) fn set_gone(&self) {
-        self.gone.set(true);
-    }
-
-    /// Sends what is to be sent, at once and in order, and hands the other effects to the actor.
-    pub(super) fn carry_out(&self, effects: Vec<Effect>) {
-        let mut others = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Send(text) => self.push(self.outbox.push_frame(frame::text(&text))),
-                Effect::SendInOrder(text) => match self.backlog.keep_reply(frame::text(&text)) {
-                    Ok(Some(bytes)) => self.push(self.outbox.push_events(bytes, 1)),
-                    Ok(None) => {}
-                    Err(overflow) => self.push(Err(overflow)),
-                },
-                Effect::Close(code, reason) => self.close(code, reason),
-                other => others.push(other),
-            }
-        }
-        if !others.is_empty() {
-            self.tell(Carry(others));
-        }
-        self.resume();
-    }
-
-    /// Live events of a group.
-    pub(super) fn deliver(&self, group: GroupId, bytes: Bytes, frames: usize) {
-        match self.backlog.keep(group, bytes, frames) {
-            Ok(Some(bytes)) => self.push_events(bytes, frames),
-            Ok(None) => {}
-            Err(overflow) => self.push(Err(overflow)),
-        }
-    }
-
-    pub(super) fn push_events(&self, bytes: Bytes, frames: usize) {
-        self.push(self.outbox.push_events(bytes, frames));
-    }
-
-    /// The group is no longer behind, or has been left.
-    pub(super) fn end_backlog(&self, group: GroupId) {
-        for reply in self.backlog.end(group) {
-            self.push_events(reply, 1);
-        }
-    }
-
-    fn push(&self, pushed: Result<(), Overflow>) {
-        if pushed.is_err() {
-            self.cut_off("too slow");
-        }
-    }
-
-    /// Ends a client that does not keep up or is silent: what waits for it is dropped.
-    pub(super) fn cut_off(&self, reason: &str) {
-        tracing::debug!(client = self.id.0, reason, "a client is cut off");
-        self.outbox.close(frame::close(4408, reason), true);
-        self.tell(Linger);
-    }
-
-    /// Sends a close frame after what waits, and ends when the peer has answered it or does not in time.
-    pub(super) fn close(&self, code: u16, reason: &str) {
-        self.outbox.close(frame::close(code, reason), false);
-        self.tell(Linger);
-    }
-
-    /// Ends a client who may no longer be here.
-    pub(super) fn revoke(&self) {
-        self.outbox.close_after_reply(frame::close(4401, "the session has ended"));
-        if self.outbox.is_closed() {
-            self.tell(Linger);
-        }
-    }
-
-    /// Has the application asked whether the client may still be here.
-    pub(super) fn recheck(&self) {
-        self.tell(Recheck);
-    }
-
-    /// The connection is over.
-    pub(super) fn stop(&self) {
-        self.tell(Stop);
     }
 
     fn tell<M>(&self, message: M)
@@ -189,19 +118,192 @@ impl Client {
     }
 }
 
-/// The response body of a socket: drains the outbox. When it is dropped, the connection is over.
-pub(super) struct OutboxStream(pub(super) Rc<Client>);
+impl Client {
+    pub(super) fn new(id: ClientId, transport: Transport, identity: Identity, limits: &Limits) -> Self {
+        // What does not find room in the backlog is read from the log; a client that would be cut off instead has more.
+        let part = match limits.lag {
+            Lag::Resync => 4,
+            Lag::Disconnect => 1,
+        };
+        Self {
+            id,
+            identity: RefCell::new(identity),
+            outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
+            backlog: Backlog::new(limits.outbox_bytes / part, limits.outbox_frames / part),
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            followers: RefCell::default(),
+            transport,
+            gone: Cell::new(false),
+        }
+    }
+
+    /// Has the client left? Then nothing more is told to it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// Marks that it has left, and gives what it followed.
+    pub(super) fn set_gone(&self) -> Vec<Rc<Follower>> {
+        self.gone.set(true);
+        self.followers.borrow_mut().drain().map(|(_, follower)| follower).collect()
+    }
+
+    pub(super) fn socket(&self) -> Option<&SocketState> {
+        match &self.transport {
+            Transport::Socket(socket) => Some(socket),
+            Transport::EventStream(_) => None,
+        }
+    }
+
+    pub(super) fn is_event_stream(&self) -> bool {
+        matches!(self.transport, Transport::EventStream(_))
+    }
+
+    pub(super) fn add(&self, ticket: Ticket, follower: Rc<Follower>) {
+        self.followers.borrow_mut().insert(ticket, follower);
+    }
+
+    pub(super) fn followers(&self) -> Vec<Rc<Follower>> {
+        self.followers.borrow().values().cloned().collect()
+    }
+
+    pub(super) fn remove(&self, ticket: Ticket) -> Option<Rc<Follower>> {
+        self.followers.borrow_mut().remove(&ticket)
+    }
+
+    pub(super) fn follower(&self, ticket: Ticket) -> Option<Rc<Follower>> {
+        self.followers.borrow().get(&ticket).cloned()
+    }
+
+    /// Sends what is to be sent, at once and in order, and hands the other effects to the actor.
+    pub(super) fn carry_out(&self, effects: Vec<Effect>) {
+        let mut others = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Send(text) => self.push(self.outbox.push_frame(frame::text(&text))),
+                Effect::SendInOrder(text) => match self.backlog.keep_reply(frame::text(&text)) {
+                    Ok(Some(bytes)) => self.push_reply(bytes),
+                    Ok(None) => {}
+                    Err(overflow) => self.push(Err(overflow)),
+                },
+                Effect::Close(code, reason) => self.close(code, reason),
+                other => others.push(other),
+            }
+        }
+        if let Some(socket) = self.socket() {
+            if !others.is_empty() {
+                socket.tell(Carry(others));
+            }
+            socket.resume();
+        }
+    }
+
+    /// A reply that must not overtake events that are held back.
+    fn push_reply(&self, bytes: Bytes) {
+        self.push(self.outbox.push_in_order(bytes));
+    }
+
+    /// Appends a message about a subscription in the form of the client's transport. `name` says what it is, `cursor` is
+    /// what may be gone on from once it has been read.
+    pub(super) fn append(&self, bytes: &mut BytesMut, name: &str, cursor: Option<Cursor>, text: &str) {
+        match &self.transport {
+            Transport::Socket(_) => frame::append_text(bytes, text),
+            Transport::EventStream(_) => sse::append(bytes, name, cursor, text),
+        }
+    }
+
+    /// The subscription is no longer behind, or has been left.
+    pub(super) fn end_backlog(&self, ticket: Ticket) {
+        for reply in self.backlog.end(ticket) {
+            self.push_reply(reply);
+        }
+    }
+
+    fn push(&self, pushed: Result<(), Overflow>) {
+        if pushed.is_err() {
+            self.cut_off("too slow");
+        }
+    }
+
+    /// Says to an event stream that the client has got everything up to a position.
+    pub(super) fn beat(&self, cursor: Cursor) {
+        let Transport::EventStream(last) = &self.transport else { return };
+        let (taken, waits) = self.outbox.progress();
+        let (before, beats) = last.get();
+        let beats = if waits && taken == before { beats + 1 } else { 0 };
+        last.set((taken, beats));
+        if beats >= BEATS_WITHOUT_PROGRESS {
+            self.cut_off("nothing is read");
+        } else if !waits {
+            // Where something waits, that is a sign of life too.
+            let sign = if self.backlog.is_empty() { sse::id(cursor) } else { sse::comment() };
+            self.push(self.outbox.push_frame(sign));
+        }
+    }
+
+    /// Ends a client that does not keep up or is silent: what waits for it is dropped.
+    pub(super) fn cut_off(&self, reason: &str) {
+        tracing::debug!(client = self.id.0, reason, "a client is cut off");
+        self.end_with(4408, reason, true);
+    }
+
+    /// Sends the close frame after what waits, and ends when the peer has answered it or does not in time.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        self.end_with(code, reason, false);
+    }
+
+    /// Ends a client who may no longer be here.
+    pub(super) fn revoke(&self) {
+        let Some(socket) = self.socket() else { return self.close(4401, "the session has ended") };
+        self.outbox.close_after_reply(frame::close(4401, "the session has ended"));
+        if self.outbox.is_closed() {
+            socket.tell(Linger);
+        }
+    }
+
+    /// Has the application asked whether the client may still be here.
+    pub(super) fn recheck(&self) {
+        if let Some(socket) = self.socket() {
+            socket.tell(Recheck);
+        }
+    }
+
+    fn end_with(&self, code: u16, reason: &str, drop_waiting: bool) {
+        match &self.transport {
+            Transport::Socket(socket) => {
+                self.outbox.close(frame::close(code, reason), drop_waiting);
+                socket.tell(Linger);
+            }
+            Transport::EventStream(_) => {
+                self.outbox.close(sse::close(code), drop_waiting);
+                self.outbox.end();
+            }
+        }
+    }
+}
+
+/// The response body: drains the outbox. When it is dropped, the connection is over.
+pub(crate) struct OutboxStream {
+    pub(super) client: Rc<Client>,
+    pub(super) worker: Rc<Worker>,
+}
 
 impl Stream for OutboxStream {
     type Item = Result<Bytes, actix_web::Error>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.outbox.poll_next(context).map(|bytes| bytes.map(Ok))
+        self.client.outbox.poll_next(context).map(|bytes| bytes.map(Ok))
     }
 }
 
 impl Drop for OutboxStream {
     fn drop(&mut self) {
-        self.0.stop();
+        match self.client.socket() {
+            Some(socket) => socket.tell(Stop),
+            None => {
+                self.client.outbox.end();
+                self.worker.forget(&self.client);
+            }
+        }
     }
 }

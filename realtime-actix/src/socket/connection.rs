@@ -17,7 +17,7 @@ use realtime_core::Code;
 use realtime_core::action::Request;
 use realtime_core::connection::{Effect, Ticket};
 
-use super::client::Client;
+use super::client::{Client, SocketState};
 use super::frame;
 use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
@@ -31,6 +31,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct ConnectionActor {
     client: Rc<Client>,
+    socket: Rc<SocketState>,
     worker: Rc<Worker>,
     heard: Instant,
     /// What closes the socket when its identity ends.
@@ -39,13 +40,18 @@ pub(super) struct ConnectionActor {
 }
 
 impl ConnectionActor {
-    pub(super) fn new(client: Rc<Client>, worker: Rc<Worker>, payload: web::Payload) -> Self {
-        Self { client, worker, heard: Instant::now(), end: None, payload: Some(payload) }
+    pub(super) fn new(
+        client: Rc<Client>,
+        socket: Rc<SocketState>,
+        worker: Rc<Worker>,
+        payload: web::Payload,
+    ) -> Self {
+        Self { client, socket, worker, heard: Instant::now(), end: None, payload: Some(payload) }
     }
 
     /// The socket goes on as what the application now says it is.
     fn adopt(&mut self, identity: Identity, context: &mut Context<Self>) {
-        let effects = self.client.connection.borrow_mut().become_of(identity.principal());
+        let effects = self.socket.connection.borrow_mut().become_of(identity.principal());
         *self.client.identity.borrow_mut() = identity;
         self.close_in_time(context);
         self.carry_out(effects, context);
@@ -86,7 +92,7 @@ impl ConnectionActor {
         context.spawn(future.into_actor(self).map(move |answer, actor, context| {
             let result = answer.as_ref().map(|identity| (identity.principal(), identity.expires_at()));
             let effects =
-                actor.client.connection.borrow_mut().authenticated(ticket, result.map_err(Clone::clone));
+                actor.socket.connection.borrow_mut().authenticated(ticket, result.map_err(Clone::clone));
             if let Ok(identity) = answer {
                 *actor.client.identity.borrow_mut() = identity;
                 actor.close_in_time(context);
@@ -102,10 +108,11 @@ impl ConnectionActor {
                     self.client.carry_out(vec![effect]);
                 }
                 Effect::Execute(ticket, request) => self.execute(ticket, *request, context),
-                Effect::Join(ticket, subscription, since) => {
-                    self.worker.join(&self.client, ticket, subscription, since);
+                Effect::Join(ticket, subscription, start) => {
+                    self.worker.follow(&self.client, ticket, subscription, start);
                 }
-                Effect::Leave(group) => self.worker.leave(&self.client, group),
+                Effect::Renew(held, ticket) => self.worker.renew(&self.client, held, ticket),
+                Effect::Leave(ticket) => self.worker.leave(&self.client, ticket),
                 Effect::Authenticate(ticket, token) => self.authenticate(ticket, token, context),
                 Effect::AskPosition(ticket) => self.worker.ask_position(&self.client, ticket),
             }
@@ -123,7 +130,7 @@ impl ConnectionActor {
                 Ok((outcome, cursor, hold)) => (Ok((outcome, cursor)), hold),
                 Err(error) => (Err(error), None),
             };
-            let effects = actor.client.connection.borrow_mut().answered(ticket, result);
+            let effects = actor.socket.connection.borrow_mut().answered(ticket, result);
             let mut effects = effects.into_iter();
             // The reply is the first effect. Once it is queued, the events that waited for it may follow.
             actor.client.carry_out(effects.next().into_iter().collect());
@@ -139,14 +146,14 @@ impl ConnectionActor {
 
     fn receive(&mut self, message: Inbound, context: &mut Context<Self>) {
         self.heard = Instant::now();
-        let now = self.client.now_ms();
+        let now = self.socket.now_ms();
         match message {
             Inbound::Text(text) => {
-                let effects = self.client.connection.borrow_mut().text(&text, now);
+                let effects = self.socket.connection.borrow_mut().text(&text, now);
                 self.carry_out(effects, context);
             }
             Inbound::Binary => {
-                let effects = self.client.connection.borrow_mut().binary(now);
+                let effects = self.socket.connection.borrow_mut().binary(now);
                 self.carry_out(effects, context);
             }
             Inbound::Ping(payload) => {
@@ -170,18 +177,26 @@ impl Actor for ConnectionActor {
     fn started(&mut self, context: &mut Self::Context) {
         let limits = self.worker.limits();
         if let Some(payload) = self.payload.take() {
-            let inbound = InboundStream::new(payload, limits.message_bytes, Rc::clone(&self.client));
+            let inbound = InboundStream::new(payload, limits.message_bytes, Rc::clone(&self.socket));
             Self::add_stream(inbound, context);
         }
         let heartbeat = Duration::from_millis(limits.heartbeat_ms.max(1));
         let recheck = self.worker.shared().recheck_interval();
         self.close_in_time(context);
         context.run_interval(recheck, |actor, context| actor.recheck(context));
+        let mut before = (0, false);
         context.run_interval(heartbeat, move |actor, _| {
-            if actor.heard.elapsed() > heartbeat * 2 && !actor.client.is_paused() {
+            let now = actor.client.outbox.progress();
+            // What waits for a slow client, in its kernel too, may hold its pongs back for long.
+            if before.1 && now.0 > before.0 {
+                actor.heard = Instant::now();
+            }
+            before = now;
+            if actor.heard.elapsed() > heartbeat * 2 && !actor.socket.is_paused() {
                 actor.client.cut_off("no pong in time");
-            } else if actor.client.outbox.push_frame(frame::ping()).is_err() {
-                actor.client.cut_off("too slow");
+            } else {
+                // Before what waits: a client that is slow to read is not silent.
+                actor.client.outbox.push_urgent(frame::ping());
             }
         });
     }

@@ -8,13 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, Groups, WorkerId};
 use realtime_core::subscription::Subscription;
 use tokio::sync::mpsc;
 
+use super::burst::Frames;
 use super::frame;
 use crate::auth::Revocation;
 
@@ -32,20 +33,12 @@ pub(super) enum RelayMessage {
         cursor: Cursor,
     },
     Deliver(Vec<Frames>),
-    /// The group's members have missed a change that cannot be read: their sockets are closed, and they begin anew.
+    /// The group's members have missed a change that cannot be read: they begin anew.
     Lost(GroupId),
     /// Close, or look anew at, the connections of somebody.
     Revoke(Revocation),
-    /// Close every connection with 1001.
+    /// End every connection with 1001.
     Drain,
-}
-
-/// The frames of one batch for one group, end to end.
-#[derive(Clone, Debug)]
-pub(super) struct Frames {
-    pub(super) group: GroupId,
-    pub(super) bytes: Bytes,
-    pub(super) count: usize,
 }
 
 pub(crate) struct GroupActor {
@@ -105,14 +98,14 @@ impl StreamHandler<Batch> for GroupActor {
             }
         }
         let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
-        for delivery in self.groups.publish(&batch) {
+        for mut delivery in self.groups.publish(&batch) {
             let mut bytes = BytesMut::new();
             for event in &delivery.events {
-                frame::append_text(&mut bytes, event);
+                frame::append_text(&mut bytes, &event.text);
             }
-            let frames =
-                Frames { group: delivery.group, bytes: bytes.freeze(), count: delivery.events.len() };
-            for worker in delivery.workers {
+            let workers = std::mem::take(&mut delivery.workers);
+            let frames = Frames { delivery: Arc::new(delivery), bytes: bytes.freeze() };
+            for worker in workers {
                 by_worker.entry(worker).or_default().push(frames.clone());
             }
         }

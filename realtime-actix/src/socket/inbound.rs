@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio_util::codec::Decoder as _;
 
-use super::client::Client;
+use super::client::SocketState;
 
 /// One message of a client.
 #[derive(Debug, PartialEq)]
@@ -139,12 +139,12 @@ fn declared_length(buffer: &[u8]) -> Option<u64> {
 pub(super) struct InboundStream {
     payload: actix_web::web::Payload,
     assembler: Assembler,
-    client: Rc<Client>,
+    socket: Rc<SocketState>,
 }
 
 impl InboundStream {
-    pub(super) fn new(payload: actix_web::web::Payload, limit: usize, client: Rc<Client>) -> Self {
-        Self { payload, assembler: Assembler::new(limit), client }
+    pub(super) fn new(payload: actix_web::web::Payload, limit: usize, socket: Rc<SocketState>) -> Self {
+        Self { payload, assembler: Assembler::new(limit), socket }
     }
 }
 
@@ -153,7 +153,7 @@ impl Stream for InboundStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Inbound>> {
         loop {
-            if self.client.must_pause(context) {
+            if self.socket.must_pause(context) {
                 return Poll::Pending;
             }
             if let Some(message) = self.assembler.next() {

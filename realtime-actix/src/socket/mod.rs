@@ -1,13 +1,16 @@
-//! The WebSocket: one actor for each connection, one for the groups, one relay for each worker.
+//! Delivery: one actor for the groups, one relay for each worker, what each client follows; and the WebSocket, with one
+//! actor for each connection.
 
 mod backlog;
+mod burst;
+mod catch_up;
 mod client;
 mod connection;
+mod follower;
 mod frame;
 pub(crate) mod group;
 mod inbound;
 mod outbox;
-mod recovery;
 mod relay;
 pub(crate) mod worker;
 

@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use crate::gate::Gate;
 
+/// The part of the room that events leave to replies.
+const PART_FOR_REPLIES: usize = 4;
+
 /// The queue was full: the client does not keep up.
 #[derive(Debug)]
 pub(super) struct Overflow;
@@ -26,8 +29,15 @@ struct State {
     ready: VecDeque<Parcel>,
     /// Events that wait for the reply to the write that caused them.
     held: VecDeque<Parcel>,
+    /// How often something was taken to be written.
+    taken: u64,
+    /// Does a frame wait that went before all others?
+    urgent: bool,
     bytes: usize,
     frames: usize,
+    /// What of these are replies.
+    reply_bytes: usize,
+    reply_frames: usize,
     /// A last frame that waits for a reply, as events do.
     last: Option<Bytes>,
     /// The last frame is queued; nothing may follow it.
@@ -44,6 +54,8 @@ struct State {
 struct Parcel {
     bytes: Bytes,
     frames: usize,
+    /// For this client alone.
+    is_reply: bool,
 }
 
 impl Outbox {
@@ -55,25 +67,69 @@ impl Outbox {
         &self.gate
     }
 
-    /// Queues events; while a reply is awaited they wait for it.
+    /// Queues events; while a reply is awaited they wait for it. They leave a quarter of the room to replies: a client
+    /// that is behind with events may still ask for something.
     pub(super) fn push_events(&self, bytes: Bytes, frames: usize) -> Result<(), Overflow> {
-        let is_open = self.gate.is_open();
         let mut state = self.state.borrow_mut();
-        let hold = !is_open || !state.held.is_empty();
-        self.push(&mut state, Parcel { bytes, frames }, hold)
+        let most_bytes = self.max_bytes - self.max_bytes / PART_FOR_REPLIES;
+        let most_frames = self.max_frames - self.max_frames / PART_FOR_REPLIES;
+        // One parcel is taken by an empty queue whatever its size: a large one is no sign of a slow client.
+        let is_full = state.bytes + bytes.len() > most_bytes || state.frames + frames > most_frames;
+        if is_full && state.frames > 0 && !state.closed {
+            return Err(Overflow);
+        }
+        let hold = self.must_hold(&state);
+        state.push(Parcel { bytes, frames, is_reply: false }, hold);
+        Ok(())
+    }
+
+    /// Queues a reply that may not overtake events.
+    pub(super) fn push_in_order(&self, bytes: Bytes) -> Result<(), Overflow> {
+        let mut state = self.state.borrow_mut();
+        let hold = self.must_hold(&state);
+        self.push_reply(&mut state, bytes, hold)
     }
 
     /// Queues a frame that waits for nothing.
     pub(super) fn push_frame(&self, bytes: Bytes) -> Result<(), Overflow> {
-        self.push(&mut self.state.borrow_mut(), Parcel { bytes, frames: 1 }, false)
+        self.push_reply(&mut self.state.borrow_mut(), bytes, false)
+    }
+
+    fn push_reply(&self, state: &mut State, bytes: Bytes, hold: bool) -> Result<(), Overflow> {
+        // However much room one parcel of events has taken, a part is left for replies, and one reply always fits.
+        let is_full = state.bytes + bytes.len() > self.max_bytes || state.frames >= self.max_frames;
+        let has_part = state.reply_frames == 0
+            || (state.reply_bytes + bytes.len() <= self.max_bytes / PART_FOR_REPLIES
+                && state.reply_frames < self.max_frames / PART_FOR_REPLIES);
+        if is_full && !has_part && !state.closed {
+            return Err(Overflow);
+        }
+        state.push(Parcel { bytes, frames: 1, is_reply: true }, hold);
+        Ok(())
+    }
+
+    fn must_hold(&self, state: &State) -> bool {
+        !self.gate.is_open() || !state.held.is_empty()
+    }
+
+    /// Queues a frame of a few bytes before all others, unless one that went before them waits already.
+    pub(super) fn push_urgent(&self, bytes: Bytes) {
+        let mut state = self.state.borrow_mut();
+        if !state.closed && !state.urgent {
+            state.urgent = true;
+            state.bytes += bytes.len();
+            state.frames += 1;
+            state.ready.push_front(Parcel { bytes, frames: 1, is_reply: false });
+            state.wake();
+        }
     }
 
     /// Waits until events would fill no more than half of the queue, or the queue is empty or closed.
     pub(super) async fn room(&self, bytes: usize, frames: usize) {
         std::future::poll_fn(|context| {
             let mut state = self.state.borrow_mut();
-            let fits =
-                state.bytes + bytes <= self.max_bytes / 2 && state.frames + frames <= self.max_frames / 2;
+            let fits = state.bytes.saturating_add(bytes) <= self.max_bytes / 2
+                && state.frames + frames <= self.max_frames / 2;
             if state.closed || state.frames == 0 || fits {
                 return Poll::Ready(());
             }
@@ -81,6 +137,17 @@ impl Outbox {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Waits until everything has been taken, or the queue is closed.
+    pub(super) async fn drained(&self) {
+        self.room(usize::MAX / 2, 0).await;
+    }
+
+    /// How often something was taken, and whether something waits.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        let state = self.state.borrow();
+        (state.taken, state.frames > 0)
     }
 
     /// Lets the events go that waited for a reply, unless another one is awaited.
@@ -100,27 +167,6 @@ impl Outbox {
         }
     }
 
-    fn push(&self, state: &mut State, parcel: Parcel, hold: bool) -> Result<(), Overflow> {
-        if state.closed {
-            return Ok(());
-        }
-        let bytes = state.bytes + parcel.bytes.len();
-        let frames = state.frames + parcel.frames;
-        // One parcel is taken by an empty queue whatever its size: a large reply is no sign of a slow client.
-        if state.frames > 0 && (bytes > self.max_bytes || frames > self.max_frames) {
-            return Err(Overflow);
-        }
-        state.bytes = bytes;
-        state.frames = frames;
-        if hold {
-            state.held.push_back(parcel);
-        } else {
-            state.ready.push_back(parcel);
-            state.wake();
-        }
-        Ok(())
-    }
-
     /// Queues a last frame, in place of what still waits if there was too much of it.
     pub(super) fn close(&self, last: Bytes, drop_waiting: bool) {
         let mut state = self.state.borrow_mut();
@@ -129,11 +175,11 @@ impl Outbox {
         }
         if drop_waiting {
             state.ready.clear();
-            state.bytes = 0;
-            state.frames = 0;
+            (state.bytes, state.frames) = (0, 0);
+            (state.reply_bytes, state.reply_frames) = (0, 0);
         }
         state.held.clear();
-        state.ready.push_back(Parcel { bytes: last, frames: 1 });
+        state.ready.push_back(Parcel { bytes: last, frames: 1, is_reply: false });
         state.closed = true;
         state.wake();
         state.wake_writers();
@@ -170,6 +216,13 @@ impl Outbox {
             Some(parcel) => {
                 state.bytes = state.bytes.saturating_sub(parcel.bytes.len());
                 state.frames = state.frames.saturating_sub(parcel.frames);
+                if parcel.is_reply {
+                    state.reply_bytes -= parcel.bytes.len();
+                    state.reply_frames -= parcel.frames;
+                }
+                state.taken += 1;
+                // One that went before all others is the first to be taken.
+                state.urgent = false;
                 state.wake_writers();
                 Poll::Ready(Some(parcel.bytes))
             }
@@ -183,6 +236,24 @@ impl Outbox {
 }
 
 impl State {
+    fn push(&mut self, parcel: Parcel, hold: bool) {
+        if self.closed {
+            return;
+        }
+        self.bytes += parcel.bytes.len();
+        self.frames += parcel.frames;
+        if parcel.is_reply {
+            self.reply_bytes += parcel.bytes.len();
+            self.reply_frames += parcel.frames;
+        }
+        if hold {
+            self.held.push_back(parcel);
+        } else {
+            self.ready.push_back(parcel);
+            self.wake();
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -246,6 +317,26 @@ mod tests {
         outbox.push_events(Bytes::from_static(b"2"), 1).expect("room");
         outbox.release();
         assert_eq!(drain(&outbox), ["1", "2"]);
+    }
+
+    #[test]
+    fn events_leave_room_to_replies_and_an_urgent_frame_goes_before_both() {
+        let outbox = Outbox::new(Gate::default(), 100, 8);
+        outbox.push_events(Bytes::from_static(&[b'e'; 200]), 20).expect("one parcel always fits");
+        assert!(outbox.push_events(Bytes::from_static(b"x"), 1).is_err());
+        outbox.push_frame(Bytes::from_static(b"1")).expect("a reply's room");
+        outbox.push_frame(Bytes::from_static(b"2")).expect("a reply's room");
+        assert!(outbox.push_frame(Bytes::from_static(b"3")).is_err());
+        outbox.push_urgent(Bytes::from_static(b"ping"));
+        outbox.push_urgent(Bytes::from_static(b"ping"));
+        assert_eq!(outbox.progress(), (0, true));
+        let seen = drain(&outbox);
+        assert_eq!((&seen[0][..], &seen[2][..], seen.len()), (&b"ping"[..], &b"1"[..], 4));
+        assert_eq!(outbox.progress(), (4, false));
+        for _ in 0..6 {
+            outbox.push_events(Bytes::from_static(b"x"), 1).expect("room");
+        }
+        assert!(outbox.push_events(Bytes::from_static(b"x"), 1).is_err());
     }
 
     #[test]

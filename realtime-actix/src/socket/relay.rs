@@ -1,21 +1,22 @@
 //! The delivery actor of one worker: one message for each batch comes in, shared bytes go to every member's outbox.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler};
-use bytes::{Bytes, BytesMut};
 use realtime_core::group::GroupId;
 use tokio::sync::mpsc;
 
-use super::group::{Frames, RelayMessage};
+use super::burst::{Burst, Frames};
+use super::group::RelayMessage;
 use super::worker::Worker;
 
 pub(super) struct Relay {
     worker: Rc<Worker>,
     messages: Option<mpsc::Receiver<RelayMessage>>,
     /// What has come and is not yet in the outboxes, by group, in the order in which the groups first came.
-    pending: Vec<(GroupId, Vec<Frames>)>,
+    pending: Vec<Burst>,
     place: HashMap<GroupId, usize>,
     flushing: bool,
 }
@@ -25,21 +26,20 @@ impl Relay {
         Self { worker, messages: Some(messages), pending: Vec::new(), place: HashMap::new(), flushing: false }
     }
 
+    fn add(&mut self, frames: Frames) {
+        match self.place.entry(frames.delivery.group) {
+            Entry::Occupied(place) => self.pending[*place.get()].push(frames),
+            Entry::Vacant(place) => {
+                place.insert(self.pending.len());
+                self.pending.push(Burst::new(frames));
+            }
+        }
+    }
+
     fn flush(&mut self) {
         self.place.clear();
-        for (group, mut parts) in self.pending.drain(..) {
-            let count = parts.iter().map(|part| part.count).sum();
-            let bytes = if parts.len() == 1 {
-                parts.remove(0).bytes
-            } else {
-                // Once for the group: every member then takes one chunk instead of many.
-                let mut all = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
-                for part in &parts {
-                    all.extend_from_slice(&part.bytes);
-                }
-                Bytes::from(all)
-            };
-            self.worker.deliver(group, &bytes, count);
+        for burst in self.pending.drain(..) {
+            self.worker.deliver(&burst);
         }
     }
 }
@@ -59,11 +59,7 @@ impl StreamHandler<RelayMessage> for Relay {
         match message {
             RelayMessage::Deliver(frames) => {
                 for frames in frames {
-                    let at = *self.place.entry(frames.group).or_insert_with(|| {
-                        self.pending.push((frames.group, Vec::new()));
-                        self.pending.len() - 1
-                    });
-                    self.pending[at].1.push(frames);
+                    self.add(frames);
                 }
                 // A message to itself comes after what is already in the queue, so that a burst becomes one batch.
                 if !self.flushing {

@@ -1,51 +1,72 @@
-//! What the sockets of one actix worker share: who is a member of which group, and who waits for which answer.
+//! What the clients of one actix worker share: who is a member of which group, and who waits for which answer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use actix::{Actor as _, Addr};
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use chrono::{SecondsFormat, Utc};
-use realtime_core::Limits;
-use realtime_core::connection::{Connection, Effect, Surface, Ticket};
+use realtime_core::connection::{Connection, Effect, Start, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
-use realtime_core::subscription::Subscription;
-use tokio::sync::mpsc;
+use realtime_core::subscription::{Asked, Subscription};
+use realtime_core::{Action, Code, Lag, Limits};
+use tokio::sync::{mpsc, oneshot};
 
-use super::client::{Client, ClientId, OutboxStream};
+use super::backlog::Run;
+use super::burst::Burst;
+use super::catch_up::{CatchUp, Step};
+use super::client::{Client, ClientId, OutboxStream, SocketState, Transport};
 use super::connection::ConnectionActor;
+use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
-use super::recovery::Recovery;
 use super::relay::Relay;
 use crate::auth::{Identity, Revocation};
 use crate::database::Database;
+use crate::poll::{WaitingPoll, Woken};
 use crate::realtime::Shared;
 
 /// Messages of the groups that wait for a relay, at most. More make the feed wait.
 const RELAY_QUEUE: usize = 256;
 
-/// One actix worker's sockets.
+/// One actix worker's clients.
 pub(crate) struct Worker {
     id: WorkerId,
     shared: Arc<Shared>,
     groups: Addr<GroupActor>,
     clients: RefCell<HashMap<ClientId, Rc<Client>>>,
-    members: RefCell<HashMap<GroupId, BTreeMap<ClientId, Rc<Client>>>>,
+    members: RefCell<HashMap<GroupId, BTreeMap<u64, Member>>>,
     waiting: RefCell<HashMap<u64, Waiting>>,
     next: Cell<u64>,
     draining: Cell<bool>,
 }
 
-/// A request that the groups have not answered yet.
-struct Waiting {
-    client: Rc<Client>,
-    ticket: Ticket,
-    /// What is to be recovered, and from where on.
-    since: Option<(Arc<Subscription>, Cursor)>,
+/// Who is told what its group is told.
+#[derive(Clone)]
+enum Member {
+    Follower(Rc<Follower>),
+    Poll(Rc<WaitingPoll>),
+}
+
+/// A question that the groups have not answered yet.
+enum Waiting {
+    /// A subscription becomes live at once.
+    Join(Rc<Follower>),
+    /// A subscription joins while it catches up.
+    CatchUp(Rc<Follower>, Run, oneshot::Sender<Cursor>),
+    /// A subscription begins with a snapshot.
+    Snapshot(Rc<Follower>),
+    /// A ping, or a subscribe of what is held already.
+    Request(Rc<Client>, Ticket),
+    /// A poll waits for the first event.
+    Poll(Rc<WaitingPoll>, oneshot::Sender<Cursor>),
+    /// A poll wants to know how far everything has been told.
+    Position(oneshot::Sender<Cursor>),
+    /// The event streams are to be told.
+    Beat,
 }
 
 impl Worker {
@@ -66,6 +87,7 @@ impl Worker {
         });
         worker.groups.do_send(AddRelay { worker: id, relay });
         Relay::new(Rc::clone(&worker), messages).start();
+        actix::spawn(beats(Rc::downgrade(&worker)));
         worker
     }
 
@@ -89,92 +111,182 @@ impl Worker {
         self.draining.get()
     }
 
-    fn issue(&self) -> u64 {
-        let next = self.next.get() + 1;
-        self.next.set(next);
-        next
-    }
-
     /// Begins the actor of a connection and answers the handshake with the body that its frames go to.
     pub(super) fn connect(
         self: &Rc<Self>,
-        mut response: actix_web::HttpResponseBuilder,
+        mut response: HttpResponseBuilder,
         payload: actix_web::web::Payload,
         default_address: Option<String>,
         identity: Identity,
     ) -> HttpResponse {
-        let opened = Instant::now();
         let connection =
             Connection::new(Arc::clone(self.surface()), default_address, 0).of(identity.principal().clone());
-        let client =
-            Rc::new(Client::new(ClientId(self.issue()), connection, identity, self.limits(), opened));
-        self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
-        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(self), payload);
-        client.set_address(actor.start());
-        response.streaming(OutboxStream(client))
+        let socket = Rc::new(SocketState::new(connection));
+        let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity);
+        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload);
+        socket.set_address(actor.start());
+        response.streaming(OutboxStream { client, worker: Rc::clone(self) })
     }
 
-    /// Joins the group of a subscription, and recovers what came after `since` if it can be had.
-    pub(super) fn join(
+    /// Answers with the events of one subscription.
+    pub(crate) fn open_event_stream(
+        self: &Rc<Self>,
+        mut response: HttpResponseBuilder,
+        asked: Asked,
+        identity: Identity,
+    ) -> HttpResponse {
+        let client = self.add_client(Transport::EventStream(Cell::default()), identity);
+        actix::spawn(watch(Rc::downgrade(self), Rc::downgrade(&client)));
+        self.follow(&client, Ticket(0), asked.subscription, asked.start);
+        response.streaming(OutboxStream { client, worker: Rc::clone(self) })
+    }
+
+    fn add_client(&self, transport: Transport, identity: Identity) -> Rc<Client> {
+        let client = Rc::new(Client::new(ClientId(self.issue()), transport, identity, self.limits()));
+        self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
+        client
+    }
+
+    /// Follows a subscription: first what came after `since` if it can be had, else a snapshot if it is asked for.
+    pub(super) fn follow(
         self: &Rc<Self>,
         client: &Rc<Client>,
         ticket: Ticket,
         subscription: Arc<Subscription>,
-        since: Option<Cursor>,
+        start: Start,
     ) {
-        let Some(since) = since else { return self.join_group(client, ticket, subscription, None) };
-        let (worker, client) = (Rc::clone(self), Rc::clone(client));
+        let descriptor = self.surface().descriptors[subscription.resource().0];
+        let follower = Rc::new(Follower {
+            member: self.issue(),
+            client: Rc::clone(client),
+            ticket,
+            subscription,
+            descriptor,
+            start,
+            group: Cell::new(None),
+            unanswered: Cell::new(Some(ticket)),
+            left: Cell::new(false),
+        });
+        client.add(ticket, Rc::clone(&follower));
+        let Some(since) = start.since else { return self.begin(follower) };
+        let worker = Rc::clone(self);
         actix::spawn(async move {
-            match worker.database().reaches_back_to(since).await {
-                Ok(true) => worker.join_group(&client, ticket, subscription, Some(since)),
-                Ok(false) => worker.join_group(&client, ticket, subscription, None),
-                Err(error) => {
-                    let effects = client.connection.borrow_mut().answered(ticket, Err(error));
-                    worker.carry_out(&client, effects);
-                }
+            let reached = worker.database().reaches_back_to(since).await;
+            match reached {
+                _ if follower.left.get() => {}
+                Ok(true) => worker.catch_up(follower, Step::Follow { after: since, lagged: false }),
+                Ok(false) => worker.begin(follower),
+                Err(error) => follower.refuse(&worker, error),
             }
         });
     }
 
-    fn join_group(
+    /// Begins where nothing is to be recovered.
+    fn begin(&self, follower: Rc<Follower>) {
+        if follower.start.snapshot {
+            self.ask(Waiting::Snapshot(follower));
+        } else {
+            let subscription = Arc::clone(&follower.subscription);
+            self.ask_to_join(Waiting::Join(follower), subscription, Position(0));
+        }
+    }
+
+    /// Begins a subscription anew, with a snapshot. The second ticket is then answered.
+    pub(super) fn renew(&self, client: &Client, held: Ticket, ticket: Ticket) {
+        if let Some(follower) = client.follower(held) {
+            follower.unanswered.set(Some(ticket));
+            self.ask(Waiting::Snapshot(follower));
+        }
+    }
+
+    fn catch_up(self: &Rc<Self>, follower: Rc<Follower>, step: Step) {
+        let run = follower.client.backlog.begin(follower.ticket);
+        actix::spawn(CatchUp { worker: Rc::clone(self), follower, run }.run(step));
+    }
+
+    /// Joins the group of a subscription that catches up. Its live events wait from the cursor on. `None` where it is no
+    /// longer wanted.
+    pub(super) async fn join(
         &self,
-        client: &Rc<Client>,
-        ticket: Ticket,
-        subscription: Arc<Subscription>,
-        since: Option<Cursor>,
-    ) {
-        let not_before = since.map_or(Position(0), |since| since.position);
-        let since = since.map(|since| (Arc::clone(&subscription), since));
-        let request = self.wait(Waiting { client: Rc::clone(client), ticket, since });
+        follower: &Rc<Follower>,
+        run: Run,
+        not_before: Position,
+    ) -> Option<Cursor> {
+        let (sender, joined) = oneshot::channel();
+        let subscription = Arc::clone(&follower.subscription);
+        self.ask_to_join(Waiting::CatchUp(Rc::clone(follower), run, sender), subscription, not_before);
+        joined.await.ok()
+    }
+
+    /// Makes a poll wait for the first event after a position.
+    pub(crate) async fn join_poll(&self, poll: &Rc<WaitingPoll>, not_before: Position) -> Option<Cursor> {
+        let (sender, joined) = oneshot::channel();
+        let subscription = Arc::clone(poll.subscription());
+        self.ask_to_join(Waiting::Poll(Rc::clone(poll), sender), subscription, not_before);
+        joined.await.ok()
+    }
+
+    /// A poll no longer waits.
+    pub(crate) fn leave_poll(&self, poll: &WaitingPoll, group: GroupId) {
+        self.remove_member(group, poll.member());
+    }
+
+    fn ask_to_join(&self, waiting: Waiting, subscription: Arc<Subscription>, not_before: Position) {
+        let request = self.issue();
+        self.waiting.borrow_mut().insert(request, waiting);
         self.groups.do_send(Join { worker: self.id, request, subscription, not_before });
     }
 
     pub(super) fn ask_position(&self, client: &Rc<Client>, ticket: Ticket) {
-        let request = self.wait(Waiting { client: Rc::clone(client), ticket, since: None });
+        self.ask(Waiting::Request(Rc::clone(client), ticket));
+    }
+
+    /// The position up to which everything has been told on this worker. `None` where the groups have ended.
+    pub(crate) async fn position(&self) -> Option<Cursor> {
+        let (sender, position) = oneshot::channel();
+        self.ask(Waiting::Position(sender));
+        position.await.ok()
+    }
+
+    fn ask(&self, waiting: Waiting) {
+        let request = self.issue();
+        self.waiting.borrow_mut().insert(request, waiting);
         self.groups.do_send(AskPosition { worker: self.id, request });
     }
 
-    fn wait(&self, waiting: Waiting) -> u64 {
-        let request = self.issue();
-        self.waiting.borrow_mut().insert(request, waiting);
-        request
-    }
-
-    /// Carries out what core has decided on, in order. A group is left at once: none of its events may follow.
+    /// Carries out what core has decided on, in order. What is left is left at once: none of its events may follow.
     pub(super) fn carry_out(&self, client: &Client, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Leave(group) => self.leave(client, group),
+                Effect::Leave(ticket) => self.leave(client, ticket),
                 other => client.carry_out(vec![other]),
             }
         }
     }
 
-    pub(super) fn leave(&self, client: &Client, group: GroupId) {
-        client.end_backlog(group);
+    /// A client no longer follows a subscription.
+    pub(super) fn leave(&self, client: &Client, ticket: Ticket) {
+        if let Some(follower) = client.remove(ticket) {
+            follower.left.set(true);
+            self.leave_group(&follower);
+        }
+        client.end_backlog(ticket);
+    }
+
+    pub(super) fn leave_group(&self, follower: &Follower) {
+        if let Some(group) = follower.group.take() {
+            self.remove_member(group, follower.member);
+        }
+    }
+
+    fn add_member(&self, group: GroupId, id: u64, member: Member) {
+        self.members.borrow_mut().entry(group).or_default().insert(id, member);
+    }
+
+    fn remove_member(&self, group: GroupId, id: u64) {
         let mut members = self.members.borrow_mut();
         if let Some(of_group) = members.get_mut(&group) {
-            of_group.remove(&client.id);
+            of_group.remove(&id);
             if of_group.is_empty() {
                 members.remove(&group);
             }
@@ -188,102 +300,240 @@ impl Worker {
         if client.is_gone() {
             return;
         }
-        client.set_gone();
         self.clients.borrow_mut().remove(&client.id);
-        let groups: Vec<GroupId> = client.connection.borrow().groups().collect();
-        for group in groups {
-            self.leave(client, group);
+        for follower in client.set_gone() {
+            follower.left.set(true);
+            self.leave_group(&follower);
+            client.end_backlog(follower.ticket);
         }
     }
 
-    /// The group has been joined: what it is sent from now on is for the client too.
+    /// The group has been joined: what it is sent from now on is for the member too.
     pub(super) fn joined(self: &Rc<Self>, request: u64, group: GroupId, cursor: Cursor) {
-        let Some(Waiting { client, ticket, since }) = self.waiting.borrow_mut().remove(&request) else {
-            return;
+        let waiting = self.waiting.borrow_mut().remove(&request);
+        let is_wanted = match waiting {
+            Some(Waiting::Join(follower)) if !follower.left.get() => {
+                follower.group.set(Some(group));
+                self.add_member(group, follower.member, Member::Follower(Rc::clone(&follower)));
+                follower.answer(self, cursor, false, false);
+                true
+            }
+            Some(Waiting::CatchUp(follower, run, joined))
+                if follower.client.backlog.is_behind(follower.ticket, run) =>
+            {
+                follower.group.set(Some(group));
+                // It waits for nothing else.
+                let _ = joined.send(cursor);
+                self.add_member(group, follower.member, Member::Follower(follower));
+                true
+            }
+            Some(Waiting::Poll(poll, joined)) if poll.joined(group) => {
+                let _ = joined.send(cursor);
+                self.add_member(group, poll.member(), Member::Poll(poll));
+                true
+            }
+            // Nobody waits for it any more.
+            _ => false,
         };
-        if client.is_gone() {
+        if !is_wanted {
             self.groups.do_send(Leave { worker: self.id, group });
-            return;
         }
-        self.members.borrow_mut().entry(group).or_default().insert(client.id, Rc::clone(&client));
-        match since {
-            Some((subscription, since)) if since != cursor => {
-                let run = client.backlog.begin(group);
-                let recovery = Recovery {
-                    worker: Rc::clone(self),
-                    client,
-                    ticket,
-                    group,
-                    run,
-                    subscription,
-                    since,
-                    until: cursor,
-                };
-                actix::spawn(recovery.run());
+    }
+
+    pub(super) fn positioned(self: &Rc<Self>, request: u64, cursor: Cursor) {
+        let waiting = self.waiting.borrow_mut().remove(&request);
+        match waiting {
+            Some(Waiting::Request(client, ticket)) if !client.is_gone() => {
+                if let Some(socket) = client.socket() {
+                    let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+                    let effects = socket.connection.borrow_mut().positioned(ticket, cursor, &time);
+                    self.carry_out(&client, effects);
+                }
             }
-            since => self.tell_joined(&client, ticket, group, cursor, since.is_some()),
-        }
-    }
-
-    /// Answers a subscribe: its events begin right after the cursor.
-    pub(super) fn tell_joined(
-        &self,
-        client: &Client,
-        ticket: Ticket,
-        group: GroupId,
-        cursor: Cursor,
-        recovered: bool,
-    ) {
-        let effects = client.connection.borrow_mut().joined(ticket, group, cursor, recovered);
-        self.carry_out(client, effects);
-    }
-
-    pub(super) fn positioned(&self, request: u64, cursor: Cursor) {
-        let Some(Waiting { client, ticket, .. }) = self.waiting.borrow_mut().remove(&request) else { return };
-        if client.is_gone() {
-            return;
-        }
-        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-        let effects = client.connection.borrow_mut().positioned(ticket, cursor, &time);
-        self.carry_out(&client, effects);
-    }
-
-    /// Hands the frames of a group to every member on this worker: shared bytes, nothing is copied.
-    pub(super) fn deliver(&self, group: GroupId, bytes: &bytes::Bytes, frames: usize) {
-        if let Some(members) = self.members.borrow().get(&group) {
-            for client in members.values() {
-                client.deliver(group, bytes.clone(), frames);
+            Some(Waiting::Snapshot(follower)) if !follower.left.get() => {
+                self.leave_group(&follower);
+                let lagged = follower.tells_gap();
+                follower.answer(self, cursor, false, true);
+                self.catch_up(follower, Step::Snapshot { lagged });
             }
-        }
-    }
-
-    /// Closes the sockets of a group's members: a change that they should have seen cannot be read. Never a silent gap.
-    pub(super) fn lose(&self, group: GroupId) {
-        if let Some(members) = self.members.borrow().get(&group) {
-            for client in members.values() {
-                client.close(4408, "a change was lost; begin anew");
+            Some(Waiting::Position(sender)) => {
+                // Where the poll has ended meanwhile, nobody wants to know.
+                let _ = sender.send(cursor);
             }
+            Some(Waiting::Beat) => {
+                let clients: Vec<Rc<Client>> = self.clients.borrow().values().cloned().collect();
+                for client in clients.iter().filter(|client| client.is_event_stream()) {
+                    client.beat(cursor);
+                    // The kernel may keep the connection for long: nothing more is delivered to it.
+                    if client.outbox.is_closed() {
+                        self.forget(client);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
-    /// Closes the sockets of somebody, or has them looked at anew.
-    pub(super) fn revoke(&self, revocation: &Revocation) {
-        for client in self.clients.borrow().values() {
-            if revocation.concerns(&client.identity.borrow()) {
-                if revocation.ends() {
-                    client.revoke();
-                } else {
-                    client.recheck();
+    /// Hands the events of a group to every member on this worker: shared bytes, nothing is copied.
+    pub(super) fn deliver(self: &Rc<Self>, burst: &Burst) {
+        let mut lagging = Vec::new();
+        if let Some(members) = self.members.borrow().get(&burst.group()) {
+            for member in members.values() {
+                match member {
+                    Member::Follower(follower) => {
+                        if follower.deliver(burst).is_err() {
+                            lagging.push(Rc::clone(follower));
+                        }
+                    }
+                    Member::Poll(poll) => poll.wake(|| Woken::Events(burst.poll(poll.subscription()))),
                 }
             }
         }
+        for follower in lagging {
+            self.lag(follower, burst.before());
+        }
     }
 
-    /// Closes every socket with 1001.
+    /// A client does not keep up with a subscription: it leaves the group, so that nothing more waits for it, and goes on
+    /// from the log.
+    fn lag(self: &Rc<Self>, follower: Rc<Follower>, before: Cursor) {
+        if self.limits().lag == Lag::Disconnect {
+            follower.client.cut_off("too slow");
+            return;
+        }
+        self.leave_group(&follower);
+        let backlog = &follower.client.backlog;
+        if backlog.holds(follower.ticket) {
+            // It catches up already and will find that it has been left behind once more.
+            backlog.clear(follower.ticket);
+        } else {
+            tracing::debug!(client = follower.client.id.0, "a client lags behind");
+            self.catch_up(follower, Step::Follow { after: before, lagged: true });
+        }
+    }
+
+    /// A change that the members of a group should have seen cannot be read: they begin anew. Never a silent gap.
+    pub(super) fn lose(self: &Rc<Self>, group: GroupId) {
+        let members: Vec<Member> =
+            self.members.borrow().get(&group).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        for member in members {
+            match member {
+                Member::Follower(follower) => {
+                    self.leave_group(&follower);
+                    if follower.unanswered.get().is_some() {
+                        // Nothing has been promised yet.
+                        follower.client.end_backlog(follower.ticket);
+                        self.begin(follower);
+                    } else {
+                        self.catch_up(follower, Step::Snapshot { lagged: true });
+                    }
+                }
+                Member::Poll(poll) => poll.wake(|| Woken::Lost),
+            }
+        }
+    }
+
+    /// Ends what somebody has opened, or has it looked at anew.
+    pub(super) fn revoke(self: &Rc<Self>, revocation: &Revocation) {
+        let clients: Vec<Rc<Client>> = self.clients.borrow().values().cloned().collect();
+        for client in clients {
+            if !revocation.concerns(&client.identity.borrow()) {
+                continue;
+            }
+            if revocation.ends() {
+                client.revoke();
+            } else if client.is_event_stream() {
+                actix::spawn(recheck(Rc::clone(self), client));
+            } else {
+                client.recheck();
+            }
+        }
+        for member in self.members.borrow().values().flat_map(BTreeMap::values) {
+            if let Member::Poll(poll) = member
+                && revocation.concerns(poll.identity())
+            {
+                poll.wake(|| Woken::Ended);
+            }
+        }
+    }
+
+    /// Ends every connection with 1001.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        for client in self.clients.borrow().values() {
+        let clients: Vec<Rc<Client>> = self.clients.borrow().values().cloned().collect();
+        for client in clients {
             client.close(1001, "the server is shutting down");
+        }
+        for member in self.members.borrow().values().flat_map(BTreeMap::values) {
+            if let Member::Poll(poll) = member {
+                poll.wake(|| Woken::Ended);
+            }
+        }
+    }
+
+    /// Names a member of groups.
+    pub(crate) fn issue(&self) -> u64 {
+        let next = self.next.get() + 1;
+        self.next.set(next);
+        next
+    }
+}
+
+/// Ends an event stream when its identity ends: at a time that is known, or when the application says so at the next
+/// look.
+async fn watch(worker: Weak<Worker>, client: Weak<Client>) {
+    loop {
+        let pause = match (worker.upgrade(), client.upgrade()) {
+            (Some(worker), Some(client)) if !client.is_gone() => {
+                let left = client.identity.borrow().expires_at().map(|end| (end - Utc::now()).to_std());
+                let recheck = worker.shared.recheck_interval();
+                left.map_or(recheck, |left| left.unwrap_or_default().min(recheck))
+            }
+            _ => return,
+        };
+        tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
+        if let (Some(worker), Some(client)) = (worker.upgrade(), client.upgrade())
+            && !client.is_gone()
+        {
+            recheck(worker, client).await;
+        }
+    }
+}
+
+/// Asks the application whether an event stream may go on. Where its owner sees other rows now, he begins anew.
+async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
+    let identity = client.identity.borrow().clone();
+    if identity.expires_at().is_some_and(|end| end <= Utc::now()) {
+        return client.revoke();
+    }
+    match worker.shared.recheck(&identity).await {
+        Ok(now) => {
+            let goes_on = client.followers().iter().all(|follower| {
+                let rules = &follower.descriptor.rules;
+                let visible =
+                    |identity: &Identity| rules.visible(identity.principal()).canonical().to_owned();
+                rules.admit(now.principal(), Action::Subscribe).is_ok() && visible(&identity) == visible(&now)
+            });
+            if goes_on && identity.principal().may_become(now.principal()) {
+                *client.identity.borrow_mut() = now;
+            } else {
+                client.revoke();
+            }
+        }
+        Err(error) if error.code() == Code::NotAuthenticated => client.revoke(),
+        // Whether it still holds cannot be said at present.
+        Err(error) => tracing::warn!(%error, "an identity could not be checked"),
+    }
+}
+
+/// Tells the event streams of a worker regularly how far they have come.
+async fn beats(worker: Weak<Worker>) {
+    loop {
+        let Some(pause) = worker.upgrade().map(|worker| worker.limits().stream_heartbeat_ms) else { return };
+        tokio::time::sleep(Duration::from_millis(pause.max(1))).await;
+        let Some(worker) = worker.upgrade() else { return };
+        if worker.clients.borrow().values().any(|client| client.is_event_stream()) {
+            worker.ask(Waiting::Beat);
         }
     }
 }

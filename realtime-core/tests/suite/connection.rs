@@ -6,7 +6,6 @@ use expect_test::{Expect, expect};
 use realtime_core::action::{Operation, Outcome, Request};
 use realtime_core::connection::{Connection, Effect, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Epoch, Position};
-use realtime_core::group::GroupId;
 use realtime_core::list::Page;
 use realtime_core::{Code, Error, Limits};
 
@@ -53,10 +52,10 @@ fn play(limits: Limits, default_address: Option<&str>, script: &str) -> String {
                 now_ms = words[1].parse().unwrap();
                 continue;
             }
-            "joined" => connection.joined(ticket(), GroupId(ticket().0 * 100), cursor(), false),
+            "joined" => connection.joined(ticket(), cursor(), false),
             "recovered" => {
                 let since = Cursor { position: Position(words[2].parse().unwrap()), ..cursor() };
-                connection.joined(ticket(), GroupId(ticket().0 * 100), since, true)
+                connection.joined(ticket(), since, true)
             }
             "positioned" => connection.positioned(ticket(), cursor(), "2026-02-03T04:05:06Z"),
             "answered" => connection.answered(ticket(), result(&words[2..])),
@@ -111,15 +110,17 @@ fn describe(surface: &Surface, effect: &Effect) -> String {
             format!("<~ {text}")
         }
         Effect::Execute(ticket, request) => format!("execute {} {}", ticket.0, operation(surface, request)),
-        Effect::Join(ticket, subscription, since) => format!(
-            "join {} {} {} [{}]{}",
+        Effect::Join(ticket, subscription, start) => format!(
+            "join {} {} {} [{}]{}{}",
             ticket.0,
             surface.descriptors[subscription.resource().0].stream,
             subscription.id(),
             subscription.identity().split('\n').skip(1).collect::<Vec<_>>().join(" | "),
-            since.map(|since| format!(" since {since}")).unwrap_or_default(),
+            start.since.map(|since| format!(" since {since}")).unwrap_or_default(),
+            if start.snapshot { " with a snapshot" } else { "" },
         ),
-        Effect::Leave(group) => format!("leave {}", group.0),
+        Effect::Renew(held, ticket) => format!("renew {} for {}", held.0, ticket.0),
+        Effect::Leave(ticket) => format!("leave {}", ticket.0),
         Effect::Authenticate(ticket, token) => format!("authenticate {} {token:?}", ticket.0),
         Effect::AskPosition(ticket) => format!("ask the position for {}", ticket.0),
         Effect::Close(code, reason) => format!("close {code} {reason}"),
@@ -642,8 +643,8 @@ fn a_ticket_is_answered_once() {
             -
             -
             -
-            leave 100
-            leave 9900
+            leave 1
+            leave 99
         "#]],
     );
 }
@@ -721,6 +722,32 @@ fn a_list_takes_its_filter_and_its_options() {
 }
 
 // Section 5: subscriptions.
+
+#[test]
+fn a_snapshot_is_asked_for_beside_a_position_and_begins_anew_what_is_held() {
+    check(
+        r#"
+        > {"stream": "notes/subscribe", "request_id": 1, "snapshot": true, "since": "000000000000feed-3"}
+        joined 1
+        > {"stream": "notes/subscribe", "request_id": 2, "snapshot": true}
+        > {"stream": "notes/unsubscribe", "request_id": 3, "snapshot": true}
+        joined 2
+        > {"stream": "notes/unsubscribe", "request_id": 4}
+        > {"stream": "notes/subscribe", "request_id": 5}
+        "#,
+        expect![[r#"
+            join 1 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7] since 000000000000feed-3 with a snapshot
+            < {"type":"reply","request_id":1,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            renew 1 for 2
+            -
+            < {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
+            < {"type":"reply","request_id":3,"stream":"notes","action":"unsubscribe","status":204}
+            leave 1
+            < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
+            join 3 notes KV-xF0Jkw685M13j4cK0ww [ | * | Diff | 7]
+        "#]],
+    );
+}
 
 #[test]
 fn a_subscription_is_answered_when_its_group_has_been_joined() {
@@ -828,7 +855,7 @@ fn a_subscription_goes_on_from_a_cursor() {
             join 3 tags P3gEjsEZMyUXL85MnwUnLQ [ | * | Diff | 7] since 000000000000beef-900
             < {"type":"reply","request_id":3,"stream":"tags","action":"subscribe","status":200,"data":{"subscription":"P3gEjsEZMyUXL85MnwUnLQ","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":5,"stream":"notes","action":"unsubscribe","status":204}
         "#]],
     );
@@ -866,7 +893,6 @@ fn options_of_a_subscription_that_make_no_sense_are_refused() {
         > {"stream": "notes/subscribe", "actions": []}
         > {"stream": "notes/subscribe", "actions": "create"}
         > {"stream": "notes/subscribe", "actions": ["replace"]}
-        > {"stream": "notes/subscribe", "snapshot": true}
         > {"stream": "notes/subscribe", "snapshot": "yes"}
         > {"stream": "notes/subscribe", "since": 7}
         > {"stream": "notes/subscribe", "since": false}
@@ -885,8 +911,7 @@ fn options_of_a_subscription_that_make_no_sense_are_refused() {
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"actions is a list of at least one of create, update and delete."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"actions is a list of at least one of create, update and delete."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"actions is a list of at least one of create, update and delete."}}
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"snapshot is not offered by this server yet."}}
-            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"snapshot is not offered by this server yet."}}
+            < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"snapshot is true or false."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"bad_request","detail":"since is a cursor: that of an event, a reply, a ping or a list's feed."}}
@@ -998,7 +1023,7 @@ fn equal_subscriptions_of_a_connection_are_counted() {
             ask the position for 2
             <~ {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"6AHarcOJ3WqhG4M95GPnRw","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":3,"stream":"notes","action":"unsubscribe","status":204}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
             < {"type":"reply","request_id":5,"stream":"notes","action":"unsubscribe","status":204}
             join 3 notes 6AHarcOJ3WqhG4M95GPnRw [rank=[1] | * | Diff | 7]
@@ -1026,7 +1051,7 @@ fn an_equal_subscription_waits_for_the_first_to_be_answered() {
             ask the position for 2
             <~ {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":3,"stream":"notes","action":"unsubscribe","status":204}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
         "#]],
     );
@@ -1069,7 +1094,7 @@ fn unsubscribing_by_id_names_the_stream_and_the_id() {
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":400,"error":{"code":"bad_request","detail":"subscription is a string."}}
             < {"type":"reply","request_id":5,"stream":"notes","action":"unsubscribe","status":400,"error":{"code":"bad_request","detail":"unsubscribe names a subscription or a filter, not both."}}
             < {"type":"reply","request_id":6,"stream":"notes","action":"unsubscribe","status":400,"error":{"code":"bad_request","detail":"unsubscribe names a subscription or a filter, not both."}}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":7,"stream":"notes","action":"unsubscribe","status":204}
             < {"type":"reply","request_id":8,"stream":"notes","action":"unsubscribe","status":204}
         "#]],
@@ -1098,7 +1123,7 @@ fn unsubscribing_by_filter_names_the_same_options() {
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":400,"error":{"code":"unknown_field","detail":"\"nosuch\" is not a filter of this stream.","errors":{"nosuch":["Choices are ids, name, at_least, has_body, id, rank, score, title, body, done, mood, created, edited."]}}}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
         "#]],
@@ -1118,7 +1143,7 @@ fn a_subscription_to_a_row_is_ended_by_its_pk() {
             join 1 notes rVrYwr5G4QVBCeOGlusUxA [id=[3] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"rVrYwr5G4QVBCeOGlusUxA","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
-            leave 100
+            leave 1
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
         "#]],
     );
@@ -1157,7 +1182,7 @@ fn a_connection_holds_as_many_subscriptions_as_the_limit_says() {
             ask the position for 3
             <~ {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"eaJSuybjM30Ig1SuPAOf1w","cursor":"000000000000feed-7","recovered":false}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
-            leave 200
+            leave 2
             < {"type":"reply","request_id":null,"stream":"notes","action":"unsubscribe","status":204}
             join 4 notes 9C-Rcbae4J_oYwm6Zf4rpQ [rank=[3] | * | Diff | 7]
             < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"9C-Rcbae4J_oYwm6Zf4rpQ","cursor":"000000000000feed-7","recovered":false}}
@@ -1179,7 +1204,7 @@ fn the_default_limit_is_128_subscriptions() {
     // The last subscribe is refused, so there is no ticket 129 to be joined: its group is left again.
     expect![[r#"
         < {"type":"reply","request_id":null,"stream":"notes","action":"subscribe","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"non_field_errors":["A connection holds at most 128 subscriptions (limit subscriptions)."]}}}
-        leave 12900"#]].assert_eq(&lines.lines().skip(256).collect::<Vec<_>>().join("\n"));
+        leave 129"#]].assert_eq(&lines.lines().skip(256).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
@@ -1284,7 +1309,7 @@ fn a_subscribe_keeps_its_place_among_writes() {
             < {"type":"reply","request_id":2,"stream":"notes","action":"subscribe","status":200,"data":{"subscription":"KV-xF0Jkw685M13j4cK0ww","cursor":"000000000000feed-7","recovered":false}}
             execute 3 notes create {"title":"b"}
             < {"type":"reply","request_id":3,"stream":"notes","action":"create","status":201,"data":{"id":4,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
-            leave 200
+            leave 2
             < {"type":"reply","request_id":4,"stream":"notes","action":"unsubscribe","status":204}
             execute 4 notes create {"title":"c"}
         "#]],

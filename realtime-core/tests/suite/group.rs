@@ -10,7 +10,7 @@ use realtime_core::change::{Batch, Change, ResourceId, coalesce};
 use realtime_core::connection::{Connection, Effect};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::diff::apply;
-use realtime_core::group::{GroupId, Groups, WorkerId};
+use realtime_core::group::{Event, GroupId, Groups, WorkerId};
 use realtime_core::subscription::Subscription;
 use realtime_core::{Limits, RealtimeResource, Record, Row, Value};
 use serde_json::{Map, Value as Json, json};
@@ -124,7 +124,7 @@ fn check(script: &str, expected: Expect) {
                         delivery.workers.iter().map(|worker| worker.0.to_string()).collect();
                     writeln!(out, "group {} on {}", delivery.group.0, workers.join(" ")).unwrap();
                     for event in &delivery.events {
-                        let mut members: Map<String, Json> = serde_json::from_str(event).unwrap();
+                        let mut members: Map<String, Json> = serde_json::from_str(&event.text).unwrap();
                         assert_eq!(members.remove("type"), Some(json!("event")));
                         assert!(members.remove("subscription").unwrap().is_string());
                         writeln!(out, "  {}", Json::from(members)).unwrap();
@@ -161,8 +161,12 @@ fn an_event_is_the_whole_frame_that_a_client_gets() {
     let second = groups.publish(&notes.commit());
     notes.set(1, None);
     let third = groups.publish(&notes.commit());
-    let events: Vec<String> =
-        [first, second, third].into_iter().flatten().flat_map(|delivery| delivery.events).collect();
+    let events: Vec<String> = [first, second, third]
+        .into_iter()
+        .flatten()
+        .flat_map(|delivery| delivery.events)
+        .map(|event| event.text)
+        .collect();
     expect![[r#"
         {"type":"event","subscription":"KV-xF0Jkw685M13j4cK0ww","stream":"notes","action":"create","pk":1,"data":{"id":1,"rank":0,"score":null,"title":"t","body":"\"q\"\n😀","done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null},"cursor":"0000000000000001-2"}
         {"type":"event","subscription":"KV-xF0Jkw685M13j4cK0ww","stream":"notes","action":"update","pk":1,"diff":{"rank":2,"score":"NaN","body":null},"cursor":"0000000000000001-4"}
@@ -739,7 +743,7 @@ proptest! {
                     for delivery in groups.publish(&batch) {
                         let count = delivery.events.len();
                         prop_assert!(count > 0);
-                        for (at, frame) in delivery.events.iter().enumerate() {
+                        for (at, Event { text: frame, .. }) in delivery.events.iter().enumerate() {
                             let event: Json = serde_json::from_str(frame).unwrap();
                             prop_assert_eq!(event.get("more").is_some(), at + 1 < count);
                             prop_assert_eq!(&event["cursor"], &json!(groups.cursor().to_string()));

@@ -120,7 +120,7 @@ impl Pair {
         let deliveries = self.groups.publish(&Batch { changes, position, ..Batch::default() });
         let told = deliveries.into_iter().map(|delivery| {
             let events = delivery.events.iter().map(|event| {
-                let event: Json = serde_json::from_str(event).unwrap();
+                let event: Json = serde_json::from_str(&event.text).unwrap();
                 (event["action"].as_str().unwrap().to_owned(), event["pk"].as_i64().unwrap())
             });
             (delivery.group, events.collect())

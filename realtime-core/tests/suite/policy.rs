@@ -362,7 +362,9 @@ proptest! {
             let deliveries: HashMap<GroupId, Vec<String>> = groups
                 .publish(&batch(&before, &after, position))
                 .into_iter()
-                .map(|delivery| (delivery.group, delivery.events))
+                .map(|delivery| {
+                    (delivery.group, delivery.events.into_iter().map(|event| event.text).collect())
+                })
                 .collect();
             for follower in &mut followers {
                 for event in deliveries.get(&follower.group).into_iter().flatten() {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{SubsecRound as _, Utc};
-use diesel::connection::SimpleConnection as _;
+use diesel::connection::{LoadConnection as _, SimpleConnection as _};
+use diesel::result::Error as DieselError;
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, ConnectionError};
 use futures_util::FutureExt as _;
@@ -16,9 +17,10 @@ use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group;
 use realtime_core::log::sqlite::{self as log, Reader};
+use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Table;
 use realtime_core::subscription::Subscription;
-use realtime_core::{Context, Principal};
+use realtime_core::{Context, Principal, Value};
 use tokio::sync::mpsc;
 
 use self::readers::Readers;
@@ -166,10 +168,7 @@ impl Sqlite {
     ) -> Result<(Outcome, Position), Refusal> {
         let tables = Arc::clone(&self.tables);
         self.read_with(move |connection| {
-            let position = log::newest(connection)?;
-            if !log::is_marked(connection, position)? {
-                return Err(Stop::BetweenMarks);
-            }
+            let position = marked_position(connection)?;
             run(connection, &tables, &request, &principal)
                 .map(|outcome| (outcome, position))
                 .map_err(Stop::Refusal)
@@ -187,6 +186,7 @@ impl Sqlite {
     pub(crate) async fn missed(
         &self,
         subscription: Arc<Subscription>,
+        up_to: Option<Value<'static>>,
         after: Cursor,
         until: Cursor,
     ) -> Result<Option<Missed>, Refusal> {
@@ -206,7 +206,8 @@ impl Sqlite {
                 return Ok(None);
             }
             let cursor = Cursor { position: read.batch.position, ..until };
-            let events = group::events(tables[resource.0].descriptor(), &subscription, &read.batch, cursor);
+            let descriptor = tables[resource.0].descriptor();
+            let events = group::events(descriptor, &subscription, &read.batch, up_to.as_ref(), cursor);
             Ok(Some(Missed { events, cursor }))
         })
         .await
@@ -229,6 +230,28 @@ impl Sqlite {
             Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
             Err(WriteError::Panicked) => Err(panicked()),
         }
+    }
+
+    /// A page of a snapshot, and the position that it is true at. Rows are read one by one, so that no more of them are
+    /// in memory than the page has room for.
+    pub(crate) async fn snapshot_page(&self, request: PageRequest, epoch: Epoch) -> Result<Page, Refusal> {
+        let tables = Arc::clone(&self.tables);
+        self.read_with(move |connection| {
+            let position = marked_position(connection)?;
+            let table = &tables[request.subscription.resource().0];
+            let statement =
+                request.statement(table).map_err(|error| Stop::Refusal(Refusal::Fault(Box::new(error))))?;
+            let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
+            let mut page = request.begin(table.descriptor());
+            for row in connection.load(statement)? {
+                let row = table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
+                if !page.push(&row) {
+                    break;
+                }
+            }
+            Ok(page.finish(Cursor { epoch, position }))
+        })
+        .await
     }
 
     /// Runs a closure in one read transaction, so that what it reads belongs together.
@@ -294,6 +317,12 @@ impl Sqlite {
     pub(crate) fn close(&self) {
         self.writer.close();
     }
+}
+
+/// The position that a read transaction sees, which must be one that may be named.
+fn marked_position(connection: &mut SqliteConnection) -> Result<Position, Stop> {
+    let position = log::newest(connection)?;
+    if log::is_marked(connection, position)? { Ok(position) } else { Err(Stop::BetweenMarks) }
 }
 
 /// How a read transaction ends early.

@@ -1,0 +1,135 @@
+//! Snapshots: the rows that a subscription is about, page by page in the order of their keys, each page true at a
+//! position of its own.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::cursor::Cursor;
+use crate::encode;
+use crate::list::{ListQuery, OrderKey, Start};
+use crate::resource::{Descriptor, Row};
+use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
+use crate::subscription::Subscription;
+use crate::value::Value;
+
+/// Which page of a snapshot is wanted, and how much may be on it.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// Whose snapshot it is.
+    pub subscription: Arc<Subscription>,
+    /// The last key of the page before; `None` for the first page.
+    pub after: Option<Value<'static>>,
+    /// Rows that are read, at most.
+    pub rows: usize,
+    /// Bytes that the rows take as text, and what the last one is more.
+    pub bytes: usize,
+}
+
+/// A page of a snapshot.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The message.
+    pub text: String,
+    /// The last key that was looked at: the rows up to it are told now. `None` where there was no row.
+    pub last: Option<Value<'static>>,
+    /// Was it the last page?
+    pub done: bool,
+    /// The position that it is true at.
+    pub cursor: Cursor,
+}
+
+impl PageRequest {
+    /// The statement that reads the page, and one row more where there is one.
+    ///
+    /// # Errors
+    /// Where a value is not one of its field's type, which a parsed filter and a key that was read never have.
+    pub fn statement<DB: Dialect>(&self, table: &Table<DB>) -> Result<Statement<DB>, NotOfItsType> {
+        let start = match &self.after {
+            Some(key) => Start::Beside { values: vec![key.clone()], backward: false },
+            None => Start::Offset(0),
+        };
+        let query = ListQuery {
+            filter: self.subscription.filter().clone(),
+            order: vec![OrderKey { field: table.descriptor().key, descending: false }],
+            limit: self.rows,
+            start,
+            count: false,
+            // Each page looks at so many rows at most, whatever the database leaves to memory.
+            scanned_rows: self.rows,
+        };
+        sql::select_page(table, &query)
+    }
+
+    /// Begins to put the page together.
+    pub fn begin<'a>(&'a self, descriptor: &'a Descriptor) -> PageBuilder<'a> {
+        let mut text = encode::message_start("snapshot", descriptor.stream, self.subscription.id());
+        text.push_str(r#","data":["#);
+        let start = text.len();
+        PageBuilder { request: self, descriptor, text, start, read: 0, last: None, done: true }
+    }
+}
+
+/// A page that is being read.
+pub struct PageBuilder<'a> {
+    request: &'a PageRequest,
+    descriptor: &'a Descriptor,
+    text: String,
+    /// Where the rows begin.
+    start: usize,
+    read: usize,
+    last: Option<Value<'static>>,
+    done: bool,
+}
+
+impl PageBuilder<'_> {
+    /// Takes the next row. `false` where it is one too many: then the page is full and not the last one.
+    pub fn push(&mut self, row: &Row) -> bool {
+        let is_full = self.text.len() - self.start >= self.request.bytes || self.read >= self.request.rows;
+        if self.read > 0 && is_full {
+            self.done = false;
+            return false;
+        }
+        self.read += 1;
+        self.last = Some(row.value(self.descriptor.key).into_owned());
+        // A statement may select too much, never too little.
+        if self.request.subscription.filter().matches(row.as_ref()) {
+            if self.text.len() > self.start {
+                self.text.push(',');
+            }
+            let fields = self.request.subscription.fields().iter().copied();
+            encode::write_object(self.descriptor, row.as_ref(), fields, &mut self.text);
+        }
+        true
+    }
+
+    /// The page, true at a position.
+    pub fn finish(mut self, cursor: Cursor) -> Page {
+        let _ = write!(self.text, r#"],"done":{},"cursor":"{cursor}"}}"#, self.done);
+        Page { text: self.text, last: self.last, done: self.done, cursor }
+    }
+}
+
+/// How a subscription that has lagged behind is put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resync {
+    /// The events after the cursor follow.
+    Events,
+    /// Its rows are to be dropped; a snapshot follows.
+    Snapshot,
+}
+
+/// The message that tells of a gap, before it is closed.
+pub fn lagged(
+    descriptor: &Descriptor,
+    subscription: &Subscription,
+    resync: Resync,
+    cursor: Cursor,
+) -> String {
+    let mut out = encode::message_start("lagged", descriptor.stream, subscription.id());
+    let resync = match resync {
+        Resync::Events => "events",
+        Resync::Snapshot => "snapshot",
+    };
+    let _ = write!(out, r#","resync":"{resync}","cursor":"{cursor}"}}"#);
+    out
+}
