@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 mod accounts;
+mod event_stream;
 mod models;
 pub mod postgres;
 mod rest;
@@ -12,6 +13,7 @@ mod socket;
 mod view;
 
 pub use accounts::{Account, Accounts};
+pub use event_stream::{Block, EventStream, StreamRequest};
 pub use models::{ANN, BOB, SCHEMA, SqliteResources};
 pub use rest::Answer;
 pub use server::{Server, Setup, start_error};

@@ -329,6 +329,9 @@ impl Worker {
             }
             Some(Waiting::Poll(poll, joined)) if poll.joined(group) => {
                 let _ = joined.send(cursor);
+                if self.draining.get() {
+                    poll.wake(|| Woken::Draining);
+                }
                 self.add_member(group, poll.member(), Member::Poll(poll));
                 true
             }
