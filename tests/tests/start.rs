@@ -33,6 +33,18 @@ async fn a_table_or_a_column_that_is_missing_is_named() {
 }
 
 #[tokio::test]
+async fn a_database_in_utf_16_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("wide.db");
+    let mut own = SqliteConnection::establish(path.to_str().expect("text")).expect("a connection");
+    own.batch_execute("PRAGMA encoding = 'UTF-16le'")
+        .and_then(|()| own.batch_execute(SCHEMA))
+        .expect("the tables");
+    let error = start_error(Realtime::connect(format!("sqlite://{}", path.display())).all_resources()).await;
+    assert!(error.contains("the encoding of the database is UTF-16le; only in UTF-8"), "{error}");
+}
+
+#[tokio::test]
 async fn a_url_of_no_known_database_and_two_resources_of_one_stream_are_refused() {
     let error = start_error(Realtime::connect("oracle://x").all_resources()).await;
     assert!(error.contains("oracle://x") && error.contains("sqlite://PATH"), "{error}");

@@ -80,6 +80,9 @@ pub enum InstallError {
         /// The missing column.
         column: String,
     },
+    /// The database keeps text in UTF-16, whose bytes SQLite orders otherwise than code points are.
+    #[error("the encoding of the database is {0}; only in UTF-8 is text ordered by code point")]
+    Encoding(String),
     /// The database refused.
     #[error("the database refused: {0}")]
     Database(#[from] diesel::result::Error),
@@ -90,8 +93,12 @@ pub enum InstallError {
 /// An application that prefers migrations puts them into one; otherwise they are run at start-up.
 ///
 /// # Errors
-/// Where a table or a column that a resource names is not there, or the database refuses to be read.
+/// Where a table or a column that a resource names is not there, the database is not in UTF-8, or it refuses to be read.
 pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<Vec<String>, InstallError> {
+    let encoding = names(connection, "SELECT encoding AS name FROM pragma_encoding")?;
+    if let Some(other) = encoding.into_iter().find(|encoding| encoding != "UTF-8") {
+        return Err(InstallError::Encoding(other));
+    }
     for (table, columns) in &watch.tables {
         // `xinfo`: generated columns are columns too.
         let present = names(connection, &format!("SELECT name FROM pragma_table_xinfo({})", literal(table)))?;

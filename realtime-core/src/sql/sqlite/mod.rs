@@ -145,6 +145,9 @@ impl Dialect for Sqlite {
         how: TextMatch,
         pattern: &str,
     ) {
+        if how == TextMatch::StartsWith {
+            write_prefix_range(statement, table, field, pattern);
+        }
         let (before, between, after) = match how {
             TextMatch::IExact => ("", " COLLATE BINARY = ", ""),
             TextMatch::Contains | TextMatch::IContains => ("instr(", ", ", ") > 0"),
@@ -215,6 +218,48 @@ impl Dialect for Sqlite {
     }
 }
 
+/// Appends the range in which the texts with a prefix lie, and ` AND `: the function behind it says as much, but SQLite
+/// looks into no index for a function.
+fn write_prefix_range(statement: &mut Statement<Sqlite>, table: &Table<Sqlite>, field: usize, prefix: &str) {
+    if prefix.is_empty() {
+        return;
+    }
+    for (sign, edge) in [(Sign::From, Some(prefix.to_owned())), (Sign::Below, after_prefix(prefix))] {
+        let Some(edge) = edge else { continue };
+        Sqlite::write_comparable(statement, table, field);
+        statement.sql(sign.sql()).bind::<Text, _>(edge).sql(" AND ");
+    }
+}
+
+/// The first text after all those with a prefix; `None` where there is none, because the prefix is of the last character
+/// alone.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut before = prefix.trim_end_matches(char::MAX).to_owned();
+    let last = before.pop()?;
+    // The surrogates are no characters.
+    before.extend((last..=char::MAX).nth(1));
+    Some(before)
+}
+
 fn is_nan(value: &Value<'_>) -> bool {
     matches!(value, Value::Float(number) if number.is_nan())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_prefix_comes_the_next_character_that_there_is() {
+        for (prefix, expected) in [
+            ("a", Some("b")),
+            ("az", Some("a{")),
+            ("\u{d7ff}", Some("\u{e000}")),
+            ("a\u{10ffff}\u{10ffff}", Some("b")),
+            ("\u{7f}", Some("\u{80}")),
+            ("\u{10ffff}", None),
+        ] {
+            assert_eq!(after_prefix(prefix).as_deref(), expected, "{prefix:?}");
+        }
+    }
 }
