@@ -23,9 +23,9 @@
 //! On SQLite all three are text: declare the columns `TEXT`. A column that is declared `DECIMAL` or `JSON` has numeric
 //! affinity, so that SQLite makes a number of `12.50` and forgets its second place.
 //!
-//! On PostgreSQL the columns are `uuid`, `numeric` and `json` or `jsonb`. A model that is for PostgreSQL alone can have
-//! Diesel's own SQL types instead, `Uuid`, `Numeric` and `Jsonb`. Where UUIDs or decimals are stored as text, the column
-//! is `Text`, on both databases.
+//! On PostgreSQL the columns are `uuid`, `numeric` and `json`. A model that is for PostgreSQL alone can have Diesel's own
+//! SQL types instead, `Uuid`, `Numeric` and, for `jsonb`, `Jsonb`. Where UUIDs or decimals are stored as text, the
+//! column is `Text`, on both databases.
 //!
 //! A `DateTime<Utc>` is a `TimestamptzSqlite` of Diesel's on SQLite and a `Timestamptz` on PostgreSQL; a column of
 //! [`sql::UtcTimestamp`] is right on both. In statements of its own an application wraps the value in [`UtcTimestamp`].
