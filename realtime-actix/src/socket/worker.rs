@@ -330,7 +330,7 @@ impl Worker {
             Some(Waiting::Poll(poll, joined)) if poll.joined(group) => {
                 let _ = joined.send(cursor);
                 if self.draining.get() {
-                    poll.wake(|| Woken::Draining);
+                    poll.wake(|| Woken::Ended);
                 }
                 self.add_member(group, poll.member(), Member::Poll(poll));
                 true
