@@ -41,8 +41,8 @@ pub struct Delivery {
 pub struct Event {
     /// What it says of its row.
     pub action: EventAction,
-    /// The message.
-    pub text: String,
+    /// The message. Groups that were asked for alike and differ in what their members may see share it.
+    pub text: Arc<str>,
 }
 
 impl Event {
@@ -242,21 +242,51 @@ impl Groups {
             }
         }
         self.candidates = candidates;
-        told.into_iter().filter_map(|(slot, events)| self.delivery(slot, &events, before)).collect()
+        let mut written = Written::default();
+        let mut deliveries = Vec::with_capacity(told.len());
+        for (slot, events) in &told {
+            let Some(group) = self.groups[*slot as usize].as_ref() else { continue };
+            deliveries.push(self.delivery(group, events, before, &mut written));
+        }
+        deliveries
     }
 
-    fn delivery(&self, slot: Slot, told: &[Told<'_>], before: Cursor) -> Option<Delivery> {
-        let group = self.groups.get(slot as usize)?.as_ref()?;
-        let descriptor = self.descriptors[group.subscription.resource().0];
-        Some(Delivery {
+    fn delivery<'a>(
+        &'a self,
+        group: &'a Group,
+        told: &[Told<'_>],
+        before: Cursor,
+        written: &mut Written<'a>,
+    ) -> Delivery {
+        let subscription = &*group.subscription;
+        let descriptor = self.descriptors[subscription.resource().0];
+        let events = told.iter().enumerate().map(|(at, event)| {
+            let more = at + 1 < told.len();
+            let write = || event.write(descriptor, subscription, more, self.cursor);
+            // Only where not everybody sees the same rows are there several groups of one id.
+            let text = if subscription.is_narrowed() {
+                let change = std::ptr::from_ref(event.change).addr();
+                Arc::clone(
+                    written.entry((subscription.id(), change, event.action, more)).or_insert_with(write),
+                )
+            } else {
+                write()
+            };
+            Event { action: event.action, text }
+        });
+        Delivery {
             group: group.id,
             workers: group.members.iter().map(|(worker, _)| *worker).collect(),
-            events: write(descriptor, &group.subscription, told, self.cursor),
+            events: events.collect(),
             before,
             cursor: self.cursor,
-        })
+        }
     }
 }
+
+/// What has been written for one group and is the same for another: by the subscription's id, the change, what it is
+/// for the subscription, and whether more follows.
+type Written<'a> = HashMap<(&'a str, usize, EventAction, bool), Arc<str>>;
 
 /// The events of a batch for one subscription, in the words in which its group was told or would have been; where a key
 /// is given, only those about rows up to it. `cursor` is the position right after the batch.
@@ -275,32 +305,11 @@ pub fn events(
         .iter()
         .filter(|change| change.resource == subscription.resource() && is_wanted(&change.key));
     let told: Vec<Told<'_>> = of_resource.filter_map(|change| tell(subscription, change)).collect();
-    write(descriptor, subscription, &told, cursor)
-}
-
-/// What one batch tells a subscription, as text: all events but the last say that more follow.
-fn write(
-    descriptor: &Descriptor,
-    subscription: &Subscription,
-    told: &[Told<'_>],
-    cursor: Cursor,
-) -> Vec<Event> {
-    told.iter()
-        .enumerate()
-        .map(|(at, event)| {
-            let parts = encode::Event {
-                subscription: subscription.id(),
-                action: event.action,
-                key: &event.change.key,
-                row: event.row,
-                fields: event.diff.as_deref().unwrap_or(subscription.fields()),
-                is_diff: event.diff.is_some(),
-                more: at + 1 < told.len(),
-                cursor,
-            };
-            Event { action: event.action, text: encode::event(descriptor, &parts) }
-        })
-        .collect()
+    let texts = told.iter().enumerate().map(|(at, event)| Event {
+        action: event.action,
+        text: event.write(descriptor, subscription, at + 1 < told.len(), cursor),
+    });
+    texts.collect()
 }
 
 struct Told<'a> {
@@ -309,6 +318,28 @@ struct Told<'a> {
     row: Option<&'a dyn Record>,
     /// The changed fields, where the event shows only them.
     diff: Option<Vec<usize>>,
+}
+
+impl Told<'_> {
+    fn write(
+        &self,
+        descriptor: &Descriptor,
+        subscription: &Subscription,
+        more: bool,
+        cursor: Cursor,
+    ) -> Arc<str> {
+        let parts = encode::Event {
+            subscription: subscription.id(),
+            action: self.action,
+            key: &self.change.key,
+            row: self.row,
+            fields: self.diff.as_deref().unwrap_or(subscription.fields()),
+            is_diff: self.diff.is_some(),
+            more,
+            cursor,
+        };
+        encode::event(descriptor, &parts).into()
+    }
 }
 
 /// What a subscription is told of a change: by what the row matched before and what it matches now.

@@ -168,6 +168,11 @@ impl Subscription {
         &self.identity
     }
 
+    /// Is it about fewer rows than were asked for, because whoever asked may not see all of them?
+    pub fn is_narrowed(&self) -> bool {
+        self.visibility.is_some()
+    }
+
     /// The same text, and what whoever asked may see: whose subscriptions have it are told the same. Groups are found by
     /// it.
     pub fn group_identity(&self) -> &str {

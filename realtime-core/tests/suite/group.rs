@@ -165,7 +165,7 @@ fn an_event_is_the_whole_frame_that_a_client_gets() {
         .into_iter()
         .flatten()
         .flat_map(|delivery| delivery.events)
-        .map(|event| event.text)
+        .map(|event| event.text.to_string())
         .collect();
     expect![[r#"
         {"type":"event","subscription":"KV-xF0Jkw685M13j4cK0ww","stream":"notes","action":"create","pk":1,"data":{"id":1,"rank":0,"score":null,"title":"t","body":"\"q\"\n😀","done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null},"cursor":"0000000000000001-2"}

@@ -363,7 +363,7 @@ proptest! {
                 .publish(&batch(&before, &after, position))
                 .into_iter()
                 .map(|delivery| {
-                    (delivery.group, delivery.events.into_iter().map(|event| event.text).collect())
+                    (delivery.group, delivery.events.into_iter().map(|event| event.text.to_string()).collect())
                 })
                 .collect();
             for follower in &mut followers {
@@ -401,6 +401,40 @@ fn who_sees_the_same_is_in_one_group_and_who_asks_the_same_has_one_id() {
         deliveries.iter().all(|delivery| delivery.events == deliveries[0].events),
         "the same bytes for all"
     );
+}
+
+/// As in a topic that everybody follows, and where everybody sees his own drafts beside what is published.
+#[test]
+fn a_change_is_written_once_however_many_see_it_each_in_a_group_of_his_own() {
+    let surface = Arc::new(Surface { descriptors: vec![Paper::DESCRIPTOR], limits: Limits::default() });
+    let start = Cursor { epoch: Epoch(1), position: Position(0) };
+    let mut groups = Groups::new(vec![Paper::DESCRIPTOR], start);
+    for user in 0..1_000 {
+        follow(&mut groups, &surface, User::Plain(user), "{}");
+    }
+    assert_eq!(groups.len(), 1_000);
+    let draft = |hidden, title: &str| Paper { id: 1, owner_id: 7, hidden, title: title.into() };
+    let table = |paper: Option<Paper>| paper.map(|paper| (1, paper)).into_iter().collect::<BTreeMap<_, _>>();
+    let states = [
+        None,
+        Some(draft(true, "a")),
+        Some(draft(true, "b")),
+        Some(draft(false, "b")),
+        Some(draft(true, "c")),
+        None,
+    ];
+    let mut told = Vec::new();
+    for (position, states) in (1..).zip(states.windows(2)) {
+        let batch = batch(&table(states[0].clone()), &table(states[1].clone()), position);
+        let deliveries = groups.publish(&batch);
+        let mut texts: Vec<&Arc<str>> =
+            deliveries.iter().flat_map(|delivery| &delivery.events).map(|event| &event.text).collect();
+        texts.sort_by_key(|text| Arc::as_ptr(text).addr());
+        texts.dedup_by_key(|text| Arc::as_ptr(text).addr());
+        told.push((deliveries.len(), texts.len()));
+    }
+    // Its owner alone; everybody, for whom it comes, and its owner, for whom it changes; and so it goes.
+    assert_eq!(told, [(1, 1), (1, 1), (1_000, 2), (1_000, 2), (1, 1)]);
 }
 
 #[test]
