@@ -389,6 +389,44 @@ test("drafts are their author’s until they are published", { timeout: TEST_TIM
   await ann.sees("mine");
 });
 
+test("notes are shown to whoever made them, in all his windows", { timeout: TEST_TIMEOUT }, async () => {
+  const [ann, other, bob] = [await openWindow(), await openWindow(), await openWindow("/", { user: "bob" })];
+  const titles = (window) => window.page.locator(".note-title").allTextContents();
+  for (const { page } of [ann, other, bob]) {
+    await page.getByRole("button", { name: "Notes" }).click();
+    await page.getByText("Nothing yet.").waitFor();
+  }
+  const note = async (window, title) => {
+    await window.page.getByRole("textbox", { name: "New note" }).fill(title);
+    await window.page.keyboard.press("Enter");
+    await window.page.locator(".note-title").getByText(title, { exact: true }).waitFor();
+  };
+  await note(ann, "one");
+  await note(ann, "two");
+  await note(bob, "bob’s");
+  await other.page.locator(".note-title").getByText("two", { exact: true }).waitFor();
+  assert.deepEqual(await titles(ann), ["two", "one"]);
+  assert.deepEqual(await titles(other), ["two", "one"]);
+  assert.deepEqual(await titles(bob), ["bob’s"]);
+
+  const pin = other.page.getByRole("listitem").filter({ hasText: "one" }).getByRole("button", { name: "Pin" });
+  await pin.click();
+  await ann.page.locator("[aria-pressed=true]").waitFor();
+  await other.page.locator("[aria-pressed=true]").waitFor();
+  assert.deepEqual(await titles(other), ["one", "two"]);
+  assert.equal(await other.focused(), "Pin", "the focus moves along");
+  await other.screenshot("notes.png");
+  await ann.page.getByRole("button", { name: "Delete “two”" }).click();
+  await other.page.locator(".note-title").getByText("two", { exact: true }).waitFor({ state: "detached" });
+  await note(ann, "x".repeat(60));
+  await ann.page.getByRole("textbox", { name: "New note" }).fill("");
+  await ann.page.keyboard.press("Enter");
+  await ann.page.getByText("This field may not be blank.").waitFor();
+  await ann.page.keyboard.press("Escape");
+  assert.equal(await ann.focused(), "Notes");
+  await ann.page.locator(".note-title").first().waitFor({ state: "detached" });
+});
+
 test("the page has its landmarks and a polite place for what is read out", { timeout: TEST_TIMEOUT }, async () => {
   const window = await openWindow();
   assert.equal(await window.page.locator("#announcer").getAttribute("aria-live"), "polite");

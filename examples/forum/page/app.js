@@ -5,6 +5,7 @@ import { LiveList } from "./list.js";
 import { Session } from "./session.js";
 import { AccountDialog, showAccount } from "./account.js";
 import { Ending } from "./ending.js";
+import { Notes } from "./notes.js";
 import { People } from "./people.js";
 import { TopicsView, topicForm } from "./topics.js";
 import { CommentsView } from "./comments.js";
@@ -117,6 +118,7 @@ session.addEventListener("change", () => {
 // The server may have been away when it was asked first.
 client.addEventListener("open", () => session.isKnown || session.look().catch(() => {}));
 
+new Notes(client, session);
 const dialog = new AccountDialog(session);
 showAccount(session, {
   logIn: () => dialog.open(),

@@ -28,6 +28,7 @@ const FILES: &[(&str, &str, &str)] = files! {
     "icon.svg": SVG,
     "list.js": JAVASCRIPT,
     "live.js": JAVASCRIPT,
+    "notes.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "session.js": JAVASCRIPT,
     "store.js": JAVASCRIPT,
