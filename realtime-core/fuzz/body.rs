@@ -227,7 +227,7 @@ pub(crate) fn message(bytes: &[u8]) {
                     Effect::Execute(ticket, _) => {
                         next.extend(connection.answered(ticket, Err(Error::not_found())));
                     }
-                    Effect::Leave(_) | Effect::Close(..) => {}
+                    Effect::Leave(_) | Effect::Narrow(..) | Effect::Close(..) => {}
                 }
             }
             effects = next;

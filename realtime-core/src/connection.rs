@@ -56,6 +56,9 @@ pub enum Effect {
     /// Begin anew, with a snapshot, what the first ticket names, and report with [`Connection::joined`] for the second
     /// one before anything more is sent of it.
     Renew(Ticket, Ticket),
+    /// Whoever holds what the ticket names sees other rows now: nothing more may be sent of it as it was, its holder is
+    /// told `lagged`, and a snapshot of it as it is follows.
+    Narrow(Ticket, Arc<Subscription>),
     /// No longer follow the subscription that was joined with the ticket; none of its events may follow.
     Leave(Ticket),
     /// Ask who has the token and report with [`Connection::authenticated`].
@@ -398,6 +401,8 @@ impl Connection {
         subscription: Arc<Subscription>,
         start: Start,
     ) -> Vec<Effect> {
+        // It may have waited for its turn.
+        let subscription = seen_by(&self.surface, &subscription, &self.principal).unwrap_or(subscription);
         let held = self.held.get(subscription.identity()).map(|held| held.ticket);
         let limit = self.surface.limits.subscriptions;
         if held.is_none() && self.held.len() >= limit {
@@ -449,14 +454,24 @@ impl Connection {
     pub fn joined(&mut self, ticket: Ticket, cursor: Cursor, recovered: bool) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(ticket)] };
         let Some(subscription) = pending.subscription else { return vec![Effect::Leave(ticket)] };
-        self.held
-            .entry(subscription.identity().to_owned())
-            .or_insert_with(|| Held { ticket, count: 0, subscription: Arc::clone(&subscription) })
-            .count += 1;
-        self.finish(
-            pending.ordered,
-            Effect::Send(subscribed(&pending.head, &subscription, cursor, recovered)),
-        )
+        let held = self.held.entry(subscription.identity().to_owned()).or_insert_with(|| Held {
+            ticket,
+            count: 0,
+            subscription: Arc::clone(&subscription),
+        });
+        held.count += 1;
+        // He may have become somebody else, as far as he sees, while it was begun.
+        let narrowed = seen_by(&self.surface, &held.subscription, &self.principal);
+        if let Some(narrowed) = &narrowed {
+            held.subscription = Arc::clone(narrowed);
+        }
+        let held = held.ticket;
+        let reply = Effect::Send(subscribed(&pending.head, &subscription, cursor, recovered));
+        let mut effects = self.finish(pending.ordered, reply);
+        if let Some(narrowed) = narrowed {
+            effects.insert(1, Effect::Narrow(held, narrowed));
+        }
+        effects
     }
 
     /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
@@ -497,18 +512,26 @@ impl Connection {
         effects
     }
 
-    /// The connection's user is known anew: he may have other rights now, or have logged in. Another user ends it.
+    /// The connection's user is known anew: he may have other rights now, or have logged in. What he follows goes on with
+    /// the rows that he sees now. Another user ends the connection, and so does a right to follow that is lost.
     pub fn become_of(&mut self, principal: &Principal) -> Vec<Effect> {
-        let sees_otherwise = self.held.values().any(|held| {
+        let may_follow = |held: &Held| {
             let rules = &self.surface.descriptors[held.subscription.resource().0].rules;
-            rules.visible(&self.principal).canonical() != rules.visible(principal).canonical()
-        });
-        if !self.principal.may_become(principal) || sees_otherwise {
+            rules.admit(principal, Action::Subscribe).is_ok()
+        };
+        if !self.principal.may_become(principal) || !self.held.values().all(may_follow) {
             self.closed = true;
             return vec![Effect::Close(4401, "another session has begun")];
         }
         self.principal = principal.clone();
-        Vec::new()
+        let mut effects = Vec::new();
+        for held in self.held.values_mut() {
+            if let Some(subscription) = seen_by(&self.surface, &held.subscription, &self.principal) {
+                held.subscription = Arc::clone(&subscription);
+                effects.push(Effect::Narrow(held.ticket, subscription));
+            }
+        }
+        effects
     }
 
     /// A request has been carried out; `feed` is the position that a list is true at.
@@ -534,6 +557,17 @@ impl Connection {
 
 fn refuse(head: &Head, error: &Error) -> Vec<Effect> {
     vec![Effect::Send(encode::error_reply(head, error))]
+}
+
+/// The subscription as somebody sees it now; `None` where that is as it is.
+fn seen_by(
+    surface: &Surface,
+    subscription: &Arc<Subscription>,
+    principal: &Principal,
+) -> Option<Arc<Subscription>> {
+    let descriptor = surface.descriptors[subscription.resource().0];
+    let now = Subscription::clone(subscription).seeing(descriptor, descriptor.rules.visible(principal));
+    (now.group_identity() != subscription.group_identity()).then(|| Arc::new(now))
 }
 
 fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor, recovered: bool) -> String {

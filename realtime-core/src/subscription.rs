@@ -94,8 +94,8 @@ pub struct Subscription {
     actions: EventActions,
     identity: String,
     id: String,
-    /// What tells its group from others where not everybody sees the same rows.
-    visibility: Option<String>,
+    /// Where whoever asked may not see every row: what was asked for, and what tells its group from those of others.
+    narrowed: Option<(Filter, String)>,
 }
 
 impl Subscription {
@@ -124,14 +124,19 @@ impl Subscription {
             actions.0
         );
         let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]);
-        Self { resource, filter, fields, form, actions, identity, id, visibility: None }
+        Self { resource, filter, fields, form, actions, identity, id, narrowed: None }
     }
 
-    /// The same subscription of somebody for whom only some rows exist. Its id stays: it says what was asked for.
+    /// The same subscription of somebody for whom only some rows exist, whatever those were before. Its id stays: it
+    /// says what was asked for.
     #[must_use]
     pub fn seeing(mut self, descriptor: &Descriptor, visible: Filter) -> Self {
+        if let Some((asked, _)) = self.narrowed.take() {
+            self.filter = asked;
+        }
         if !visible.is_all() {
-            self.visibility = Some(format!("{}\n{}", self.identity, visible.canonical()));
+            let identity = format!("{}\n{}", self.identity, visible.canonical());
+            self.narrowed = Some((self.filter.clone(), identity));
             self.filter = self.filter.and(descriptor, visible);
         }
         self
@@ -170,13 +175,13 @@ impl Subscription {
 
     /// Is it about fewer rows than were asked for, because whoever asked may not see all of them?
     pub fn is_narrowed(&self) -> bool {
-        self.visibility.is_some()
+        self.narrowed.is_some()
     }
 
     /// The same text, and what whoever asked may see: whose subscriptions have it are told the same. Groups are found by
     /// it.
     pub fn group_identity(&self) -> &str {
-        self.visibility.as_deref().unwrap_or(&self.identity)
+        self.narrowed.as_ref().map_or(&self.identity, |(_, identity)| identity)
     }
 
     /// The id on the wire: the first 128 bits of the SHA-256 of the identity, in base64url.

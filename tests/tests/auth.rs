@@ -267,6 +267,54 @@ async fn what_a_user_may_is_looked_at_anew_on_request() {
     assert_eq!(ann.closed().await, Some(4401));
 }
 
+/// The bodies of a snapshot that closes a gap.
+async fn resynced(socket: &mut Socket, subscription: &str) -> Vec<String> {
+    let lagged = socket.next_event().await;
+    assert_eq!((&lagged["type"], &lagged["resync"]), (&json!("lagged"), &json!("snapshot")), "{lagged}");
+    let snapshot = socket.next_event().await;
+    assert_eq!((&snapshot["type"], &snapshot["done"]), (&json!("snapshot"), &json!(true)), "{snapshot}");
+    assert_eq!(
+        (&lagged["subscription"], &snapshot["subscription"]),
+        (&json!(subscription), &json!(subscription))
+    );
+    let rows = snapshot["data"].as_array().expect("rows").iter();
+    rows.map(|row| row["body"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[actix_web::test]
+async fn who_sees_other_rows_is_shown_them_at_once() {
+    let (server, accounts) = server().await;
+    server
+        .write(
+            "INSERT INTO comments (topic_id, author_id, body, status, created_at) VALUES
+             (1, 1, 'own', 'draft', '2026-01-01 00:00:00'), (1, 2, 'shown', 'published', '2026-01-01 00:00:00'),
+             (1, 2, 'canary', 'hidden', '2026-01-01 00:00:00')",
+        )
+        .await;
+    let mut socket = Socket::open(&server).await;
+    socket.catch_up(&server).await;
+    let (id, _) = socket.subscribe("comments", json!({"payload": {"topic": 1}})).await;
+    let (feed, _) = socket.subscribe("topic-feed", json!({})).await;
+    assert_ne!(id, feed);
+    // Somebody who logs in sees his drafts.
+    let authenticate = json!({"action": "authenticate", "payload": {"token": "ann-1"}});
+    assert_eq!(socket.request(authenticate).await["status"], 200);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    // One of the staff sees everything, and no longer when he is not one any more. What shows the same goes on.
+    accounts.log_in("ann-1", ANN, Account { staff: true });
+    server.realtime().refresh_user(ANN);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown", "canary"]);
+    server.write("UPDATE comments SET score = 1 WHERE body = 'canary'").await;
+    assert_eq!(socket.next_event().await["diff"], json!({"score": 1}));
+    accounts.log_in("ann-1", ANN, Account::default());
+    server.realtime().refresh_user(ANN);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    server.write("UPDATE comments SET score = 2 WHERE body = 'canary'").await;
+    socket.assert_silent(&server).await;
+    server.write("UPDATE comments SET status = 'published' WHERE body = 'canary'").await;
+    assert_eq!(socket.next_event().await["action"], "create");
+}
+
 #[actix_web::test]
 async fn a_row_that_may_not_be_seen_does_not_exist() {
     let (server, _) = server().await;

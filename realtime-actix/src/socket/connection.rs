@@ -111,6 +111,9 @@ impl ConnectionActor {
                 Effect::Join(ticket, subscription, start) => {
                     self.worker.follow(&self.client, ticket, subscription, start);
                 }
+                Effect::Narrow(ticket, subscription) => {
+                    self.worker.narrow(&self.client, ticket, subscription);
+                }
                 Effect::Renew(held, ticket) => self.worker.renew(&self.client, held, ticket),
                 Effect::Leave(ticket) => self.worker.leave(&self.client, ticket),
                 Effect::Authenticate(ticket, token) => self.authenticate(ticket, token, context),

@@ -199,6 +199,32 @@ impl Worker {
         }
     }
 
+    /// Goes on with a subscription as its holder sees it now, from a snapshot on.
+    pub(super) fn narrow(self: &Rc<Self>, client: &Client, ticket: Ticket, subscription: Arc<Subscription>) {
+        let Some(before) = client.follower(ticket) else { return };
+        let (unanswered, is_live) = (before.unanswered.take(), before.group.get().is_some());
+        let follower = Rc::new(Follower {
+            member: self.issue(),
+            client: Rc::clone(&before.client),
+            ticket,
+            subscription,
+            descriptor: before.descriptor,
+            start: before.start,
+            group: Cell::new(None),
+            unanswered: Cell::new(unanswered),
+            left: Cell::new(false),
+        });
+        self.leave(client, ticket);
+        client.add(ticket, Rc::clone(&follower));
+        match unanswered {
+            // It was about to begin anew with a snapshot.
+            Some(_) if is_live => self.ask(Waiting::Snapshot(follower)),
+            // Nothing has been promised yet.
+            Some(_) => self.begin(follower),
+            None => self.catch_up(follower, Step::Snapshot { lagged: true }),
+        }
+    }
+
     fn catch_up(self: &Rc<Self>, follower: Rc<Follower>, step: Step) {
         let run = follower.client.backlog.begin(follower.ticket);
         actix::spawn(CatchUp { worker: Rc::clone(self), follower, run }.run(step));
@@ -255,10 +281,11 @@ impl Worker {
     }
 
     /// Carries out what core has decided on, in order. What is left is left at once: none of its events may follow.
-    pub(super) fn carry_out(&self, client: &Client, effects: Vec<Effect>) {
+    pub(super) fn carry_out(self: &Rc<Self>, client: &Client, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Leave(ticket) => self.leave(client, ticket),
+                Effect::Narrow(ticket, subscription) => self.narrow(client, ticket, subscription),
                 other => client.carry_out(vec![other]),
             }
         }

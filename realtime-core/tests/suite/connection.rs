@@ -119,6 +119,9 @@ fn describe(surface: &Surface, effect: &Effect) -> String {
             start.since.map(|since| format!(" since {since}")).unwrap_or_default(),
             if start.snapshot { " with a snapshot" } else { "" },
         ),
+        Effect::Narrow(ticket, subscription) => {
+            format!("narrow {} {}", ticket.0, subscription.group_identity().split('\n').next_back().unwrap())
+        }
         Effect::Renew(held, ticket) => format!("renew {} for {}", held.0, ticket.0),
         Effect::Leave(ticket) => format!("leave {}", ticket.0),
         Effect::Authenticate(ticket, token) => format!("authenticate {} {token:?}", ticket.0),
