@@ -204,7 +204,8 @@ async fn existing<T: Transaction>(
     context: &Context<'_>,
 ) -> Result<Row, Refusal> {
     let rules = &table.descriptor().rules;
-    let row = find(transaction, table, key, &rules.visible(context.principal)).await?;
+    // Who is going to change it keeps others from removing it meanwhile.
+    let row = find(transaction, table, key, &rules.visible(context.principal), action.writes()).await?;
     let row = row.ok_or_else(Error::not_found)?;
     rules.admit_to(context.principal, action, row.as_ref())?;
     Ok(row)
@@ -215,9 +216,14 @@ async fn find<T: Transaction>(
     table: &Table<T::Backend>,
     key: &Value<'static>,
     among: &Filter,
+    lock: bool,
 ) -> Result<Option<Row>, Refusal> {
+    let mut statement = sql::select_by_key(table, key, among)?;
+    if lock {
+        statement.sql(T::Backend::ROW_LOCK);
+    }
     let rows = transaction
-        .rows(table, sql::select_by_key(table, key, among)?)
+        .rows(table, statement)
         .await
         .map_err(|failure| other_failure(table.descriptor(), failure))?;
     let decided = sql::decides::<T::Backend>(among);
@@ -248,7 +254,7 @@ async fn create<T: Transaction>(
     let made = made.ok_or_else(|| fault("an insert returned no row"))?;
     // Triggers of the application may have changed the row since: what is answered is what is stored.
     let key = made.value(descriptor.key).into_owned();
-    let stored = find(transaction, table, &key, &Filter::all()).await?;
+    let stored = find(transaction, table, &key, &Filter::all(), false).await?;
     Ok(Outcome::Created(stored.unwrap_or(made)))
 }
 
@@ -270,7 +276,7 @@ async fn change<T: Transaction>(
     let key_now =
         values.iter().find(|(field, _)| *field == table.descriptor().key).map_or(key, |(_, value)| value);
     // What he has written himself he is shown, also where it has just left what he can see.
-    match find(transaction, table, key_now, &Filter::all()).await? {
+    match find(transaction, table, key_now, &Filter::all(), false).await? {
         Some(row) => Ok(Outcome::Object(row)),
         None => Err(fault("an updated row is not there any more")),
     }
@@ -385,7 +391,7 @@ impl<T: Transaction> Find for Within<'_, T> {
         Box::pin(async move {
             let table = self.tables.iter().find(|table| table.descriptor().stream == descriptor.stream);
             let found = match table {
-                Some(table) => find(self.transaction, table, &key, &Filter::all()).await,
+                Some(table) => find(self.transaction, table, &key, &Filter::all(), false).await,
                 None => Err(fault("a hook asks for a resource that is not mounted")),
             };
             found.map_err(|refusal| {

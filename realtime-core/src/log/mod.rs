@@ -1,8 +1,12 @@
 //! The change log: a table of the same database into which triggers write every row's image before and after, so that
 //! every writer is seen, a rollback takes its rows along, and a position can be resumed from.
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod watch;
 
 /// What a row of the log tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,81 +12,15 @@ use diesel::row::Field as _;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl};
-use sha2::{Digest, Sha256};
 
 use super::Entry;
+pub use super::watch::{InstallError, Watch};
+use super::watch::{layout_id, literal, quoted};
 use crate::__private::read;
 use crate::change::{Batch, Change, ResourceId, coalesce};
 use crate::cursor::{Epoch, Position};
 use crate::resource::{Columns, Row};
 use crate::sql::{Statement, Table};
-
-/// The tables that are watched and, of each, the columns that some resource names, in a fixed order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watch {
-    tables: BTreeMap<&'static str, Vec<&'static str>>,
-}
-
-impl Watch {
-    /// Watches what the resources show. What none of them names is never in the log.
-    pub fn over(tables: &[Table<Sqlite>]) -> Self {
-        let mut columns: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
-        for table in tables {
-            let named = columns.entry(table.descriptor().table).or_default();
-            named.extend(table.descriptor().fields.iter().map(|field| field.column));
-        }
-        Self {
-            tables: columns
-                .into_iter()
-                .map(|(table, columns)| (table, columns.into_iter().collect()))
-                .collect(),
-        }
-    }
-
-    fn width(&self) -> usize {
-        self.tables.values().map(Vec::len).max().unwrap_or(0)
-    }
-}
-
-/// Names a table and its columns in six bytes, the same on every machine, so that printed SQL can bear it.
-fn layout_id(table: &str, columns: &[&str]) -> i64 {
-    let mut hash = Sha256::new();
-    for name in std::iter::once(&table).chain(columns) {
-        hash.update(name.as_bytes());
-        hash.update([0]);
-    }
-    hash.finalize()[..6].iter().fold(0, |id, byte| (id << 8) | i64::from(*byte))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Why the log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// A mounted resource's table does not exist.
-    #[error("the database has no table {0:?}; create it (run the migrations) before starting")]
-    NoTable(String),
-    /// A mounted resource names a column that its table does not have.
-    #[error("the table {table:?} has no column {column:?}, which the resource names")]
-    NoColumn {
-        /// The table.
-        table: String,
-        /// The missing column.
-        column: String,
-    },
-    /// The database keeps text in UTF-16, whose bytes SQLite orders otherwise than code points are.
-    #[error("the encoding of the database is {0}; only in UTF-8 is text ordered by code point")]
-    Encoding(String),
-    /// The database refused.
-    #[error("the database refused: {0}")]
-    Database(#[from] diesel::result::Error),
-}
 
 /// The statements that bring the log of a database up to date; none where it is.
 ///

@@ -25,6 +25,10 @@ use crate::value::Value;
 
 /// What differs between databases: how a condition and an order are written so that they mean the same as in memory.
 pub trait Dialect: Backend + Sized + 'static {
+    /// What at the end of a `SELECT` keeps other transactions from changing or removing its rows; nothing where there is
+    /// only one writer at a time.
+    const ROW_LOCK: &'static str = "";
+
     /// Can the database decide the condition? Where it cannot, the statement lets every row through, and what it
     /// returns is decided in memory.
     fn decides(_condition: &Condition) -> bool {

@@ -27,6 +27,8 @@ use crate::types::{self, Decimal, Uuid};
 use crate::value::Value;
 
 impl Dialect for Pg {
+    const ROW_LOCK: &'static str = " FOR NO KEY UPDATE";
+
     fn decides(condition: &Condition) -> bool {
         !matches!(condition, Condition::Regex(_) | Condition::Path(_))
     }

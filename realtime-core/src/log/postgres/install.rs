@@ -1,0 +1,272 @@
+//! The statements that bring the log of a database up to date.
+
+use std::collections::BTreeMap;
+
+use diesel::pg::Pg;
+use diesel::sql_types::Text;
+use serde::Deserialize;
+
+use crate::log::watch::{InstallError, Watch, layout_id, literal, quoted};
+use crate::sql::Statement;
+
+/// The oldest version that has numbers of transactions that do not wrap around, `xid8`.
+const OLDEST: i32 = 130_000;
+
+/// What is there already, as [`inspect`] finds it.
+#[derive(Debug, Deserialize)]
+pub struct Installed {
+    version: i32,
+    in_recovery: bool,
+    /// Where the log is: the first schema of the search path that exists.
+    schema: Option<String>,
+    relations: Vec<String>,
+    tables: BTreeMap<String, Option<Found>>,
+    functions: BTreeMap<String, String>,
+    /// Our triggers on whatever table.
+    triggers: Vec<Trigger>,
+}
+
+impl Installed {
+    /// Is there a table of layouts to be read?
+    pub fn has_layouts(&self) -> bool {
+        self.relations.iter().any(|relation| relation == "realtime_layout")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    schema: String,
+    /// `r`: a table; `p`: a partitioned one.
+    kind: String,
+    /// Names, and whether their type has a binary form.
+    columns: BTreeMap<String, bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Trigger {
+    schema: String,
+    table: String,
+    name: String,
+    function: String,
+    /// `A`: fires also where rows arrive by replication.
+    enabled: String,
+}
+
+/// Asks what is there: one row with one text, JSON of [`Installed`].
+pub fn inspect(watch: &Watch) -> Statement<Pg> {
+    let mut statement = Statement::new(
+        "WITH mine AS (SELECT current_schema() AS name), \
+         named AS (SELECT value AS name, to_regclass(quote_ident(value)) AS oid FROM json_array_elements_text(",
+    );
+    let tables: Vec<&str> = watch.tables.keys().copied().collect();
+    statement.bind::<Text, _>(serde_json::Value::from(tables).to_string());
+    statement.sql(
+        "::json)) \
+         SELECT json_build_object(\
+         'version', current_setting('server_version_num')::int, \
+         'in_recovery', pg_is_in_recovery(), \
+         'schema', mine.name, \
+         'relations', (SELECT coalesce(json_agg(c.relname), '[]') FROM pg_class c \
+            JOIN pg_namespace n ON n.oid = c.relnamespace \
+            WHERE n.nspname = mine.name AND c.relkind = 'r' AND c.relname LIKE 'realtime\\_%'), \
+         'tables', (SELECT coalesce(json_object_agg(named.name, CASE WHEN c.oid IS NOT NULL THEN json_build_object(\
+            'schema', n.nspname, 'kind', c.relkind, \
+            'columns', (SELECT coalesce(json_object_agg(a.attname, t.typsend <> 0), '{}') FROM pg_attribute a \
+                JOIN pg_type t ON t.oid = a.atttypid \
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) END), '{}') \
+            FROM named LEFT JOIN pg_class c ON c.oid = named.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace), \
+         'functions', (SELECT coalesce(json_object_agg(f.proname, f.prosrc), '{}') FROM pg_proc f \
+            JOIN pg_namespace n ON n.oid = f.pronamespace \
+            WHERE n.nspname = mine.name AND f.proname LIKE 'realtime\\_log\\_%'), \
+         'triggers', (SELECT coalesce(json_agg(json_build_object('schema', tn.nspname, 'table', c.relname, \
+            'name', t.tgname, 'function', f.proname, 'enabled', t.tgenabled)), '[]') FROM pg_trigger t \
+            JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace tn ON tn.oid = c.relnamespace \
+            JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace \
+            WHERE n.nspname = mine.name AND f.proname LIKE 'realtime\\_log\\_%' AND t.tgparentid = 0)\
+         )::text FROM mine",
+    );
+    statement
+}
+
+/// The statements that bring the log up to date; none where it is. `layouts` are the numbers in `realtime_layout`.
+///
+/// An application that prefers migrations puts them into one; otherwise they are run at start-up.
+///
+/// # Errors
+/// Where the database or a table that a resource names is not fit for it.
+pub fn outstanding(
+    watch: &Watch,
+    installed: &Installed,
+    layouts: &[i64],
+) -> Result<Vec<String>, InstallError> {
+    if installed.version < OLDEST {
+        return Err(InstallError::OldServer(installed.version / 10_000));
+    }
+    if installed.in_recovery {
+        return Err(InstallError::Standby);
+    }
+    let schema = installed.schema.as_deref().ok_or(InstallError::NoSchema)?;
+    let mut statements = Vec::new();
+    let mut create = |name: &str, columns: &str| {
+        if !installed.relations.iter().any(|relation| relation == name) {
+            statements.push(format!("CREATE TABLE {}.{name} ({columns})", quoted(schema)));
+        }
+    };
+    create(
+        "realtime_log",
+        "seq bigserial, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), layout bigint NOT NULL, \
+         operation int NOT NULL, before bytea, after bytea, PRIMARY KEY (xid, seq)",
+    );
+    create(
+        "realtime_mark",
+        "position bigint PRIMARY KEY, previous bigint NOT NULL UNIQUE, snapshot pg_snapshot NOT NULL, \
+         at timestamptz NOT NULL DEFAULT now()",
+    );
+    create("realtime_layout", "id bigint PRIMARY KEY, table_name text NOT NULL, columns text NOT NULL");
+    create("realtime_epoch", "epoch bigint NOT NULL, cluster text NOT NULL");
+    let mut wanted_functions = BTreeMap::new();
+    let mut wanted_triggers = Vec::new();
+    for (table, columns) in &watch.tables {
+        let found = installed.tables.get(*table).and_then(Option::as_ref);
+        let found = found.ok_or_else(|| InstallError::NoTable((*table).to_owned()))?;
+        if !["r", "p"].contains(&found.kind.as_str()) {
+            return Err(InstallError::NotATable((*table).to_owned()));
+        }
+        for column in columns {
+            let (table, column) = ((*table).to_owned(), (*column).to_owned());
+            match found.columns.get(&column) {
+                None => return Err(InstallError::NoColumn { table, column }),
+                Some(false) => return Err(InstallError::NotBinary { table, column }),
+                Some(true) => {}
+            }
+        }
+        let layout = layout_id(table, columns);
+        if !layouts.contains(&layout) {
+            statements.push(format!(
+                "INSERT INTO {}.realtime_layout (id, table_name, columns) VALUES ({layout}, {}, {})",
+                quoted(schema),
+                literal(table),
+                literal(&serde_json::Value::from(columns.clone()).to_string())
+            ));
+        }
+        let function = format!("realtime_log_{layout}");
+        let relation = format!("{}.{}", quoted(&found.schema), quoted(table));
+        let source = source(schema, &relation, columns, layout);
+        if installed.functions.get(&function) != Some(&source) {
+            statements.push(create_function(schema, &function, &source));
+        }
+        wanted_functions.insert(function.clone(), source);
+        wanted_triggers.extend(KINDS.iter().map(|kind| {
+            let trigger = Trigger {
+                schema: found.schema.clone(),
+                table: (*table).to_owned(),
+                name: kind.name.to_owned(),
+                function: function.clone(),
+                enabled: "A".to_owned(),
+            };
+            (kind, trigger)
+        }));
+    }
+    let at = |trigger: &Trigger| format!("{}.{}", quoted(&trigger.schema), quoted(&trigger.table));
+    // A trigger of a table that is no longer watched would only cost its writers.
+    for trigger in &installed.triggers {
+        if !wanted_triggers.iter().any(|(_, wanted)| wanted == trigger) {
+            statements.push(format!("DROP TRIGGER {} ON {}", quoted(&trigger.name), at(trigger)));
+        }
+    }
+    for (kind, trigger) in &wanted_triggers {
+        if !installed.triggers.contains(trigger) {
+            statements.push(format!(
+                "CREATE TRIGGER {} {} ON {} {} EXECUTE FUNCTION {}.{}()",
+                quoted(kind.name),
+                kind.event,
+                at(trigger),
+                kind.rows,
+                quoted(schema),
+                trigger.function
+            ));
+            statements.push(format!(
+                "ALTER TABLE {} ENABLE ALWAYS TRIGGER {}",
+                at(trigger),
+                quoted(kind.name)
+            ));
+        }
+    }
+    for function in installed.functions.keys().filter(|name| !wanted_functions.contains_key(*name)) {
+        statements.push(format!("DROP FUNCTION {}.{}()", quoted(schema), quoted(function)));
+    }
+    Ok(statements)
+}
+
+struct Kind {
+    name: &'static str,
+    event: &'static str,
+    rows: &'static str,
+}
+
+/// PostgreSQL fires triggers of one sort in the order of their names. Ours come before the application's and before
+/// those of foreign keys: one that changes the same row once more is logged after what it was called for.
+///
+/// `*<>` compares the stored bytes, so that 1.0 and 1.00 differ, and texts that a collation takes for equal.
+const KINDS: &[Kind] = &[
+    Kind { name: "!realtime_insert", event: "AFTER INSERT", rows: "FOR EACH ROW" },
+    Kind {
+        name: "!realtime_update",
+        event: "AFTER UPDATE",
+        rows: "FOR EACH ROW WHEN (OLD.* OPERATOR(pg_catalog.*<>) NEW.*)",
+    },
+    Kind { name: "!realtime_delete", event: "AFTER DELETE", rows: "FOR EACH ROW" },
+    Kind { name: "!realtime_truncate", event: "BEFORE TRUNCATE", rows: "FOR EACH STATEMENT" },
+];
+
+/// It runs as whoever installed it, so that writers need no rights on the log; everything it names is fixed. `record_send`
+/// writes text in the encoding of the client, which is the writer's own business: here it is always UTF-8.
+fn create_function(schema: &str, name: &str, source: &str) -> String {
+    let name = format!("{}.{name}()", quoted(schema));
+    // In one statement: nobody but its owner may make it the trigger of a table of his own.
+    format!(
+        "CREATE OR REPLACE FUNCTION {name} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+         SET search_path = pg_catalog, pg_temp SET client_encoding = 'UTF8' AS $realtime${source}$realtime$; \
+         REVOKE ALL ON FUNCTION {name} FROM PUBLIC"
+    )
+}
+
+fn source(schema: &str, relation: &str, columns: &[&str], layout: i64) -> String {
+    let image = |of: &str| {
+        let values: Vec<String> = columns.iter().map(|column| format!("{of}.{}", quoted(column))).collect();
+        format!("record_send(ROW({}))", values.join(", "))
+    };
+    let log = format!("{}.realtime_log", quoted(schema));
+    // A transaction that keeps the snapshot it began with may not see all the rows that it truncates.
+    format!(
+        "
+DECLARE
+    image_before bytea;
+    image_after bytea;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        IF current_setting('transaction_isolation') = 'read committed' THEN
+            INSERT INTO {log} (layout, operation, before) SELECT {layout}, 3, {truncated} FROM {relation} AS gone;
+        ELSE
+            INSERT INTO {log} (layout, operation) VALUES ({layout}, 4);
+        END IF;
+        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        image_before := {old};
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        image_after := {new};
+    END IF;
+    IF image_before IS DISTINCT FROM image_after THEN
+        INSERT INTO {log} (layout, operation, before, after)
+        VALUES ({layout}, CASE TG_OP WHEN 'INSERT' THEN 1 WHEN 'UPDATE' THEN 2 ELSE 3 END, image_before, image_after);
+    END IF;
+    RETURN NULL;
+END
+",
+        truncated = image("gone"),
+        old = image("OLD"),
+        new = image("NEW"),
+    )
+}

@@ -1,0 +1,68 @@
+//! The change log on PostgreSQL: its tables and triggers, and how it is read. Statements and decoding only; whoever has a
+//! driver runs them.
+//!
+//! `realtime_log(seq, xid, layout, operation, before, after)` holds each image as `record_send` writes it: every value in
+//! the binary form in which a `SELECT` would send it, so that Diesel decodes an image as it would decode the row. Which
+//! column of which table each value is, the row's *layout* says: `realtime_layout(id, table_name, columns)`.
+//!
+//! Numbers are given out before the commit, so neither `seq` nor `xid` is commit order. What is: the difference of two
+//! of PostgreSQL's snapshots, of which the later one sees whole transactions that the earlier one did not.
+//! `realtime_mark(position, previous, snapshot)` gives numbers to snapshots: a *mark* at a position says which
+//! transactions are before it. Marks are a chain, each names the one before it and no two the same one; a mark that was
+//! made with a snapshot that did not see the newest one is refused by that. So their order is that of their snapshots
+//! without a lock, whoever makes them.
+//!
+//! Between two marks whole transactions are in the order of their last `seq`: who changes a row after another
+//! transaction did so waits for that one to commit, and takes his number after it.
+
+mod image;
+mod install;
+mod reader;
+mod snapshot;
+mod statement;
+
+pub use image::{Image, MalformedImage};
+pub use install::{Installed, inspect, outstanding};
+pub use reader::{Layout, LogRow, Read, Reader};
+pub use snapshot::{MalformedSnapshot, Mark, PgSnapshot};
+pub use statement::{
+    Look, Origin, Stand, begin_anew, layouts, look, make_mark, mark_at, marks, newest_mark, origin,
+    prune_marks, prune_rows, rows, stand,
+};
+
+pub use super::watch::{InstallError, Watch};
+
+use diesel::deserialize::FromSql;
+use diesel::pg::Pg;
+use diesel::sql_types::{BigInt, Text};
+
+use crate::__private::read;
+use crate::resource::Columns;
+
+/// A result row of Diesel's, as columns.
+pub struct Cells<'a, R>(pub &'a R);
+
+impl<'a, R: diesel::row::Row<'a, Pg>> Columns<Pg> for Cells<'_, R> {
+    fn visit(
+        &self,
+        column: usize,
+        visit: &mut dyn FnMut(Option<<Pg as diesel::backend::Backend>::RawValue<'_>>),
+    ) {
+        use diesel::row::Field as _;
+        if let Some(field) = self.0.get(column) {
+            visit(field.value());
+        }
+    }
+}
+
+fn number(columns: &dyn Columns<Pg>, column: usize) -> diesel::deserialize::Result<i64> {
+    cell::<i64, BigInt>(columns, column)
+}
+
+fn text(columns: &dyn Columns<Pg>, column: usize) -> diesel::deserialize::Result<String> {
+    cell::<String, Text>(columns, column)
+}
+
+fn cell<T: FromSql<ST, Pg>, ST>(columns: &dyn Columns<Pg>, column: usize) -> diesel::deserialize::Result<T> {
+    read::<T, ST, Pg>(columns, column)
+}

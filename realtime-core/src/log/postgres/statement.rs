@@ -1,0 +1,242 @@
+//! What is asked of the log's tables, and how the answers are read.
+
+use diesel::deserialize::Result;
+use diesel::pg::Pg;
+use diesel::sql_types::{BigInt, Double, Nullable, Text};
+
+use super::snapshot::{Mark, PgSnapshot};
+use super::{cell, number, text};
+use crate::cursor::{Epoch, Position};
+use crate::resource::Columns;
+use crate::sql::Statement;
+
+/// The newest mark, and how many rows of the log it does not see. Each half is a range of the index: a transaction that
+/// stays open for long costs one look into it.
+const NEWEST: &str = "WITH newest AS MATERIALIZED \
+    (SELECT position, snapshot FROM realtime_mark ORDER BY position DESC LIMIT 1), \
+    beyond AS MATERIALIZED (SELECT \
+    (SELECT count(*) FROM realtime_log WHERE xid >= (SELECT pg_snapshot_xmax(snapshot) FROM newest)) + \
+    (SELECT count(*) FROM realtime_log WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM newest))) \
+    AS rows)";
+
+/// What a look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The newest mark's position.
+    pub position: Position,
+    /// Sees every transaction before that position, and none after it that has written to the log.
+    pub snapshot: PgSnapshot,
+    /// Another one has made a mark meanwhile: there is more to be seen.
+    pub overtaken: bool,
+}
+
+impl Look {
+    /// Reads the answer to [`look`].
+    ///
+    /// # Errors
+    /// Where it is not one.
+    pub fn read(columns: &dyn Columns<Pg>) -> Result<Self> {
+        let (newest, beyond) = (number(columns, 0)?, number(columns, 1)?);
+        let made = cell::<Option<i64>, Nullable<BigInt>>(columns, 2)?;
+        Ok(Self {
+            position: Position(made.unwrap_or(newest)),
+            snapshot: text(columns, 3)?.parse()?,
+            overtaken: beyond > 0 && made.is_none(),
+        })
+    }
+}
+
+/// Makes a mark if the newest one does not see everything, and tells the newest one.
+///
+/// One statement outside of a transaction, which is to be `READ COMMITTED`: what it counts and what it notes is one
+/// snapshot.
+pub fn look() -> Statement<Pg> {
+    let mut statement = Statement::new(NEWEST);
+    statement.sql(
+        ", made AS (INSERT INTO realtime_mark (position, previous, snapshot) \
+         SELECT newest.position + beyond.rows, newest.position, pg_current_snapshot() FROM newest, beyond \
+         WHERE beyond.rows > 0 ON CONFLICT DO NOTHING RETURNING position) \
+         SELECT newest.position, beyond.rows, made.position, pg_current_snapshot()::text \
+         FROM newest CROSS JOIN beyond LEFT JOIN made ON TRUE",
+    );
+    statement
+}
+
+/// Where a transaction that keeps one snapshot stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The newest mark that it sees.
+    pub newest: Position,
+    /// The rows of the log that it sees beyond the mark. Where there are none, what it reads is true at the mark.
+    pub beyond: i64,
+    /// Its snapshot.
+    pub snapshot: PgSnapshot,
+}
+
+impl Stand {
+    /// Reads the answer to [`stand`].
+    ///
+    /// # Errors
+    /// Where it is not one.
+    pub fn read(columns: &dyn Columns<Pg>) -> Result<Self> {
+        let (newest, beyond) = (Position(number(columns, 0)?), number(columns, 1)?);
+        Ok(Self { newest, beyond, snapshot: text(columns, 2)?.parse()? })
+    }
+
+    /// The mark that has to be made for what it reads to be true at one.
+    pub fn mark(&self) -> Mark {
+        Mark { position: Position(self.newest.0 + self.beyond), snapshot: self.snapshot.clone() }
+    }
+}
+
+/// Asks a transaction that keeps one snapshot where it stands.
+pub fn stand() -> Statement<Pg> {
+    let mut statement = Statement::new(NEWEST);
+    statement.sql(" SELECT newest.position, beyond.rows, pg_current_snapshot()::text FROM newest, beyond");
+    statement
+}
+
+/// Makes a mark after another one. Answers its position; nothing where another one has made one meanwhile.
+pub fn make_mark(previous: Position, mark: &Mark) -> Statement<Pg> {
+    let mut statement = Statement::new("INSERT INTO realtime_mark (position, previous, snapshot) VALUES (");
+    statement.bind::<BigInt, _>(mark.position.0).sql(", ").bind::<BigInt, _>(previous.0).sql(", ");
+    statement.bind::<Text, _>(mark.snapshot.text().to_owned());
+    statement.sql("::pg_snapshot) ON CONFLICT DO NOTHING RETURNING position");
+    statement
+}
+
+impl Mark {
+    /// Reads one of the answers to [`marks`], [`mark_at`] and [`newest_mark`].
+    ///
+    /// # Errors
+    /// Where it is not one.
+    pub fn read(columns: &dyn Columns<Pg>) -> Result<Self> {
+        Ok(Self { position: Position(number(columns, 0)?), snapshot: text(columns, 1)?.parse()? })
+    }
+}
+
+/// The mark at a position, if there is one.
+pub fn mark_at(position: Position) -> Statement<Pg> {
+    let mut statement =
+        Statement::new("SELECT position, snapshot::text FROM realtime_mark WHERE position = ");
+    statement.bind::<BigInt, _>(position.0);
+    statement
+}
+
+/// The newest mark.
+pub fn newest_mark() -> Statement<Pg> {
+    Statement::new("SELECT position, snapshot::text FROM realtime_mark ORDER BY position DESC LIMIT 1")
+}
+
+/// The marks after a position up to another one, in order.
+pub fn marks(after: Position, up_to: Position, at_most: i64) -> Statement<Pg> {
+    let mut statement =
+        Statement::new("SELECT position, snapshot::text FROM realtime_mark WHERE position > ");
+    statement.bind::<BigInt, _>(after.0).sql(" AND position <= ").bind::<BigInt, _>(up_to.0);
+    statement.sql(" ORDER BY position LIMIT ").bind::<BigInt, _>(at_most);
+    statement
+}
+
+/// The rows of the log between two marks, in no order: those that the one snapshot does not see and the other one does.
+pub fn rows(after: &PgSnapshot, up_to: &PgSnapshot) -> Statement<Pg> {
+    let mut statement = Statement::new("");
+    for (at, condition) in
+        ["xid >= pg_snapshot_xmax(", "xid = ANY (ARRAY(SELECT pg_snapshot_xip("].into_iter().enumerate()
+    {
+        statement.sql(if at == 0 { "" } else { " UNION ALL " });
+        statement
+            .sql("SELECT seq, xid::text::bigint, layout, operation, before, after FROM realtime_log WHERE ");
+        statement.sql(condition).bind::<Text, _>(after.text().to_owned());
+        statement.sql(if at == 0 { "::pg_snapshot)" } else { "::pg_snapshot)))" });
+        statement.sql(" AND pg_visible_in_snapshot(xid, ").bind::<Text, _>(up_to.text().to_owned());
+        statement.sql("::pg_snapshot)");
+    }
+    statement
+}
+
+/// The layouts: see [`Layout`](super::Layout).
+pub fn layouts() -> Statement<Pg> {
+    Statement::new("SELECT id, table_name, columns FROM realtime_layout")
+}
+
+/// Removes the oldest marks, a few at a time: those before a mark that is not after `published`, and that is either not
+/// after `more_than` or was made so many seconds ago.
+pub fn prune_marks(published: Position, more_than: Position, seconds: u32, at_most: i64) -> Statement<Pg> {
+    let mut statement = Statement::new(
+        "DELETE FROM realtime_mark WHERE position IN (SELECT position FROM (\
+         SELECT position, lead(position) OVER in_order AS next, lead(at) OVER in_order AS next_at \
+         FROM (SELECT position, at FROM realtime_mark ORDER BY position LIMIT ",
+    );
+    statement
+        .bind::<BigInt, _>(at_most + 1)
+        .sql(") AS oldest WINDOW in_order AS (ORDER BY position)) AS pairs WHERE next <= ");
+    statement.bind::<BigInt, _>(published.0).sql(" AND (next <= ").bind::<BigInt, _>(more_than.0);
+    statement
+        .sql(" OR next_at <= now() - make_interval(secs => ")
+        .bind::<Double, _>(f64::from(seconds))
+        .sql(")))");
+    statement
+}
+
+/// Removes rows of the log that are before the oldest mark, a few at a time.
+pub fn prune_rows(at_most: i64) -> Statement<Pg> {
+    let mut statement = Statement::new(
+        "DELETE FROM realtime_log WHERE (xid, seq) IN (SELECT xid, seq FROM realtime_log WHERE xid < \
+         (SELECT pg_snapshot_xmin(snapshot) FROM realtime_mark ORDER BY position LIMIT 1) ORDER BY xid, seq LIMIT ",
+    );
+    statement.bind::<BigInt, _>(at_most).sql(")");
+    statement
+}
+
+/// Whose log it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The log's epoch, and the cluster that it was begun on.
+    pub begun: Option<(Epoch, String)>,
+    /// The cluster it is on. Another cluster, or another course of the same one after it was restored, has other
+    /// transactions of the same numbers.
+    pub cluster: String,
+}
+
+impl Origin {
+    /// Reads the answer to [`origin`].
+    ///
+    /// # Errors
+    /// Where it is not one.
+    pub fn read(columns: &dyn Columns<Pg>) -> Result<Self> {
+        let epoch = cell::<Option<i64>, Nullable<BigInt>>(columns, 0)?;
+        let cluster = cell::<Option<String>, Nullable<Text>>(columns, 1)?;
+        let begun = epoch.map(|epoch| Epoch(epoch.unsigned_abs())).zip(cluster);
+        Ok(Self { begun, cluster: text(columns, 2)? })
+    }
+
+    /// The epoch, if the log was begun on this cluster: otherwise its marks mean nothing here.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.begun.as_ref().filter(|(_, cluster)| *cluster == self.cluster).map(|(epoch, _)| *epoch)
+    }
+}
+
+/// Asks whose log it is.
+pub fn origin() -> Statement<Pg> {
+    Statement::new(
+        "SELECT e.epoch, e.cluster, (SELECT system_identifier FROM pg_control_system()) || '-' || \
+         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '-' || \
+         (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         FROM (SELECT 1) AS one LEFT JOIN realtime_epoch e ON TRUE LIMIT 1",
+    )
+}
+
+/// Empties the log and begins it anew, with an epoch and the first mark. `epoch` is positive.
+pub fn begin_anew(epoch: i64, origin: &Origin) -> Vec<Statement<Pg>> {
+    let mut epoch_row = Statement::new("INSERT INTO realtime_epoch (epoch, cluster) VALUES (");
+    epoch_row.bind::<BigInt, _>(epoch).sql(", ").bind::<Text, _>(origin.cluster.clone()).sql(")");
+    vec![
+        Statement::new("DELETE FROM realtime_log"),
+        Statement::new("DELETE FROM realtime_mark"),
+        Statement::new("DELETE FROM realtime_epoch"),
+        Statement::new(
+            "INSERT INTO realtime_mark (position, previous, snapshot) VALUES (0, -1, pg_current_snapshot())",
+        ),
+        epoch_row,
+    ]
+}
