@@ -74,9 +74,10 @@
 //!
 //! | Feature | Default | |
 //! |---|---|---|
-//! | `postgres` | no | models compile for PostgreSQL as well |
+//! | `sqlite` | yes | SQLite, compiled in |
+//! | `postgres` | no | PostgreSQL, through diesel-async, without a C library |
 //!
-//! SQLite is always compiled in.
+//! At least one of them. Where both are on, every resource must fit both, and the URL says which one a program uses.
 
 pub mod auth;
 mod database;
@@ -96,6 +97,7 @@ pub use realtime_core::__private;
 pub use realtime_core::change::Change;
 pub use realtime_core::{policy, types};
 
+pub use database::{OnPostgres, OnSqlite};
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
     Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Lag, Limits,

@@ -7,21 +7,26 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Arbiter};
 use actix_web::HttpRequest;
 use chrono::Utc;
-use diesel::sqlite::{Sqlite, SqliteConnection};
+#[cfg(feature = "sqlite")]
+use diesel::sqlite::SqliteConnection;
+#[cfg(feature = "postgres")]
+use diesel_async::AsyncPgConnection;
+#[cfg(feature = "postgres")]
+use futures_util::future::BoxFuture;
 use realtime_core::action::Refusal;
 use realtime_core::change::{Change, ResourceId};
 use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
-use realtime_core::sql::Table;
-use realtime_core::{Code, Descriptor, Error, Field, Hooks, Limits, Principal, ResourceOn};
+use realtime_core::{Code, Error, Field, Hooks, Limits, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::auth::{
     self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Tickets,
 };
-use crate::database::Database;
-use crate::database::sqlite::{self, Location, Options, Pace, Prepare, WriteError};
+use crate::database::{
+    self, Backend, Database, OnPostgres, OnSqlite, Opening, Parts, Refused, WriteError, Written,
+};
 use crate::fault;
 use crate::scope::RealtimeScope;
 use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
@@ -45,7 +50,7 @@ pub enum ChangeLog {
 #[non_exhaustive]
 pub enum StartError {
     /// The URL is of no database that is supported.
-    #[error("{0:?} is not a database URL; supported are sqlite://PATH and sqlite::memory:")]
+    #[error("{0}")]
     Url(String),
     /// Two resources have one stream, or a stream's name is taken by a route.
     #[error("{0}")]
@@ -64,11 +69,12 @@ pub enum StartError {
 #[must_use = "nothing happens until it is started"]
 pub struct Connect {
     url: String,
-    tables: Vec<Table<Sqlite>>,
-    prepare: Option<Prepare>,
+    parts: Parts,
     limits: Limits,
     change_log: ChangeLog,
-    poll: Duration,
+    poll: Option<Duration>,
+    #[cfg(feature = "postgres")]
+    connections: usize,
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     origins: Vec<String>,
@@ -76,19 +82,49 @@ pub struct Connect {
 
 impl Connect {
     /// Makes a model live.
-    pub fn resource<M: ResourceOn<Sqlite> + Hooks>(mut self) -> Self {
-        self.tables.push(Table::of::<M>());
+    pub fn resource<M: RealtimeResource + Hooks + OnSqlite + OnPostgres>(mut self) -> Self {
+        self.parts.add::<M>();
         self
     }
 
-    /// Runs the application's own set-up, its migrations for instance, before the change log is looked at.
+    /// Runs the application's own set-up, its migrations for instance, before the change log is looked at. It is passed
+    /// over where the URL is not of SQLite.
+    #[cfg(feature = "sqlite")]
     pub fn prepare(
         mut self,
         prepare: impl FnOnce(&mut SqliteConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
         + Send
         + 'static,
     ) -> Self {
-        self.prepare = Some(Box::new(prepare));
+        self.parts.prepare_sqlite = Some(Box::new(prepare));
+        self
+    }
+
+    /// Runs the application's own set-up, its migrations for instance, before the change log is looked at. It is passed
+    /// over where the URL is not of PostgreSQL.
+    ///
+    /// ```ignore
+    /// connect.prepare_postgres(|connection| Box::pin(async move { Ok(connection.batch_execute(TABLES).await?) }))
+    /// ```
+    #[cfg(feature = "postgres")]
+    pub fn prepare_postgres(
+        mut self,
+        prepare: impl for<'c> FnOnce(
+            &'c mut AsyncPgConnection,
+        )
+            -> BoxFuture<'c, Result<(), Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
+    ) -> Self {
+        self.parts.prepare_postgres = Some(Box::new(prepare));
+        self
+    }
+
+    /// How many connections requests share on PostgreSQL; the feed has two more. The default is 16. It means nothing
+    /// where the URL is not of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub fn postgres_connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
         self
     }
 
@@ -104,10 +140,10 @@ impl Connect {
         self
     }
 
-    /// How often other processes' commits are looked for. The default is 10 milliseconds; a look costs about six
-    /// microseconds.
+    /// How often other processes' commits are looked for. The default is 10 milliseconds on SQLite, where a look costs
+    /// about six microseconds, and 50 milliseconds on PostgreSQL, where it is a round trip.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll = interval.max(Duration::from_millis(1));
+        self.poll = Some(interval.max(Duration::from_millis(1)));
         self
     }
 
@@ -142,10 +178,7 @@ impl Connect {
     /// Where the database cannot be opened or a resource does not fit its table.
     pub fn outstanding_sql(self) -> Result<String, StartError> {
         self.check_streams()?;
-        let location = self.location()?;
-        let url = self.url.clone();
-        let statements = sqlite::outstanding(&location, &self.tables, self.prepare)
-            .map_err(|error| database_error(url, &error))?;
+        let statements = database::outstanding(&self.url, self.parts)?;
         Ok(statements.into_iter().map(|statement| statement + ";\n").collect())
     }
 
@@ -157,27 +190,16 @@ impl Connect {
     /// See [`StartError`].
     pub async fn start(self) -> Result<Realtime, StartError> {
         self.check_streams()?;
-        let location = self.location()?;
-        let descriptors: Vec<&'static Descriptor> = self.tables.iter().map(Table::descriptor).collect();
-        let options = Options {
-            location,
-            tables: self.tables,
-            prepare: self.prepare,
+        let descriptors = self.parts.descriptors().to_vec();
+        let opening = Opening {
             install: self.change_log == ChangeLog::Install,
-            pace: Pace {
-                poll: self.poll,
-                waiting: self.limits.waiting_writes,
-                feed_rows: self.limits.feed_rows,
-                feed_seconds: self.limits.feed_seconds,
-            },
-            readers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
+            poll: self.poll,
+            #[cfg(feature = "postgres")]
+            connections: self.connections,
         };
         let (feed, batches) = mpsc::channel(FEED_QUEUE);
-        let url = self.url.clone();
-        let opened = actix_web::web::block(move || sqlite::Sqlite::open(options, feed))
-            .await
-            .map_err(|error| StartError::Database { url: self.url.clone(), reason: error.to_string() })?;
-        let (database, epoch, position) = opened.map_err(|error| database_error(url, &error))?;
+        let (database, position) = database::open(&self.url, self.parts, opening, &self.limits, feed).await?;
+        let epoch = database.epoch;
         let polls = self.limits.waiting_polls.min(Semaphore::MAX_PERMITS);
         let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
         let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
@@ -185,7 +207,7 @@ impl Connect {
         let groups = GroupActor::start_in_arbiter(&arbiter.handle(), |_| GroupActor::new(groups, batches));
         Ok(Realtime {
             shared: Arc::new(Shared {
-                database: Arc::new(Database { sqlite: database, epoch }),
+                database: Arc::new(database),
                 surface,
                 groups,
                 workers: AtomicUsize::new(0),
@@ -198,12 +220,9 @@ impl Connect {
         })
     }
 
-    fn location(&self) -> Result<Location, StartError> {
-        Location::parse(&self.url).ok_or_else(|| StartError::Url(self.url.clone()))
-    }
-
     fn check_streams(&self) -> Result<(), StartError> {
-        let streams: Vec<&str> = self.tables.iter().map(|table| table.descriptor().stream).collect();
+        let streams: Vec<&str> =
+            self.parts.descriptors().iter().map(|descriptor| descriptor.stream).collect();
         for (at, stream) in streams.iter().enumerate() {
             if streams[..at].contains(stream) {
                 return Err(StartError::Stream(format!(
@@ -220,8 +239,13 @@ impl Connect {
     }
 }
 
-fn database_error(url: String, error: &sqlite::OpenError) -> StartError {
-    StartError::Database { url, reason: error.to_string() }
+impl From<Refused> for StartError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Url(reason) => Self::Url(reason),
+            Refused::Database(url, reason) => Self::Database { url, reason },
+        }
+    }
 }
 
 /// What all workers share.
@@ -335,12 +359,33 @@ pub enum ServiceError<E> {
     /// The closure failed; its transaction is rolled back.
     #[error("the transaction was given up: {0}")]
     Refused(E),
-    /// The database could not be written to, or too many writes wait.
+    /// The database could not be written to, refused the commit, or too many writes wait.
     #[error("the database is not available: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The closure panicked; its transaction is rolled back and the service goes on.
     #[error("the closure panicked")]
     Panicked,
+    /// The closure is for another database than the one that the service was started on.
+    #[error("the database is not the one that the closure is for")]
+    OtherDatabase,
+}
+
+impl<E> From<WriteError<E>> for ServiceError<E> {
+    fn from(error: WriteError<E>) -> Self {
+        match error {
+            WriteError::Refused(error) => Self::Refused(error),
+            WriteError::Unavailable(source) => Self::Unavailable(source),
+            WriteError::Panicked => Self::Panicked,
+        }
+    }
+}
+
+fn looked<T, E>(result: Result<Result<T, E>, Refusal>) -> Result<T, ServiceError<E>> {
+    match result {
+        Ok(result) => result.map_err(ServiceError::Refused),
+        Err(Refusal::Unavailable(source) | Refusal::Fault(source)) => Err(ServiceError::Unavailable(source)),
+        Err(Refusal::Refused(error)) => Err(ServiceError::Unavailable(Box::new(error))),
+    }
 }
 
 /// A failure is logged; the caller learns no more than that.
@@ -349,23 +394,25 @@ impl<E: std::error::Error + 'static> From<ServiceError<E>> for Error {
         match error {
             ServiceError::Refused(source) => fault::report("the application's transaction failed", &source),
             ServiceError::Unavailable(source) => fault::unavailable(source.as_ref()),
-            panicked @ ServiceError::Panicked => {
-                fault::report("the application's transaction failed", &panicked)
+            other @ (ServiceError::Panicked | ServiceError::OtherDatabase) => {
+                fault::report("the application's transaction failed", &other)
             }
         }
     }
 }
 
 impl Realtime {
-    /// Begins with a database URL: `sqlite://PATH` or `sqlite::memory:`.
+    /// Begins with a database URL: `sqlite://PATH`, `sqlite::memory:` or `postgres://USER:PASSWORD@HOST/DATABASE`, each with
+    /// its feature.
     pub fn connect(url: impl Into<String>) -> Connect {
         Connect {
             url: url.into(),
-            tables: Vec::new(),
-            prepare: None,
+            parts: Parts::default(),
             limits: Limits::default(),
             change_log: ChangeLog::default(),
-            poll: Duration::from_millis(10),
+            poll: None,
+            #[cfg(feature = "postgres")]
+            connections: 16,
             authenticator: Arc::new(Everyone(Principal::anonymous())),
             recheck: Duration::from_secs(60),
             origins: Vec::new(),
@@ -377,12 +424,14 @@ impl Realtime {
         RealtimeScope::new(path, Arc::clone(&self.shared))
     }
 
-    /// Runs the application's own Diesel code in a transaction of the writer thread; its changes are delivered at once.
+    /// Runs the application's own Diesel code in a transaction of SQLite's writer thread; its changes are delivered at
+    /// once.
     ///
     /// It must not wait for anything: all writes of the program are carried out one after the other.
     ///
     /// # Errors
-    /// What the closure failed with, or that the database is not available.
+    /// What the closure failed with, or that the database is not available or is not SQLite.
+    #[cfg(feature = "sqlite")]
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
@@ -391,11 +440,39 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match self.shared.database.sqlite.run(work).await {
-            Ok(written) => Ok(written.value),
-            Err(WriteError::Refused(error)) => Err(ServiceError::Refused(error)),
-            Err(WriteError::Unavailable(source)) => Err(ServiceError::Unavailable(source)),
-            Err(WriteError::Panicked) => Err(ServiceError::Panicked),
+        match &self.shared.database.backend {
+            Backend::Sqlite(database) => Ok(database.run(work).await.map(|Written { value, .. }| value)?),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Err(ServiceError::OtherDatabase),
+        }
+    }
+
+    /// Runs the application's own Diesel code in a transaction on a connection of the pool; its changes are delivered at
+    /// once. Transactions inside of it are savepoints.
+    ///
+    /// ```ignore
+    /// realtime
+    ///     .write_postgres(|connection| {
+    ///         Box::pin(async move { diesel::delete(comments::table).execute(connection).await })
+    ///     })
+    ///     .await?;
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure failed with, or that the database is not available or is not PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub async fn write_postgres<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    ) -> Result<T, ServiceError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match &self.shared.database.backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Err(ServiceError::OtherDatabase),
+            Backend::Postgres(database) => Ok(database.run(work).await.map(|Written { value, .. }| value)?),
         }
     }
 
@@ -474,10 +551,11 @@ impl Realtime {
         self.shared.groups.do_send(Revoke(revocation));
     }
 
-    /// Runs the application's own Diesel code in a transaction that only reads.
+    /// Runs the application's own Diesel code in a transaction of SQLite that only reads.
     ///
     /// # Errors
-    /// What the closure failed with, or that the database is not available.
+    /// What the closure failed with, or that the database is not available or is not SQLite.
+    #[cfg(feature = "sqlite")]
     pub async fn read<T, E>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
@@ -486,23 +564,41 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match self.shared.database.sqlite.look(work).await {
-            Ok(result) => result.map_err(ServiceError::Refused),
-            Err(Refusal::Unavailable(source) | Refusal::Fault(source)) => {
-                Err(ServiceError::Unavailable(source))
-            }
-            Err(Refusal::Refused(error)) => Err(ServiceError::Unavailable(Box::new(error))),
+        match &self.shared.database.backend {
+            Backend::Sqlite(database) => looked(database.look(work).await),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Err(ServiceError::OtherDatabase),
+        }
+    }
+
+    /// Runs the application's own Diesel code in a transaction of PostgreSQL that only reads, all of it at one moment.
+    ///
+    /// # Errors
+    /// What the closure failed with, or that the database is not available or is not PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub async fn read_postgres<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    ) -> Result<T, ServiceError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match &self.shared.database.backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Err(ServiceError::OtherDatabase),
+            Backend::Postgres(database) => looked(database.look(work).await),
         }
     }
 
     /// Says that the application has committed on a connection of its own: the change is then looked for at once.
     pub fn wake(&self) {
-        self.shared.database.sqlite.wake();
+        self.shared.database.wake();
     }
 
     /// Can requests be served?
     pub fn is_ready(&self) -> bool {
-        self.shared.database.sqlite.is_ready()
+        self.shared.database.is_ready()
     }
 
     /// Closes every socket with 1001 and refuses new ones, so that the server can be stopped gracefully.
@@ -514,6 +610,6 @@ impl Realtime {
     /// Finishes the writes that wait and closes the database.
     pub async fn close(&self) {
         let shared = Arc::clone(&self.shared);
-        let _ = actix_web::web::block(move || shared.database.sqlite.close()).await;
+        let _ = actix_web::web::block(move || shared.database.close()).await;
     }
 }

@@ -14,9 +14,9 @@ mod view;
 
 pub use accounts::{Account, Accounts};
 pub use event_stream::{Block, EventStream, StreamRequest};
-pub use models::{ANN, BOB, SCHEMA, SqliteResources};
+pub use models::{ANN, AllResources, BOB, POSTGRES_SCHEMA, SCHEMA};
 pub use rest::Answer;
-pub use server::{Server, Setup, start_error};
+pub use server::{DATABASE, OwnConnection, Server, Setup, Store, on_postgres, start_error};
 pub use socket::{Handshake, Incoming, Refused, Socket, position};
 pub use view::{Key, View};
 

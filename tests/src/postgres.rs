@@ -72,7 +72,15 @@ impl Server {
         let url = format!("postgres://realtime@127.0.0.1:{port}/postgres");
         let mut server = Self { url, guardian, commands, answers };
         server.expect("ready");
+        server.make_template();
         server
+    }
+
+    /// Making the functions of filters takes a while, so they are there in every database from its beginning.
+    fn make_template(&self) {
+        psql(&self.url, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0"));
+        let functions = realtime_core::sql::postgres::functions::install(&[]);
+        execute(&database_of(&self.url, TEMPLATE), &functions).expect("the functions are made");
     }
 
     /// The URL of its maintenance database.
@@ -176,6 +184,19 @@ fn shared() -> &'static str {
     })
 }
 
+fn fresh_name() -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    format!("t{}_{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+fn database_of(server: &str, name: &str) -> String {
+    let (server, _) = server.rsplit_once('/').expect("the server's URL names a database");
+    format!("{server}/{name}")
+}
+
+/// What databases are copied from.
+const TEMPLATE: &str = "realtime_template";
+
 /// A fresh database. Dropping it removes it, whoever is still connected.
 #[derive(Debug)]
 pub struct Database {
@@ -197,10 +218,26 @@ impl Database {
     /// # Panics
     /// Where that fails.
     pub fn create_on(server: &str) -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let name = format!("t{}_{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
-        psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let name = fresh_name();
+        // A server that was not started here has no template.
+        let create =
+            |template| psql_command(server, &format!("CREATE DATABASE {name} TEMPLATE {template}")).output();
+        if !create(TEMPLATE).is_ok_and(|created| created.status.success()) {
+            psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        }
         Self { server: server.to_owned(), name }
+    }
+
+    /// Creates a copy of a database to which nobody is connected.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn create_like(original: &str) -> Self {
+        let name = fresh_name();
+        let server = database_of(original, "postgres");
+        let (_, template) = original.rsplit_once('/').expect("the URL names a database");
+        psql(&server, &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        Self { server, name }
     }
 
     /// Its URL.
@@ -208,8 +245,7 @@ impl Database {
     /// # Panics
     /// Where the server's URL names no database.
     pub fn url(&self) -> String {
-        let (server, _) = self.server.rsplit_once('/').expect("the server's URL names a database");
-        format!("{server}/{}", self.name)
+        database_of(&self.server, &self.name)
     }
 
     /// Runs SQL with the `psql` program, as another process would; several statements are several transactions. Gives
@@ -232,6 +268,15 @@ impl Drop for Database {
 
 fn psql(url: &str, sql: &str) -> String {
     String::from_utf8(run(&mut psql_command(url, sql)).stdout).expect("text")
+}
+
+/// Runs SQL as one message, hence in one transaction unless it says otherwise.
+pub(crate) fn execute(url: &str, sql: &str) -> Result<(), String> {
+    let mut command = Command::new(programs().join("psql"));
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+    let output = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said) }
 }
 
 fn psql_command(url: &str, sql: &str) -> Command {

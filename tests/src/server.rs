@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
@@ -9,43 +10,170 @@ use actix_web::{App, HttpServer};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
+use diesel_async::SimpleAsyncConnection as _;
 use realtime_actix::{Connect, Principal, Realtime, socket_options};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::{ANN, Account, SCHEMA, SqliteResources as _, within};
+use crate::{ANN, Account, AllResources as _, POSTGRES_SCHEMA, SCHEMA, postgres, within};
 
 type Configure = Box<dyn FnOnce(Connect) -> Connect + Send>;
+
+/// The environment variable that makes the tests use PostgreSQL where it says `postgres`; SQLite otherwise.
+pub const DATABASE: &str = "REALTIME_TEST_DATABASE";
+
+/// Do the tests use PostgreSQL?
+pub fn on_postgres() -> bool {
+    std::env::var(DATABASE).is_ok_and(|database| database == "postgres")
+}
+
+/// A database, kept for as long as anybody has it. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Place>);
+
+#[derive(Debug)]
+enum Place {
+    Memory,
+    File {
+        path: PathBuf,
+        _directory: Option<TempDir>,
+    },
+    /// A PostgreSQL database of somebody else's.
+    Elsewhere(String),
+    Postgres(postgres::Database),
+}
+
+impl Store {
+    /// A fresh one: a SQLite file in a temporary directory, or PostgreSQL where the environment says so.
+    ///
+    /// # Panics
+    /// Where there can be none.
+    pub fn fresh() -> Self {
+        if on_postgres() {
+            return Self::postgres();
+        }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self(Arc::new(Place::File { path: directory.path().join("test.db"), _directory: Some(directory) }))
+    }
+
+    /// A database that stays: a SQLite file, or a PostgreSQL database by its URL.
+    pub fn at(place: &str) -> Self {
+        Self(Arc::new(if place.starts_with("postgres") {
+            Place::Elsewhere(place.to_owned())
+        } else {
+            Place::File { path: place.into(), _directory: None }
+        }))
+    }
+
+    /// A fresh one of PostgreSQL.
+    pub fn postgres() -> Self {
+        Self::of(postgres::Database::create())
+    }
+
+    /// A database of PostgreSQL.
+    pub fn of(database: postgres::Database) -> Self {
+        Self(Arc::new(Place::Postgres(database)))
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        match &*self.0 {
+            Place::Memory => "sqlite::memory:".to_owned(),
+            Place::File { path, .. } => format!("sqlite://{}", path.display()),
+            Place::Postgres(database) => database.url(),
+            Place::Elsewhere(url) => url.clone(),
+        }
+    }
+
+    /// The database's file.
+    ///
+    /// # Panics
+    /// Where it is none.
+    pub fn path(&self) -> &Path {
+        match &*self.0 {
+            Place::File { path, .. } => path,
+            _ => panic!("the database is no file"),
+        }
+    }
+
+    /// Runs SQL with the `psql` program: see [`postgres::Database::psql`].
+    ///
+    /// # Panics
+    /// Where it fails, or the database is not PostgreSQL.
+    pub fn psql(&self, sql: &str) -> String {
+        match &*self.0 {
+            Place::Postgres(database) => database.psql(sql),
+            _ => panic!("the database is not PostgreSQL"),
+        }
+    }
+
+    /// A connection of the application's own, which the service knows nothing of.
+    ///
+    /// # Panics
+    /// Where the database is in memory or cannot be opened.
+    pub fn connection(&self) -> OwnConnection {
+        match &*self.0 {
+            Place::Memory => panic!("the database is in memory"),
+            Place::File { path, .. } => {
+                let mut connection =
+                    SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
+                connection
+                    .batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;")
+                    .expect("pragmas");
+                OwnConnection(Own::Sqlite(connection))
+            }
+            Place::Postgres(_) | Place::Elsewhere(_) => OwnConnection(Own::Postgres(self.url())),
+        }
+    }
+}
+
+/// A connection that is not the service's.
+pub struct OwnConnection(Own);
+
+enum Own {
+    Sqlite(SqliteConnection),
+    /// Each statement is another process.
+    Postgres(String),
+}
+
+impl OwnConnection {
+    /// Runs SQL.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn batch_execute(&mut self, sql: &str) -> Result<(), String> {
+        match &mut self.0 {
+            Own::Sqlite(connection) => connection.batch_execute(sql).map_err(|error| error.to_string()),
+            Own::Postgres(url) => postgres::execute(url, sql),
+        }
+    }
+}
 
 /// A server before it is started.
 #[must_use = "nothing happens until it is started"]
 pub struct Setup {
-    directory: Option<TempDir>,
-    /// `None`: in memory.
-    path: Option<PathBuf>,
+    store: Store,
     workers: usize,
     configure: Vec<Configure>,
 }
 
 impl Setup {
-    /// On a SQLite file in a temporary directory.
+    /// On a SQLite file in a temporary directory; on PostgreSQL where the environment says so.
     ///
     /// # Panics
-    /// Where there can be no such directory.
+    /// Where there can be no such database.
     pub fn file() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("test.db");
-        Self { directory: Some(directory), ..Self::at(&path) }
+        Self::on(&Store::fresh())
     }
 
-    /// On a SQLite file that stays.
-    pub fn at(path: &Path) -> Self {
-        Self { directory: None, path: Some(path.to_owned()), workers: 2, configure: Vec::new() }
-    }
-
-    /// On a SQLite database in memory.
+    /// On a SQLite database in memory; on PostgreSQL where the environment says so.
     pub fn memory() -> Self {
-        Self { directory: None, path: None, workers: 2, configure: Vec::new() }
+        if on_postgres() { Self::file() } else { Self::on(&Store(Arc::new(Place::Memory))) }
+    }
+
+    /// On a database that may be there already.
+    pub fn on(store: &Store) -> Self {
+        Self { store: store.clone(), workers: 2, configure: Vec::new() }
     }
 
     /// Sets the number of workers. The default is 2.
@@ -65,7 +193,7 @@ impl Setup {
     /// # Panics
     /// Where it does not start.
     pub async fn start(self) -> Server {
-        let url = self.path.as_deref().map_or_else(|| "sqlite::memory:".to_owned(), url_of);
+        let url = self.store.url();
         let (report, reported) = oneshot::channel();
         let (workers, configure) = (self.workers, self.configure);
         let thread = std::thread::spawn(move || {
@@ -81,15 +209,7 @@ impl Setup {
             .expect("it starts");
         // No proxy of the environment may stand between a test and its server.
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Server {
-            address,
-            realtime,
-            http,
-            path: self.path,
-            handle,
-            thread: Some(thread),
-            _directory: self.directory,
-        }
+        Server { address, realtime, http, store: self.store, handle, thread: Some(thread) }
     }
 }
 
@@ -98,6 +218,9 @@ type Started = Result<(SocketAddr, Realtime, ServerHandle), String>;
 async fn serve(url: String, workers: usize, configure: Vec<Configure>, report: oneshot::Sender<Started>) {
     let connect = Realtime::connect(url)
         .prepare(|connection| Ok(connection.batch_execute(SCHEMA)?))
+        .prepare_postgres(|connection| {
+            Box::pin(async move { Ok(connection.batch_execute(POSTGRES_SCHEMA).await?) })
+        })
         .all_resources()
         .everyone_is(Principal::user(ANN).with(Account { staff: true }));
     let connect = configure.into_iter().fold(connect, |connect, change| change(connect));
@@ -143,19 +266,14 @@ pub async fn start_error(connect: Connect) -> String {
     error.expect("starting fails")
 }
 
-fn url_of(path: &Path) -> String {
-    format!("sqlite://{}", path.display())
-}
-
 /// A running server. Dropping it stops it.
 pub struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) http: reqwest::Client,
     realtime: Realtime,
-    path: Option<PathBuf>,
+    store: Store,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
-    _directory: Option<TempDir>,
 }
 
 impl Server {
@@ -174,23 +292,17 @@ impl Server {
         &self.realtime
     }
 
-    /// The database's file.
-    ///
-    /// # Panics
-    /// Where the database is in memory.
-    pub fn path(&self) -> &Path {
-        self.path.as_deref().expect("the database is a file")
+    /// Its database.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// A connection of the application's own, which the service knows nothing of.
     ///
     /// # Panics
     /// Where the database is in memory or cannot be opened.
-    pub fn connection(&self) -> SqliteConnection {
-        let mut connection =
-            SqliteConnection::establish(&self.path().to_string_lossy()).expect("the database");
-        connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;").expect("pragmas");
-        connection
+    pub fn connection(&self) -> OwnConnection {
+        self.store.connection()
     }
 
     /// Calls a function with the author of every comment that changes.
@@ -198,15 +310,39 @@ impl Server {
         crate::models::on_comment(&self.realtime, observe);
     }
 
-    /// Runs SQL in a transaction of the service's writer.
+    /// Runs SQL in a transaction of the service.
     ///
     /// # Panics
     /// Where it fails.
     pub async fn write(&self, sql: impl Into<String>) {
+        self.write_and(sql, || Ok(())).await.expect("the write succeeds");
+    }
+
+    /// Runs SQL and a function in a transaction of the service.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn write_and(
+        &self,
+        sql: impl Into<String>,
+        end: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Result<(), String> {
         let sql = sql.into();
-        within("a write", self.realtime.write(move |connection| connection.batch_execute(&sql)))
-            .await
-            .expect("the write succeeds");
+        if matches!(*self.store.0, Place::Postgres(_) | Place::Elsewhere(_)) {
+            let write = self.realtime.write_postgres(move |connection| {
+                Box::pin(async move {
+                    connection.batch_execute(&sql).await.map_err(|error| error.to_string())?;
+                    end()
+                })
+            });
+            within("a write", write).await.map_err(|error| error.to_string())
+        } else {
+            let write = self.realtime.write(move |connection| {
+                connection.batch_execute(&sql).map_err(|error| error.to_string())?;
+                end()
+            });
+            within("a write", write).await.map_err(|error| error.to_string())
+        }
     }
 }
 

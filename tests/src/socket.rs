@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value as Json, json};
@@ -24,6 +25,9 @@ pub fn position(cursor: &str) -> u64 {
     let number = cursor.split_once('-').and_then(|(_, number)| number.parse().ok());
     number.unwrap_or_else(|| panic!("{cursor:?} is no cursor"))
 }
+
+/// Between two pings that ask how far the feed has come.
+const PING_PAUSE: Duration = Duration::from_millis(2);
 
 /// A WebSocket handshake before it is made.
 #[must_use = "nothing happens until it is opened"]
@@ -286,6 +290,8 @@ impl Socket {
                 return reached;
             }
             assert!(Instant::now() < deadline, "the feed stays at {reached} and does not come to {wanted}");
+            // As many pings as that takes would be throttled.
+            tokio::time::sleep(PING_PAUSE).await;
         }
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use realtime_actix::auth::Identity;

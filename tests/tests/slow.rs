@@ -20,11 +20,12 @@ async fn stalled(server: &Server) -> Socket {
 
 /// Adds a comment of ten thousand characters.
 async fn comment(server: &Server) {
+    let body = "x".repeat(10_000);
     server
-        .write(
+        .write(format!(
             "INSERT INTO comments (topic_id, author_id, body, created_at)
-             VALUES (1, 1, printf('%.*c', 10000, 'x'), '2026-01-01 00:00:00')",
-        )
+             VALUES (1, 1, '{body}', '2026-01-01 00:00:00')"
+        ))
         .await;
 }
 

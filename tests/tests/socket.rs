@@ -1,6 +1,6 @@
 //! Requests, replies and events over the WebSocket.
 
-use realtime_tests::{Handshake, Incoming, Server, Setup, Socket, at};
+use realtime_tests::{Handshake, Incoming, Server, Setup, Socket, at, on_postgres};
 use serde_json::{Value as Json, json};
 
 /// A request and the reply that it must get, `created_at` and the like filled in by `known`.
@@ -487,8 +487,9 @@ async fn a_reply_comes_before_the_event_of_its_own_write() {
     }
     let events = other.events(&server).await;
     assert_eq!(events.len(), expected);
+    // PostgreSQL hands out keys before the commit.
     let keys: Vec<u64> = events.iter().filter_map(|event| event["pk"].as_u64()).collect();
-    assert!(keys.is_sorted(), "events come in commit order: {keys:?}");
+    assert!(on_postgres() || keys.is_sorted(), "events come in commit order: {keys:?}");
 }
 
 #[tokio::test]
@@ -631,6 +632,10 @@ async fn a_list_over_the_socket_is_walked_by_its_cursors() {
 
 #[tokio::test]
 async fn a_slow_request_holds_back_neither_events_nor_other_requests() {
+    if on_postgres() {
+        // It has no one writer that could be kept busy.
+        return;
+    }
     let server = Server::start().await;
     let mut socket = Socket::subscribed(&server, "labels", json!({})).await;
     let (release, released) = std::sync::mpsc::channel::<()>();

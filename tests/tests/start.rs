@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, SqliteConnection};
 use realtime_actix::{ChangeLog, Connect, Realtime};
 use realtime_tests::{
-    Handshake, Incoming, SCHEMA, Server, Setup, Socket, SqliteResources as _, start_error, within,
+    AllResources as _, Handshake, Incoming, POSTGRES_SCHEMA, SCHEMA, Server, Setup, Socket, Store,
+    on_postgres, start_error, within,
 };
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -54,22 +54,21 @@ async fn a_url_of_no_known_database_and_two_resources_of_one_stream_are_refused(
 
 #[tokio::test]
 async fn a_migration_can_bring_the_change_log() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("migrated.db");
-    let url = format!("sqlite://{}", path.display());
-    let path_text = path.to_str().expect("a path that is text");
-    let mut own = SqliteConnection::establish(path_text).expect("a connection");
-    own.batch_execute(SCHEMA).expect("the tables");
+    let store = Store::fresh();
+    let url = store.url();
+    let mut own = store.connection();
+    own.batch_execute(if on_postgres() { POSTGRES_SCHEMA } else { SCHEMA }).expect("the tables");
     let connect = || Realtime::connect(&url).all_resources();
 
     let error = start_error(connect().change_log(ChangeLog::Expect)).await;
-    assert!(error.contains("CREATE TABLE realtime_log"), "it says what to run: {error}");
+    let says_what = error.contains("CREATE TABLE") && error.contains("realtime_log");
+    assert!(says_what, "it says what to run: {error}");
     let sql = connect().outstanding_sql().expect("the statements");
     own.batch_execute(&sql).expect("they run");
     assert_eq!(connect().outstanding_sql().expect("the statements"), "");
 
     let server: Server =
-        Setup::at(&path).configure(|connect| connect.change_log(ChangeLog::Expect)).start().await;
+        Setup::on(&store).configure(|connect| connect.change_log(ChangeLog::Expect)).start().await;
     let mut socket = Socket::subscribed(&server, "topics", json!({})).await;
     server
         .write("INSERT INTO topics (title, owner_id, created_at) VALUES ('x', 1, '2026-01-01 00:00:00')")
@@ -95,8 +94,7 @@ async fn a_file_that_is_no_database_and_a_path_that_cannot_be_opened_are_named()
 
 #[tokio::test]
 async fn a_url_must_say_which_database() {
-    for url in ["", "sqlite", "sqlite:", "sqlite://", "forum.db", "postgres://x/y", "mysql://x/y", "http://x"]
-    {
+    for url in ["", "sqlite", "sqlite:", "sqlite://", "forum.db", "mysql://x/y", "http://x"] {
         let error = start_error(Realtime::connect(url).all_resources()).await;
         assert!(error.contains(&format!("{url:?}")) && error.lines().count() == 1, "{error}");
     }

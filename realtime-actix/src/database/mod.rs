@@ -1,26 +1,52 @@
 //! The database behind a scope: where requests are carried out and changes come from.
 
+mod parts;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
 use std::sync::Arc;
 
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
-use realtime_core::cursor::{Cursor, Epoch};
+use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::subscription::Subscription;
 use realtime_core::{Error, Principal, Value};
 
+pub use self::parts::{OnPostgres, OnSqlite};
+pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding};
 use crate::fault;
 use crate::gate::{Gate, Hold};
 
 /// What a request came to, where the feed was, and, of a write, the hold on the events that it caused.
 pub(crate) type Answer = (Outcome, Cursor, Option<Hold>);
 
-/// An open database. SQLite is the only one so far.
+/// An open database.
 pub(crate) struct Database {
-    pub(crate) sqlite: sqlite::Sqlite,
+    pub(crate) backend: Backend,
     pub(crate) epoch: Epoch,
+}
+
+/// Which one it is.
+pub(crate) enum Backend {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Sqlite),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Postgres),
+}
+
+/// Calls the same function of whichever database it is.
+macro_rules! either {
+    ($backend:expr, $database:ident => $call:expr) => {
+        match $backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite($database) => $call,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres($database) => $call,
+        }
+    };
 }
 
 impl Database {
@@ -32,15 +58,11 @@ impl Database {
         gate: Option<Gate>,
     ) -> Result<Answer, Error> {
         let result = match request.operation {
-            Operation::Retrieve(_) | Operation::List(_) => self
-                .sqlite
-                .read(request, principal)
-                .await
-                .map(|(outcome, position)| (outcome, position, None)),
-            _ => self
-                .sqlite
-                .write(request, principal, gate)
-                .await
+            Operation::Retrieve(_) | Operation::List(_) => {
+                either!(&self.backend, database => database.read(request, principal).await)
+                    .map(|(outcome, position)| (outcome, position, None))
+            }
+            _ => either!(&self.backend, database => database.write(request, principal, gate).await)
                 .map(|written| (written.value, written.position, written.hold)),
         };
         result
@@ -53,7 +75,7 @@ impl Database {
         if cursor.epoch != self.epoch {
             return Ok(false);
         }
-        self.sqlite.reaches_back_to(cursor.position).await.map_err(answer)
+        either!(&self.backend, database => database.reaches_back_to(cursor.position).await).map_err(answer)
     }
 
     /// The next events that a subscription has missed, of rows up to a key where one is given; `None` where they can no
@@ -65,13 +87,50 @@ impl Database {
         after: Cursor,
         until: Cursor,
     ) -> Result<Option<Missed>, Error> {
-        self.sqlite.missed(subscription, up_to, after, until).await.map_err(answer)
+        either!(&self.backend, database => database.missed(subscription, up_to, after, until).await)
+            .map_err(answer)
     }
 
     /// A page of a snapshot.
     pub(crate) async fn snapshot_page(&self, request: PageRequest) -> Result<Page, Error> {
-        self.sqlite.snapshot_page(request, self.epoch).await.map_err(answer)
+        either!(&self.backend, database => database.snapshot_page(request, self.epoch).await).map_err(answer)
     }
+
+    /// Looks for other connections' commits at once.
+    pub(crate) fn wake(&self) {
+        either!(&self.backend, database => database.wake());
+    }
+
+    /// Can the database be used?
+    pub(crate) fn is_ready(&self) -> bool {
+        either!(&self.backend, database => database.is_ready())
+    }
+
+    /// Finishes what runs and closes the database. Blocks.
+    pub(crate) fn close(&self) {
+        either!(&self.backend, database => database.close());
+    }
+}
+
+/// The result of a committed transaction.
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    /// A position of the feed. On SQLite it includes the transaction's changes; on PostgreSQL, where that would have to
+    /// be waited for, it need not.
+    pub(crate) position: Position,
+    /// Keeps the events back until it is dropped.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(crate) enum WriteError<E> {
+    /// The work itself gave up.
+    Refused(E),
+    /// The database could not be written to, the commit failed, or too many writes wait.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// The work panicked and was rolled back.
+    Panicked,
 }
 
 /// A part of what a subscription has missed.

@@ -25,9 +25,9 @@ use tokio::sync::mpsc;
 
 use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
+pub(crate) use self::writer::Pace;
 use self::writer::Writer;
-pub(crate) use self::writer::{Pace, WriteError, Written};
-use super::Missed;
+use super::{Missed, WriteError, Written};
 use crate::gate::Gate;
 use realtime_core::change::Batch;
 

@@ -20,7 +20,8 @@ use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::sql::Table;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::gate::{Gate, Hold};
+use crate::database::{WriteError, Written};
+use crate::gate::Gate;
 
 /// Jobs that share a commit, at most. More would make the first ones wait without making the rest cheaper.
 const JOBS_PER_COMMIT: usize = 128;
@@ -29,26 +30,6 @@ const JOBS_PER_COMMIT: usize = 128;
 const PRUNED_PER_COMMIT: usize = 1_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// The result of a committed job.
-pub(crate) struct Written<T> {
-    pub(crate) value: T,
-    /// A position that includes the job's changes.
-    pub(crate) position: Position,
-    /// Keeps the events back until it is dropped.
-    pub(crate) hold: Option<Hold>,
-}
-
-/// Why a job was not committed.
-#[derive(Debug)]
-pub(crate) enum WriteError<E> {
-    /// The job itself gave up.
-    Refused(E),
-    /// The database could not be written to, or too many jobs wait.
-    Unavailable(Box<dyn std::error::Error + Send + Sync>),
-    /// The job panicked and was rolled back.
-    Panicked,
-}
 
 /// A job, without its types.
 trait Job: Send {

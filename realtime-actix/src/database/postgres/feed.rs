@@ -1,0 +1,222 @@
+//! The feed: looks at the log, makes marks of what is new, and publishes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection};
+use realtime_core::change::Batch;
+use realtime_core::cursor::Position;
+use realtime_core::log::postgres::{self as log, Layout, LogRow, Mark, Read, Reader};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::LogError;
+use super::commits::Commits;
+use super::connection::load;
+use super::marker::Marker;
+
+/// Rows of the log that are published at once, and what of the last mark is more.
+const PUBLISHED_ROWS: i64 = 4_096;
+
+/// Marks that are looked at for one part.
+const MARKS: i64 = 512;
+
+/// Rows of the log that one statement removes, at most.
+const PRUNED_ROWS: i64 = 1_000;
+
+/// Statements that remove rows at one time, at most.
+const PRUNINGS: usize = 16;
+
+/// The least time between two prunings.
+const PRUNE_EVERY: Duration = Duration::from_secs(1);
+
+/// The most time between two looks for rows that are too old.
+const LOOK_FOR_AGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long is waited for a database that cannot be used before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What the feed tells those who ask.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The newest mark that is known of.
+    newest: AtomicI64,
+    healthy: AtomicBool,
+    closing: AtomicBool,
+    wake: Notify,
+}
+
+impl Progress {
+    pub(super) fn new(newest: Position) -> Self {
+        Self {
+            newest: AtomicI64::new(newest.0),
+            healthy: AtomicBool::new(true),
+            closing: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(super) fn newest(&self) -> Position {
+        Position(self.newest.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a look at once.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Asks for a last look.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+pub(super) struct Feed {
+    pub(super) marker: Arc<Marker>,
+    pub(super) commits: Arc<Commits>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) reader: Reader,
+    /// Reads the log; another one than the marker's, which readers wait for.
+    pub(super) connection: Option<AsyncPgConnection>,
+    pub(super) sender: mpsc::Sender<Batch>,
+    /// Everything up to here has been published.
+    pub(super) published: Mark,
+    pub(super) poll: Duration,
+    pub(super) feed_rows: i64,
+    pub(super) feed_seconds: u32,
+    pub(super) pruned: Pruned,
+}
+
+/// What has been removed of the log.
+pub(super) struct Pruned {
+    pub(super) at: Instant,
+    pub(super) up_to: Position,
+    /// Was that all that was to be removed?
+    pub(super) is_all: bool,
+}
+
+impl Feed {
+    /// Follows the log until it is closed or nobody listens any more.
+    pub(super) async fn run(mut self) {
+        let mut behind = false;
+        loop {
+            tokio::select! {
+                () = self.progress.wake.notified() => {}
+                () = tokio::time::sleep(self.poll) => {}
+                // Where nobody takes batches any more, there is room for none, and the last step says so.
+                _ = self.sender.reserve(), if behind => {}
+            }
+            let closing = self.progress.closing.load(Ordering::Acquire);
+            match self.step().await {
+                Ok(is_behind) => {
+                    behind = is_behind;
+                    if !self.progress.healthy.swap(true, Ordering::Relaxed) {
+                        tracing::info!("the database can be used again");
+                    }
+                }
+                Err(error) => {
+                    self.connection = None;
+                    behind = false;
+                    if self.progress.healthy.swap(false, Ordering::Relaxed) {
+                        tracing::error!(%error, "the database cannot be used; trying on");
+                    }
+                    if !closing {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+            }
+            if closing || self.sender.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// Looks, and publishes what there is room for. Is there more?
+    async fn step(&mut self) -> Result<bool, LogError> {
+        let look = self.marker.look().await?;
+        if look.overtaken {
+            self.progress.wake();
+        }
+        self.progress.newest.fetch_max(look.position.0, Ordering::AcqRel);
+        let sender = self.sender.clone();
+        while self.published.position < look.position {
+            // The place is taken before the log is read: what is read can then be published.
+            let Ok(place) = sender.try_reserve() else { return Ok(true) };
+            let mut connection = self.live().await?;
+            let (read, mark) =
+                read_part(&mut connection, &mut self.reader, &self.published, look.position, PUBLISHED_ROWS)
+                    .await?;
+            self.connection = Some(connection);
+            for (resource, reason) in &read.corrupt {
+                tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
+            }
+            self.commits.hold(|xid| mark.snapshot.sees(xid));
+            self.published = mark;
+            place.send(read.batch);
+        }
+        self.prune(look.position).await?;
+        Ok(false)
+    }
+
+    async fn live(&mut self) -> Result<AsyncPgConnection, LogError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.marker.connect().await,
+        }
+    }
+
+    /// Removes the oldest rows, a few at a time. What is not published yet is never removed.
+    async fn prune(&mut self, newest: Position) -> Result<(), LogError> {
+        let more_than = Position(newest.0 - self.feed_rows);
+        // Between two looks for what is too old the log keeps what becomes it.
+        let age =
+            Duration::from_secs(u64::from(self.feed_seconds / 60)).clamp(PRUNE_EVERY, LOOK_FOR_AGE_EVERY);
+        let passed = self.pruned.at.elapsed();
+        let is_due =
+            passed >= PRUNE_EVERY && (!self.pruned.is_all || more_than > self.pruned.up_to || passed >= age);
+        if !is_due {
+            return Ok(());
+        }
+        let mut connection = self.live().await?;
+        let marks = log::prune_marks(self.published.position, more_than, self.feed_seconds, PRUNED_ROWS);
+        let is_all = |removed: usize| i64::try_from(removed).is_ok_and(|removed| removed < PRUNED_ROWS);
+        let mut all = is_all(connection.execute_returning_count(marks).await?);
+        for left in (0..PRUNINGS).rev() {
+            if is_all(connection.execute_returning_count(log::prune_rows(PRUNED_ROWS)).await?) {
+                break;
+            }
+            all &= left > 0;
+        }
+        self.connection = Some(connection);
+        self.pruned = Pruned { at: Instant::now(), up_to: more_than, is_all: all };
+        Ok(())
+    }
+}
+
+/// Reads what lies between a mark and a position, or the first part of it, which ends at a mark. Gives that mark.
+pub(super) async fn read_part(
+    connection: &mut AsyncPgConnection,
+    reader: &mut Reader,
+    after: &Mark,
+    up_to: Position,
+    enough: i64,
+) -> Result<(Read, Mark), LogError> {
+    let mut marks = load(connection, log::marks(after.position, up_to, MARKS), Mark::read).await?;
+    // A mark is as many rows after the one before it as it sees more.
+    let whole = marks.iter().position(|mark| mark.position.0 - after.position.0 >= enough);
+    marks.truncate(whole.map_or(marks.len(), |last| last + 1));
+    let last = marks.last().ok_or(LogError::NoMark)?.clone();
+    let rows = load(connection, log::rows(&after.snapshot, &last.snapshot), LogRow::read).await?;
+    if !reader.knows(&rows) {
+        for layout in load(connection, log::layouts(), Layout::read).await? {
+            reader.learn(&layout);
+        }
+    }
+    Ok((reader.read(after, &marks, rows), last))
+}

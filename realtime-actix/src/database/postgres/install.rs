@@ -1,0 +1,96 @@
+//! Brings the change log of a database up to date.
+
+use diesel::pg::Pg;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection};
+use diesel_async::{SimpleAsyncConnection as _, TransactionManager as _};
+use realtime_core::__private::read;
+use realtime_core::cursor::Epoch;
+use realtime_core::log::postgres::Watch;
+use realtime_core::log::postgres::{self as log, Installed, Layout, Origin};
+use realtime_core::sql::Table;
+use realtime_core::sql::postgres::functions;
+
+use super::OpenError;
+use super::connection::{first, load};
+
+/// Held while the log is looked at and changed, so that two processes that start do not both do it. Triggers wait for
+/// writers of their table; a start that waits for long is to say so.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(8243101811408989541); SET LOCAL lock_timeout = '30s'";
+
+/// The statements that are outstanding.
+pub(super) async fn outstanding(
+    connection: &mut AsyncPgConnection,
+    tables: &[Table<Pg>],
+) -> Result<Vec<String>, OpenError> {
+    let watch = Watch::over(tables);
+    let found = first(connection, log::inspect(&watch), |columns| {
+        let text = read::<String, Text, Pg>(columns, 0)?;
+        Ok(serde_json::from_str::<Installed>(&text)?)
+    });
+    let installed = found.await?.ok_or(diesel::result::Error::NotFound)?;
+    let layouts = if installed.has_layouts() {
+        load(connection, log::layouts(), Layout::read).await?
+    } else {
+        Vec::new()
+    };
+    let layouts: Vec<i64> = layouts.iter().map(|layout| layout.id).collect();
+    let mut statements = log::outstanding(&watch, &installed, &layouts)?;
+    let descriptors: Vec<_> = tables.iter().map(Table::descriptor).collect();
+    let asked = first(connection, functions::are_installed(&descriptors), |columns| {
+        read::<bool, Bool, Pg>(columns, 0)
+    });
+    if asked.await? != Some(true) {
+        let install = functions::install(&descriptors);
+        statements.push(install.trim_end().trim_end_matches(';').to_owned());
+    }
+    Ok(statements)
+}
+
+/// Installs what is outstanding, or insists that nothing is, and gives the log's epoch.
+pub(super) async fn install(
+    connection: &mut AsyncPgConnection,
+    tables: &[Table<Pg>],
+    may_install: bool,
+) -> Result<Epoch, OpenError> {
+    AnsiTransactionManager::begin_transaction_sql(
+        connection,
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+    )
+    .await?;
+    connection.batch_execute(LOCK).await?;
+    let statements = outstanding(connection, tables).await?;
+    if !may_install && !statements.is_empty() {
+        return Err(OpenError::Outstanding(statements.join(";\n") + ";"));
+    }
+    for statement in statements {
+        if let Err(error) = connection.batch_execute(&statement).await {
+            return Err(OpenError::Refused { statement, error });
+        }
+    }
+    let epoch = begin(connection).await?;
+    AnsiTransactionManager::commit_transaction(connection).await?;
+    Ok(epoch)
+}
+
+/// The log's epoch; a log that is new, or comes from another cluster, whose marks mean nothing here, is begun anew.
+async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<Epoch> {
+    let origin =
+        first(connection, log::origin(), Origin::read).await?.ok_or(diesel::result::Error::NotFound)?;
+    if let Some(epoch) = origin.epoch() {
+        return Ok(epoch);
+    }
+    if origin.begun.is_some() {
+        tracing::warn!("the change log was written by another cluster or before a restore; it begins anew");
+    }
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))?;
+    // Positive, so that it is the same number as unsigned.
+    let epoch = i64::from_ne_bytes(bytes) & i64::MAX;
+    for statement in log::begin_anew(epoch, &origin) {
+        connection.execute_returning_count(statement).await?;
+    }
+    Ok(Epoch(epoch.unsigned_abs()))
+}

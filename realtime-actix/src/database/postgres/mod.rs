@@ -1,0 +1,706 @@
+//! PostgreSQL: a pool of connections for requests, and the feed, on threads of its own.
+//!
+//! Connections are driven and the log is followed on a runtime of its own, not on the workers, so that no worker's load
+//! or end delays anybody else. A request is a task of its worker: one whose client has left is carried to its end, and a
+//! panic ends nothing but itself.
+
+mod commits;
+mod connection;
+mod feed;
+mod install;
+mod marker;
+mod transaction;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{SubsecRound as _, Utc};
+use diesel::ConnectionError;
+use diesel::pg::Pg;
+use diesel::result::Error as DieselError;
+use diesel::sql_types::{BigInt, Nullable};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection, TransactionManager as _,
+};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use realtime_core::__private::read;
+use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request};
+use realtime_core::change::Batch;
+use realtime_core::cursor::{Cursor, Epoch, Position};
+use realtime_core::group;
+use realtime_core::log::postgres::{self as log, Mark, Reader};
+use realtime_core::snapshot::{Page, PageRequest};
+use realtime_core::sql::{Statement, Table};
+use realtime_core::subscription::Subscription;
+use realtime_core::{Code, Context, Error, Principal, Value};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, timeout};
+
+use self::commits::Commits;
+pub(crate) use self::connection::Target;
+use self::connection::{first, on};
+use self::feed::{Feed, Progress, Pruned, read_part};
+use self::marker::Marker;
+use self::transaction::{PgTransaction, failure_of};
+use super::{Missed, WriteError, Written};
+use crate::gate::Gate;
+
+/// Threads that drive connections, decode the log and encode nothing.
+const THREADS: usize = 2;
+
+/// Rows of the log that are read at once for one who has missed them, and what of their last mark is more.
+const MISSED_ROWS: i64 = 512;
+
+/// How long a request waits for a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long closing waits for requests that run.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// What the application runs on a connection before the change log is looked at: its migrations.
+pub(crate) type Prepare = Box<
+    dyn for<'c> FnOnce(
+            &'c mut AsyncPgConnection,
+        ) -> BoxFuture<'c, Result<(), Box<dyn std::error::Error + Send + Sync>>>
+        + Send,
+>;
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Connect(#[from] ConnectionError),
+    #[error(transparent)]
+    Prepare(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Install(#[from] log::InstallError),
+    #[error(transparent)]
+    Database(#[from] DieselError),
+    #[error("the change log cannot be installed: {error}; the statement was: {statement}")]
+    Refused { statement: String, error: DieselError },
+    #[error("the change log is not up to date; run these statements in a migration:\n{0}")]
+    Outstanding(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the pool cannot be made: {0}")]
+    Pool(#[from] diesel_async::pooled_connection::deadpool::BuildError),
+    #[error("the threads cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error("opening it panicked")]
+    Panicked,
+}
+
+/// Why the log could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error(transparent)]
+    Connect(#[from] ConnectionError),
+    #[error(transparent)]
+    Database(#[from] DieselError),
+    #[error("the log has no marks where it should have")]
+    NoMark,
+    #[error(
+        "another database has taken its place, or it has been restored: the service must be started anew"
+    )]
+    AnotherLog,
+    #[error("others made marks all the time")]
+    Overtaken,
+}
+
+/// Opens the database and says which statements would bring its change log up to date. Blocks.
+pub(crate) fn outstanding(
+    target: &Target,
+    tables: &[Table<Pg>],
+    prepare: Option<Prepare>,
+) -> Result<Vec<String>, OpenError> {
+    let asking = async {
+        let mut connection = target.connect().await?;
+        if let Some(prepare) = prepare {
+            prepare(&mut connection).await.map_err(OpenError::Prepare)?;
+        }
+        install::outstanding(&mut connection, tables).await
+    };
+    // On a thread of its own: the caller's may belong to a runtime already.
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(asking)
+        });
+        thread.join().unwrap_or(Err(OpenError::Panicked))
+    })
+}
+
+/// How a database is opened.
+pub(crate) struct Options {
+    pub(crate) target: Target,
+    pub(crate) tables: Vec<Table<Pg>>,
+    pub(crate) prepare: Option<Prepare>,
+    /// Bring the change log up to date rather than insist that it is?
+    pub(crate) install: bool,
+    /// How often other processes' commits are looked for.
+    pub(crate) poll: Duration,
+    /// Requests that may wait or run.
+    pub(crate) waiting: usize,
+    /// Rows that the log keeps.
+    pub(crate) feed_rows: u32,
+    /// Seconds for which it keeps them.
+    pub(crate) feed_seconds: u32,
+    /// Connections for requests.
+    pub(crate) connections: usize,
+}
+
+/// An open PostgreSQL database.
+pub(crate) struct Postgres {
+    shared: Arc<Shared>,
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+    feed: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What requests need.
+struct Shared {
+    tables: Arc<[Table<Pg>]>,
+    pool: Pool<AsyncPgConnection>,
+    marker: Arc<Marker>,
+    commits: Arc<Commits>,
+    progress: Arc<Progress>,
+    waiting: Arc<Semaphore>,
+    most_waiting: u32,
+}
+
+impl Postgres {
+    /// Opens the database, brings the change log up to date and starts the feed, which publishes every batch of changes
+    /// from now on.
+    pub(crate) async fn open(
+        options: Options,
+        sender: mpsc::Sender<Batch>,
+    ) -> Result<(Self, Epoch, Position), OpenError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("realtime-postgres")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        match handle.spawn(start(options, sender)).await.unwrap_or(Err(OpenError::Panicked)) {
+            Ok((shared, feed, epoch)) => {
+                let position = shared.progress.newest();
+                let feed = Mutex::new(Some(handle.spawn(feed.run())));
+                Ok((
+                    Self { shared: Arc::new(shared), handle, runtime: Mutex::new(Some(runtime)), feed },
+                    epoch,
+                    position,
+                ))
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// Carries out a request that reads, and says at which position its answer is true. That is asked of lists only;
+    /// with other answers it is a position that is not after them.
+    pub(crate) async fn read(
+        &self,
+        request: Request,
+        principal: Principal,
+    ) -> Result<(Outcome, Position), Refusal> {
+        let shared = Arc::clone(&self.shared);
+        self.carry_out(async move {
+            let mut connection = shared.connection().await?;
+            let result = async {
+                let position = if matches!(request.operation, Operation::List(_)) {
+                    shared.begin_read(&mut connection).await?
+                } else {
+                    shared.progress.newest()
+                };
+                let outcome = run(&mut connection, &shared.tables, &request, &principal).await?;
+                Ok((outcome, position))
+            };
+            let result = result.await;
+            end_read(connection).await;
+            result
+        })
+        .await
+    }
+
+    /// Is the position the end of a transaction, and does the log hold everything after it?
+    pub(crate) async fn reaches_back_to(&self, position: Position) -> Result<bool, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        self.carry_out(async move {
+            let mut connection = shared.connection().await?;
+            // The log holds what is after its oldest mark.
+            Ok(first(&mut connection, log::mark_at(position), Mark::read).await?.is_some())
+        })
+        .await
+    }
+
+    /// The events between two positions for a subscription, or the first of them; `None` where the log no longer holds
+    /// them or they cannot be read.
+    pub(crate) async fn missed(
+        &self,
+        subscription: Arc<Subscription>,
+        up_to: Option<Value<'static>>,
+        after: Cursor,
+        until: Cursor,
+    ) -> Result<Option<Missed>, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        self.carry_out(async move {
+            let mut connection = shared.connection().await?;
+            // One snapshot for all of it, so that nothing is pruned in between.
+            let result = async {
+                AnsiTransactionManager::begin_transaction_sql(&mut *connection, READ).await?;
+                let Some(mark) = first(&mut connection, log::mark_at(after.position), Mark::read).await?
+                else {
+                    return Ok(None);
+                };
+                let mut reader = Reader::new(shared.tables.to_vec());
+                let (read, last) =
+                    read_part(&mut connection, &mut reader, &mark, until.position, MISSED_ROWS).await?;
+                let resource = subscription.resource();
+                for (_, reason) in read.corrupt.iter().filter(|(corrupt, _)| *corrupt == resource) {
+                    tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
+                }
+                if read.batch.lost.contains(&resource) {
+                    return Ok(None);
+                }
+                let cursor = Cursor { position: last.position, ..until };
+                let descriptor = shared.tables[resource.0].descriptor();
+                let events = group::events(descriptor, &subscription, &read.batch, up_to.as_ref(), cursor);
+                Ok(Some(Missed { events, cursor }))
+            };
+            let result = result.await;
+            end_read(connection).await;
+            result
+        })
+        .await
+    }
+
+    /// A page of a snapshot, and the position that it is true at. Rows are taken one by one, so that no more of them are in
+    /// memory than the page has room for.
+    pub(crate) async fn snapshot_page(&self, request: PageRequest, epoch: Epoch) -> Result<Page, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        self.carry_out(async move {
+            let mut connection = shared.connection().await?;
+            let result = async {
+                let position = shared.begin_read(&mut connection).await?;
+                let table = &shared.tables[request.subscription.resource().0];
+                let statement = request.statement(table).map_err(|error| Refusal::Fault(Box::new(error)))?;
+                let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
+                let mut page = request.begin(table.descriptor());
+                let mut rows = connection.load(statement).await?;
+                while let Some(row) = rows.next().await {
+                    let row =
+                        table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
+                    if !page.push(&row) {
+                        break;
+                    }
+                }
+                Ok(page.finish(Cursor { epoch, position }))
+            };
+            let result = result.await;
+            end_read(connection).await;
+            result
+        })
+        .await
+    }
+
+    /// Carries out a request that writes.
+    pub(crate) async fn write(
+        &self,
+        request: Request,
+        principal: Principal,
+        gate: Option<Gate>,
+    ) -> Result<Written<Outcome>, Refusal> {
+        let work = Requested { tables: Arc::clone(&self.shared.tables), request, principal };
+        let written = finished(actix_web::rt::spawn(self.transaction(work, gate)).await);
+        written.map_err(|error| match error {
+            WriteError::Refused(stop) => self.shared.refusal(stop),
+            WriteError::Unavailable(source) => {
+                match source.downcast::<DieselError>().map(|error| failure_of(*error)) {
+                    // Constraints that are deferred make the commit itself fail.
+                    Ok(Failure::Unique(_) | Failure::ForeignKey | Failure::NotNull(_) | Failure::Check) => {
+                        Error::new(Code::Conflict, "A constraint of the database refuses the change.").into()
+                    }
+                    Ok(Failure::Unavailable(source) | Failure::Fault(source)) | Err(source) => {
+                        Refusal::Unavailable(source)
+                    }
+                }
+            }
+            WriteError::Panicked => Refusal::Fault("the request panicked".into()),
+        })
+    }
+
+    /// Runs code of the application in a transaction.
+    pub(crate) async fn run<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    ) -> Result<Written<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        finished(self.handle.spawn(self.transaction(Given(work), None)).await)
+    }
+
+    /// Runs code of the application in a transaction that only reads.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = self.shared.permit().map_err(Refusal::Unavailable)?;
+        let shared = Arc::clone(&self.shared);
+        let job = async move {
+            let _permit = permit;
+            let mut connection = shared.connection().await?;
+            AnsiTransactionManager::begin_transaction_sql(&mut *connection, READ).await?;
+            let value = AssertUnwindSafe(work(&mut connection)).catch_unwind().await;
+            end_read(connection).await;
+            value.map_err(|_| Stop::Refusal(Refusal::Fault("the closure panicked".into())))
+        };
+        self.ended(self.handle.spawn(job).await)
+    }
+
+    /// A transaction to be run as a task, which wakes the feed in the end.
+    fn transaction<W: Work>(
+        &self,
+        work: W,
+        gate: Option<Gate>,
+    ) -> impl Future<Output = Transacted<W>> + use<W> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let _permit = shared.permit().map_err(WriteError::Unavailable)?;
+            let written = shared.transact(work, gate).await?;
+            shared.progress.wake();
+            Ok(written)
+        }
+    }
+
+    /// Carries out what reads as a task of the worker.
+    async fn carry_out<T: 'static>(
+        &self,
+        job: impl Future<Output = Result<T, Stop>> + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = self.shared.permit().map_err(Refusal::Unavailable)?;
+        let job = async move {
+            let _permit = permit;
+            job.await
+        };
+        self.ended(actix_web::rt::spawn(job).await)
+    }
+
+    fn ended<T>(&self, result: Result<Result<T, Stop>, JoinError>) -> Result<T, Refusal> {
+        match result {
+            Ok(result) => result.map_err(|stop| self.shared.refusal(stop)),
+            Err(error) if error.is_panic() => Err(Refusal::Fault("the request panicked".into())),
+            Err(_) => Err(Refusal::Unavailable("the database has been closed".into())),
+        }
+    }
+
+    /// Looks for other connections' commits at once.
+    pub(crate) fn wake(&self) {
+        self.shared.progress.wake();
+    }
+
+    /// Does the feed reach its database?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.shared.progress.is_healthy()
+    }
+
+    /// Finishes the requests that run, publishes what they changed and ends the threads. Blocks.
+    pub(crate) fn close(&self) {
+        let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(feed), Some(runtime)) = (feed, runtime) else { return };
+        runtime.block_on(async {
+            // What is not finished in time is rolled back by the server.
+            let _ = timeout(CLOSE_TIMEOUT, self.shared.waiting.acquire_many(self.shared.most_waiting)).await;
+            self.shared.progress.close();
+            let _ = timeout(CLOSE_TIMEOUT, feed).await;
+        });
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Not waited for: this may be a thread of another runtime.
+        if let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn start(options: Options, sender: mpsc::Sender<Batch>) -> Result<(Shared, Feed, Epoch), OpenError> {
+    let mut connection = options.target.connect().await?;
+    if let Some(prepare) = options.prepare {
+        prepare(&mut connection).await.map_err(OpenError::Prepare)?;
+    }
+    let epoch = install::install(&mut connection, &options.tables, options.install).await?;
+    drop(connection);
+    let marker = Arc::new(Marker::new(options.target.clone(), epoch));
+    // What was written while nobody watched ends here.
+    let position = marker.look().await?.position;
+    let mut connection = marker.connect().await?;
+    let published =
+        first(&mut connection, log::mark_at(position), Mark::read).await?.ok_or(LogError::NoMark)?;
+    let progress = Arc::new(Progress::new(position));
+    let commits = Arc::new(Commits::default());
+    let feed = Feed {
+        marker: Arc::clone(&marker),
+        commits: Arc::clone(&commits),
+        progress: Arc::clone(&progress),
+        reader: Reader::new(options.tables.clone()),
+        connection: Some(connection),
+        sender,
+        published,
+        poll: options.poll,
+        feed_rows: i64::from(options.feed_rows.max(1)),
+        feed_seconds: options.feed_seconds.max(1),
+        pruned: Pruned { at: Instant::now(), up_to: Position(0), is_all: true },
+    };
+    let target = options.target;
+    let mut config = ManagerConfig::<AsyncPgConnection>::default();
+    let runtime = Handle::current();
+    config.custom_setup = Box::new(move |_| {
+        let (target, runtime) = (target.clone(), runtime.clone());
+        async move { on(&runtime, async move { target.connect().await }).await }.boxed()
+    });
+    // A connection that has ended or is in a transaction is found without asking the server.
+    config.recycling_method = RecyclingMethod::Fast;
+    let manager = AsyncDieselConnectionManager::new_with_config(String::new(), config);
+    let pool = Pool::builder(manager).max_size(options.connections.max(1)).build()?;
+    let most_waiting =
+        u32::try_from(options.waiting.max(1)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
+    let shared = Shared {
+        tables: options.tables.into(),
+        pool,
+        marker,
+        commits,
+        progress,
+        waiting: Arc::new(Semaphore::new(most_waiting as usize)),
+        most_waiting,
+    };
+    Ok((shared, feed, epoch))
+}
+
+type Unavailable = Box<dyn std::error::Error + Send + Sync>;
+
+impl Shared {
+    fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Unavailable> {
+        Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| "too many requests wait for the database".into())
+    }
+
+    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Stop> {
+        match timeout(CONNECTION_TIMEOUT, self.pool.get()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Stop::Unavailable(Box::new(error))),
+            Err(error) => Err(Stop::Unavailable(Box::new(error))),
+        }
+    }
+
+    /// Begins a transaction that keeps one snapshot, and gives the position at which what it reads is true.
+    async fn begin_read(&self, connection: &mut AsyncPgConnection) -> Result<Position, LogError> {
+        let position = self.marker.begin_read(connection).await?;
+        if position > self.progress.newest() {
+            // What it sees is to be told at once, as the caller may wait for it.
+            self.progress.wake();
+        }
+        Ok(position)
+    }
+
+    async fn transact<W: Work>(&self, work: W, gate: Option<Gate>) -> Transacted<W> {
+        let unavailable = |error: DieselError| WriteError::Unavailable(Box::new(error));
+        let mut connection = self.connection().await.map_err(|stop| match stop {
+            Stop::Unavailable(source) => WriteError::Unavailable(source),
+            _ => WriteError::Unavailable("there is no connection".into()),
+        })?;
+        AnsiTransactionManager::begin_transaction_sql(&mut *connection, WRITE).await.map_err(unavailable)?;
+        let value = match AssertUnwindSafe(work.run(&mut connection)).catch_unwind().await {
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => {
+                roll_back(connection).await;
+                return Err(WriteError::Refused(error));
+            }
+            Err(_) => {
+                tracing::error!("a transaction panicked and is rolled back");
+                // Not back into the pool: whatever state it is in, closing it rolls back.
+                drop(Object::take(connection));
+                return Err(WriteError::Panicked);
+            }
+        };
+        // Asked also for its own sake: a transaction of which a failed statement was passed over would be rolled back by
+        // its commit without a word.
+        let xid = first(&mut connection, transaction_id(), |columns| {
+            read::<Option<i64>, Nullable<BigInt>, Pg>(columns, 0)
+        });
+        let xid = match xid.await {
+            Ok(xid) => xid.flatten(),
+            Err(error) => {
+                roll_back(connection).await;
+                return Err(unavailable(error));
+            }
+        };
+        let place = gate.zip(xid).map(|(gate, xid)| self.commits.announce(xid.unsigned_abs(), gate));
+        match AnsiTransactionManager::commit_transaction(&mut *connection).await {
+            Ok(()) => {
+                let hold = place.and_then(commits::Place::committed);
+                Ok(Written { value, position: self.progress.newest(), hold })
+            }
+            Err(error) => {
+                drop(Object::take(connection));
+                Err(unavailable(error))
+            }
+        }
+    }
+
+    fn refusal(&self, stop: Stop) -> Refusal {
+        match stop {
+            Stop::Refusal(Refusal::Fault(source)) => self.fault(source),
+            Stop::Refusal(refusal) => refusal,
+            Stop::Unavailable(source) => Refusal::Unavailable(source),
+            Stop::Log(LogError::Database(error)) | Stop::Database(error) => match failure_of(error) {
+                Failure::Unavailable(source) => Refusal::Unavailable(source),
+                Failure::Fault(source) => self.fault(source),
+                _ => Refusal::Fault("a constraint failed while reading".into()),
+            },
+            Stop::Log(error) => Refusal::Unavailable(Box::new(error)),
+        }
+    }
+
+    /// A failure that nobody has a name for, while the database cannot be used, is that it cannot.
+    fn fault(&self, source: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
+        let of_the_database = source
+            .downcast_ref::<DieselError>()
+            .is_some_and(|error| matches!(error, DieselError::DatabaseError(..)));
+        if of_the_database && !self.progress.is_healthy() {
+            Refusal::Unavailable(source)
+        } else {
+            Refusal::Fault(source)
+        }
+    }
+}
+
+/// What a transaction came to.
+type Transacted<W> = Result<Written<<W as Work>::Value>, WriteError<<W as Work>::Error>>;
+
+/// What is done in a transaction.
+trait Work: 'static {
+    type Value: 'static;
+    type Error: 'static;
+
+    async fn run(self, connection: &mut AsyncPgConnection) -> Result<Self::Value, Self::Error>;
+}
+
+/// A closure of the application's.
+struct Given<F>(F);
+
+impl<F, T, E> Work for Given<F>
+where
+    F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, E>> + 'static,
+    T: 'static,
+    E: 'static,
+{
+    type Value = T;
+    type Error = E;
+
+    async fn run(self, connection: &mut AsyncPgConnection) -> Result<T, E> {
+        (self.0)(connection).await
+    }
+}
+
+/// A request of a client.
+struct Requested {
+    tables: Arc<[Table<Pg>]>,
+    request: Request,
+    principal: Principal,
+}
+
+impl Work for Requested {
+    type Value = Outcome;
+    type Error = Stop;
+
+    async fn run(self, connection: &mut AsyncPgConnection) -> Result<Outcome, Stop> {
+        Ok(run(connection, &self.tables, &self.request, &self.principal).await?)
+    }
+}
+
+/// What a task came to.
+fn finished<T, E>(
+    result: Result<Result<Written<T>, WriteError<E>>, JoinError>,
+) -> Result<Written<T>, WriteError<E>> {
+    match result {
+        Ok(written) => written,
+        Err(error) if error.is_panic() => Err(WriteError::Panicked),
+        Err(_) => Err(WriteError::Unavailable("the database has been closed".into())),
+    }
+}
+
+/// How a request ends early.
+enum Stop {
+    Refusal(Refusal),
+    Database(DieselError),
+    Log(LogError),
+    Unavailable(Unavailable),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<DieselError> for Stop {
+    fn from(error: DieselError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// The number of a transaction that has written.
+fn transaction_id() -> Statement<Pg> {
+    Statement::new("SELECT pg_current_xact_id_if_assigned()::text::bigint")
+}
+
+/// Ends a transaction that only read, if there is one.
+async fn end_read(mut connection: Object<AsyncPgConnection>) {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(&mut *connection);
+    if !matches!(status.transaction_depth(), Ok(None)) {
+        roll_back(connection).await;
+    }
+}
+
+async fn roll_back(mut connection: Object<AsyncPgConnection>) {
+    if AnsiTransactionManager::rollback_transaction(&mut *connection).await.is_err() {
+        // In doubt: closing it rolls back.
+        drop(Object::take(connection));
+    }
+}
+
+async fn run(
+    connection: &mut AsyncPgConnection,
+    tables: &[Table<Pg>],
+    request: &Request,
+    principal: &Principal,
+) -> Result<Outcome, Refusal> {
+    // Microseconds: what every database keeps, so that a stored time is the time that was answered.
+    let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
+    let mut transaction = PgTransaction::new(connection);
+    action::run(&mut transaction, tables, request, &context).await
+}

@@ -1,0 +1,156 @@
+//! An open PostgreSQL transaction, as actions see it.
+
+use diesel::pg::Pg;
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use realtime_core::__private::read;
+use realtime_core::action::{Failure, ForeignKey, Transaction};
+use realtime_core::sql::{Statement, Table};
+use realtime_core::{Columns, Row};
+
+use super::connection::load;
+
+pub(super) struct PgTransaction<'a> {
+    connection: &'a mut AsyncPgConnection,
+    /// A statement has failed: PostgreSQL takes no other one in the transaction.
+    failed: bool,
+}
+
+impl<'a> PgTransaction<'a> {
+    pub(super) fn new(connection: &'a mut AsyncPgConnection) -> Self {
+        Self { connection, failed: false }
+    }
+
+    async fn load<T>(
+        &mut self,
+        statement: Statement<Pg>,
+        read: impl Fn(&dyn Columns<Pg>) -> diesel::deserialize::Result<T>,
+    ) -> Result<Vec<T>, Failure> {
+        self.go_on().await.map_err(failure_of)?;
+        let loaded = load(self.connection, statement, read).await;
+        self.failed = loaded.is_err();
+        loaded.map_err(failure_of)
+    }
+
+    /// What comes after a failure only looks for its reason, so it may do so in another transaction; a savepoint before
+    /// each statement would cost all those that succeed.
+    async fn go_on(&mut self) -> QueryResult<()> {
+        if std::mem::take(&mut self.failed) {
+            self.connection.batch_execute("ROLLBACK; BEGIN READ ONLY").await?;
+        }
+        Ok(())
+    }
+}
+
+impl Transaction for PgTransaction<'_> {
+    type Backend = Pg;
+
+    async fn rows(&mut self, table: &Table<Pg>, statement: Statement<Pg>) -> Result<Vec<Row>, Failure> {
+        let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
+        self.load(statement, |columns| table.decode(columns, &at)).await
+    }
+
+    async fn number(&mut self, statement: Statement<Pg>) -> Result<i64, Failure> {
+        let numbers = self.load(statement, |columns| read::<i64, BigInt, Pg>(columns, 0)).await?;
+        numbers.first().copied().ok_or_else(|| failure_of(DieselError::NotFound))
+    }
+
+    async fn execute(&mut self, statement: Statement<Pg>) -> Result<(), Failure> {
+        self.go_on().await.map_err(failure_of)?;
+        let executed = self.connection.execute_returning_count(statement).await;
+        self.failed = executed.is_err();
+        executed.map(drop).map_err(failure_of)
+    }
+
+    async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
+        let mut statement = Statement::new(
+            "SELECT a.attname::text, f.relname::text, b.attname::text FROM pg_constraint c \
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
+             JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1] \
+             JOIN pg_class f ON f.oid = c.confrelid \
+             WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND pg_table_is_visible(f.oid) \
+             AND c.conrelid = to_regclass(quote_ident(",
+        );
+        statement.bind::<Text, _>(table.to_owned()).sql(")) ORDER BY c.oid");
+        let name = |columns: &dyn Columns<Pg>, at| read::<String, Text, Pg>(columns, at);
+        self.load(statement, |columns| {
+            Ok(ForeignKey {
+                column: name(columns, 0)?,
+                table: name(columns, 1)?,
+                referenced: name(columns, 2)?,
+            })
+        })
+        .await
+    }
+}
+
+/// Messages of errors that pass: Diesel does not tell the codes of errors that it has no name for. The messages are
+/// English unless the server is set up otherwise.
+const PASSING: &[&str] = &[
+    "terminating connection",
+    "the database system is",
+    "too many connections",
+    "too many clients",
+    "remaining connection slots",
+    "deadlock detected",
+    "canceling statement",
+    "No space left",
+    "could not extend file",
+    "out of shared memory",
+    "out of memory",
+];
+
+/// What went wrong, in the words of actions.
+pub(super) fn failure_of(error: DieselError) -> Failure {
+    let DieselError::DatabaseError(kind, information) = &error else {
+        return match error {
+            // A transaction that another failure has left in doubt.
+            DieselError::BrokenTransactionManager => Failure::Unavailable(Box::new(error)),
+            _ => Failure::Fault(Box::new(error)),
+        };
+    };
+    match kind {
+        DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
+            Failure::Unique(information.details().map(columns_of).unwrap_or_default())
+        }
+        DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => Failure::ForeignKey,
+        DatabaseErrorKind::NotNullViolation => Failure::NotNull(information.column_name().map(str::to_owned)),
+        DatabaseErrorKind::CheckViolation => Failure::Check,
+        DatabaseErrorKind::SerializationFailure
+        | DatabaseErrorKind::ClosedConnection
+        | DatabaseErrorKind::UnableToSendCommand
+        | DatabaseErrorKind::ReadOnlyTransaction => Failure::Unavailable(Box::new(error)),
+        _ if PASSING.iter().any(|known| information.message().contains(known)) => {
+            Failure::Unavailable(Box::new(error))
+        }
+        _ => Failure::Fault(Box::new(error)),
+    }
+}
+
+/// The columns in `Key (topic_id, "Name")=(1, x) already exists.`, in whatever language the rest is.
+fn columns_of(details: &str) -> Vec<String> {
+    let list =
+        details.split_once('(').and_then(|(_, rest)| rest.split_once(")=(")).map_or("", |(list, _)| list);
+    list.split(", ").filter(|name| !name.is_empty()).map(unquoted).collect()
+}
+
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(name) => name.replace("\"\"", "\""),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraints_columns_are_read_from_its_message() {
+        assert_eq!(columns_of("Key (username)=(ann) already exists."), ["username"]);
+        assert_eq!(columns_of("Key (a, \"B c\")=(1, (2)) already exists."), ["a", "B c"]);
+        assert_eq!(columns_of("Schlüssel »(code)=(x)« existiert bereits."), ["code"]);
+        assert!(columns_of("").is_empty());
+    }
+}
