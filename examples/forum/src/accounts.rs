@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::*;
+use diesel::prelude::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
 use diesel::result::QueryResult;
 use realtime_actix::types::UtcTimestamp;
 use sha2::{Digest as _, Sha256};
 
+use crate::database::{Connection, run};
 use crate::models::User;
 use crate::schema::{sessions, users};
 
@@ -42,104 +43,112 @@ pub(crate) fn session_name(token: &str) -> String {
 /// A user and the hash of his password; one without a hash cannot log in.
 pub(crate) type Account = (User, Option<String>);
 
-pub(crate) fn by_name(connection: &mut SqliteConnection, username: &str) -> QueryResult<Option<Account>> {
-    users::table
-        .filter(users::username.eq(username))
-        .select((User::as_select(), users::password_hash))
-        .first(connection)
+pub(crate) async fn by_name(mut connection: Connection<'_>, username: &str) -> QueryResult<Option<Account>> {
+    run!(
+        connection,
+        first,
+        users::table.filter(users::username.eq(username)).select((User::as_select(), users::password_hash))
+    )
+    .optional()
+}
+
+pub(crate) async fn by_key(mut connection: Connection<'_>, user: i32) -> QueryResult<Option<Account>> {
+    run!(connection, first, users::table.find(user).select((User::as_select(), users::password_hash)))
         .optional()
 }
 
-pub(crate) fn by_key(connection: &mut SqliteConnection, user: i32) -> QueryResult<Option<Account>> {
-    users::table.find(user).select((User::as_select(), users::password_hash)).first(connection).optional()
-}
-
 /// Makes a user. A name that is taken is a unique violation.
-pub(crate) fn create(
-    connection: &mut SqliteConnection,
+pub(crate) async fn create(
+    mut connection: Connection<'_>,
     username: &str,
     password_hash: &str,
     now: DateTime<Utc>,
 ) -> QueryResult<User> {
-    let user = diesel::insert_into(users::table)
-        .values((
-            users::username.eq(username),
-            users::password_hash.eq(password_hash),
-            users::is_staff.eq(false),
-            users::joined_at.eq(UtcTimestamp(now)),
-        ))
-        .returning(User::as_returning())
-        .get_result(connection)?;
+    let user: User = run!(
+        connection,
+        get_result,
+        diesel::insert_into(users::table)
+            .values((
+                users::username.eq(username),
+                users::password_hash.eq(password_hash),
+                users::is_staff.eq(false),
+                users::joined_at.eq(UtcTimestamp(now)),
+            ))
+            .returning(User::as_returning())
+    )?;
     // SQLite gives the key of the last user anew when he is deleted, and a program that does not look after foreign
     // keys leaves his sessions behind. They are not the new user's.
-    diesel::delete(sessions::table.filter(sessions::user_id.eq(user.id))).execute(connection)?;
+    run!(connection, execute, diesel::delete(sessions::table.filter(sessions::user_id.eq(user.id))))?;
     Ok(user)
 }
 
 /// Begins a session, unless the password has been changed since it was looked at, and says which others end with it:
 /// `instead_of`, and the oldest of a user who has too many. What has ended by itself is removed.
-pub(crate) fn begin_session(
-    connection: &mut SqliteConnection,
+pub(crate) async fn begin_session(
+    mut connection: Connection<'_>,
     session: &NewSession,
     (user, password_hash): (i32, &str),
     instead_of: Option<&str>,
 ) -> QueryResult<Option<Vec<String>>> {
     let unchanged = users::table.find(user).filter(users::password_hash.eq(password_hash)).count();
-    if unchanged.get_result::<i64>(connection)? == 0 {
+    let unchanged: i64 = run!(connection, get_result, unchanged)?;
+    if unchanged == 0 {
         return Ok(None);
     }
     let now = UtcTimestamp(session.begins);
-    diesel::delete(sessions::table.filter(sessions::expires_at.le(now))).execute(connection)?;
-    let mut ended: Vec<String> = sessions::table
+    run!(connection, execute, diesel::delete(sessions::table.filter(sessions::expires_at.le(now))))?;
+    let oldest = sessions::table
         .filter(sessions::user_id.eq(user))
         .order(sessions::created_at.desc())
         .select(sessions::name)
-        .offset(MOST - 1)
-        .load(connection)?;
+        .limit(i64::MAX)
+        .offset(MOST - 1);
+    let mut ended: Vec<String> = run!(connection, load, oldest)?;
     ended.extend(instead_of.map(str::to_owned));
-    diesel::delete(sessions::table.filter(sessions::name.eq_any(&ended))).execute(connection)?;
-    diesel::insert_into(sessions::table)
-        .values((
-            sessions::name.eq(session_name(&session.token)),
-            sessions::user_id.eq(user),
-            sessions::created_at.eq(now),
-            sessions::expires_at.eq(UtcTimestamp(session.ends)),
-        ))
-        .execute(connection)?;
+    run!(connection, execute, diesel::delete(sessions::table.filter(sessions::name.eq_any(&ended))))?;
+    let row = diesel::insert_into(sessions::table).values((
+        sessions::name.eq(session_name(&session.token)),
+        sessions::user_id.eq(user),
+        sessions::created_at.eq(now),
+        sessions::expires_at.eq(UtcTimestamp(session.ends)),
+    ));
+    run!(connection, execute, row)?;
     Ok(Some(ended))
 }
 
 /// Whose session it is, and until when.
-pub(crate) fn session(
-    connection: &mut SqliteConnection,
+pub(crate) async fn session(
+    mut connection: Connection<'_>,
     name: &str,
 ) -> QueryResult<Option<(User, DateTime<Utc>)>> {
-    sessions::table
-        .inner_join(users::table)
-        .filter(sessions::name.eq(name))
-        .select((User::as_select(), sessions::expires_at))
-        .first(connection)
-        .optional()
+    run!(
+        connection,
+        first,
+        sessions::table
+            .inner_join(users::table)
+            .filter(sessions::name.eq(name))
+            .select((User::as_select(), sessions::expires_at))
+    )
+    .optional()
 }
 
-pub(crate) fn end_session(connection: &mut SqliteConnection, name: &str) -> QueryResult<()> {
-    diesel::delete(sessions::table.find(name)).execute(connection).map(drop)
+pub(crate) async fn end_session(mut connection: Connection<'_>, name: &str) -> QueryResult<()> {
+    run!(connection, execute, diesel::delete(sessions::table.find(name))).map(drop)
 }
 
 /// Changes a password and ends the user's other sessions, unless the password has been changed since it was looked at.
-pub(crate) fn change_password(
-    connection: &mut SqliteConnection,
+pub(crate) async fn change_password(
+    mut connection: Connection<'_>,
     user: i32,
     (old_hash, new_hash): (&str, &str),
     session: &str,
 ) -> QueryResult<bool> {
     let changed = diesel::update(users::table.find(user).filter(users::password_hash.eq(old_hash)))
-        .set(users::password_hash.eq(new_hash))
-        .execute(connection)?;
-    if changed == 0 {
+        .set(users::password_hash.eq(new_hash));
+    if run!(connection, execute, changed)? == 0 {
         return Ok(false);
     }
     let others = sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::name.ne(session));
-    diesel::delete(others).execute(connection)?;
+    run!(connection, execute, diesel::delete(others))?;
     Ok(true)
 }

@@ -15,6 +15,7 @@ use realtime_actix::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::accounts::{self, NewSession};
+use crate::database::Database;
 use crate::identity::COOKIE;
 use crate::models::User;
 use crate::passwords::Passwords;
@@ -29,6 +30,7 @@ const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
 /// What the routes work with.
 pub(crate) struct Auth {
     realtime: Realtime,
+    database: Database,
     passwords: Passwords,
     attempts: Option<Attempts>,
 }
@@ -41,14 +43,14 @@ struct Attempts {
 
 impl Auth {
     /// `throttled`: is it limited how often a password can be guessed?
-    pub(crate) fn new(realtime: Realtime, throttled: bool) -> Result<Self, String> {
+    pub(crate) fn new(realtime: Realtime, database: Database, throttled: bool) -> Result<Self, String> {
         let passwords = Passwords::new().map_err(|error| format!("passwords cannot be hashed: {error}"))?;
         let now = Instant::now();
         let attempts = throttled.then(|| Attempts {
             names: Throttle::new(10, Duration::from_secs(10), now),
             addresses: Throttle::new(50, Duration::from_secs(2), now),
         });
-        Ok(Self { realtime, passwords, attempts })
+        Ok(Self { realtime, database, passwords, attempts })
     }
 
     /// Counts an attempt from an address, and for a user name where there is one. Behind a proxy everybody has the
@@ -83,10 +85,12 @@ impl Auth {
         })?;
         let (token, ends, key) = (session.token.clone(), session.ends, user.id);
         let former = request.cookie(COOKIE).map(|cookie| accounts::session_name(cookie.value()));
-        let begin = move |connection: &mut _| {
-            accounts::begin_session(connection, &session, (key, &password_hash), former.as_deref())
-        };
-        for ended in self.realtime.write(begin).await?.ok_or_else(wrong)? {
+        let began = self.database.write(move |connection| {
+            Box::pin(async move {
+                accounts::begin_session(connection, &session, (key, &password_hash), former.as_deref()).await
+            })
+        });
+        for ended in began.await?.ok_or_else(wrong)? {
             self.realtime.close_session(ended);
         }
         let mut body = description(&user, ends);
@@ -168,9 +172,10 @@ async fn register(
     auth.attempt(&request, None)?;
     let hash = auth.passwords.hash(password).await?;
     let (name, stored) = (username, hash.clone());
-    let made =
-        auth.realtime.write(move |connection| accounts::create(connection, &name, &stored, Utc::now())).await;
-    let user = match made {
+    let made = auth.database.write(move |connection| {
+        Box::pin(async move { accounts::create(connection, &name, &stored, Utc::now()).await })
+    });
+    let user = match made.await {
         Err(ServiceError::Refused(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))) => {
             let error = Error::new(Code::Conflict, "There is a user of that name already.");
             return Err(error.and("username", "This value is already taken.").into());
@@ -189,8 +194,10 @@ async fn log_in(
     let [username, password] = texts(&request, payload, ["username", "password"]).await?;
     let attempt = auth.attempt(&request, Some(&username))?;
     let name = username.clone();
-    let found = auth.realtime.read(move |connection| accounts::by_name(connection, &name)).await;
-    let (user, hash) = found.map_err(Error::from)?.unzip();
+    let found = auth
+        .database
+        .read(move |connection| Box::pin(async move { accounts::by_name(connection, &name).await }));
+    let (user, hash) = found.await.map_err(Error::from)?.unzip();
     let hash = hash.flatten();
     let is_right = auth.passwords.verify(password, hash.as_deref()).await?;
     let (true, Some(user), Some(hash)) = (is_right, user, hash) else { return Err(wrong().into()) };
@@ -206,8 +213,10 @@ async fn log_out(request: HttpRequest, auth: web::Data<Auth>) -> Result<HttpResp
         Ok(identity) => {
             if let Some(session) = identity.session() {
                 let name = session.to_owned();
-                let end = move |connection: &mut _| accounts::end_session(connection, &name);
-                auth.realtime.write(end).await.map_err(Error::from)?;
+                let ending = auth.database.write(move |connection| {
+                    Box::pin(async move { accounts::end_session(connection, &name).await })
+                });
+                ending.await.map_err(Error::from)?;
                 auth.realtime.close_session(session);
             }
         }
@@ -240,7 +249,7 @@ async fn change_password(
     if let Some(error) = mistakes {
         return Err(error.into());
     }
-    let found = auth.realtime.read(move |connection| accounts::by_key(connection, key)).await;
+    let found = auth.database.read(move |connection| Box::pin(accounts::by_key(connection, key))).await;
     let (user, hash) = found.map_err(Error::from)?.ok_or_else(Error::not_authenticated)?;
     let attempt = auth.attempt(&request, Some(&user.username))?;
     let not_his = || Error::validation("old", "This is not your password.");
@@ -248,9 +257,10 @@ async fn change_password(
     let (true, Some(hash)) = (is_right, hash) else { return Err(not_his().into()) };
     let new_hash = auth.passwords.hash(new).await?;
     let kept = session.clone();
-    let change =
-        move |connection: &mut _| accounts::change_password(connection, key, (&hash, &new_hash), &kept);
-    if !auth.realtime.write(change).await.map_err(Error::from)? {
+    let changing = auth.database.write(move |connection| {
+        Box::pin(async move { accounts::change_password(connection, key, (&hash, &new_hash), &kept).await })
+    });
+    if !changing.await.map_err(Error::from)? {
         return Err(not_his().into());
     }
     attempt.was_good();
@@ -271,7 +281,7 @@ async fn me(request: HttpRequest, auth: web::Data<Auth>) -> Result<HttpResponse,
     let identity = auth.realtime.identify(&request).await?;
     let key: i32 = identity.principal().user_key()?;
     let ends = identity.expires_at().ok_or_else(Error::not_authenticated)?;
-    let found = auth.realtime.read(move |connection| accounts::by_key(connection, key)).await;
+    let found = auth.database.read(move |connection| Box::pin(accounts::by_key(connection, key))).await;
     let (user, _) = found.map_err(Error::from)?.ok_or_else(Error::not_authenticated)?;
     Ok(HttpResponse::Ok().json(description(&user, ends)))
 }

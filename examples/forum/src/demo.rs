@@ -6,8 +6,9 @@ use chrono::{DateTime, Duration, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::result::QueryResult;
+use diesel::result::{Error as DieselError, QueryResult};
 use diesel::sql_types::Bool;
+use diesel_async::AsyncPgConnection;
 use realtime_actix::types::UtcTimestamp;
 
 use crate::passwords;
@@ -38,7 +39,9 @@ pub(crate) fn prepare(
             return Ok(());
         }
         if users::table.count().get_result::<i64>(connection)? == 0 {
-            insert_users(connection, now)?;
+            for user in people(now)? {
+                diesel::insert_into(users::table).values(user).execute(connection)?;
+            }
         } else if !had_passwords {
             // The demo users of a database that was made before anybody could log in.
             for (username, _) in USERS {
@@ -49,10 +52,52 @@ pub(crate) fn prepare(
             }
         }
         if topics::table.count().get_result::<i64>(connection)? == 0 {
-            insert_discussions(connection, now)?;
+            for (topic, said) in discussions(now) {
+                let topic = diesel::insert_into(topics::table)
+                    .values(topic)
+                    .returning(topics::id)
+                    .get_result(connection)?;
+                for comment in said {
+                    let comment = NewComment { topic_id: topic, ..comment };
+                    diesel::insert_into(comments::table).values(comment).execute(connection)?;
+                }
+            }
         }
         Ok(())
     })
+}
+
+/// The same for PostgreSQL. Programs that start together do it one after the other.
+pub(crate) async fn prepare_postgres(
+    connection: &mut AsyncPgConnection,
+    demo: Demo,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    use diesel_async::{AsyncConnection as _, RunQueryDsl as Run, SimpleAsyncConnection as _};
+    let now = Utc::now();
+    let people = people(now)?;
+    let filling = connection.transaction(async |connection| {
+        connection.batch_execute("SELECT pg_advisory_xact_lock(hashtext('forum'))").await?;
+        connection.batch_execute(include_str!("schema_postgres.sql")).await?;
+        if demo == Demo::Nothing {
+            return Ok(());
+        }
+        if Run::get_result::<i64>(users::table.count(), connection).await? == 0 {
+            Run::execute(diesel::insert_into(users::table).values(people), connection).await?;
+            let next = "SELECT setval(pg_get_serial_sequence('users', 'id'), max(id)) FROM users";
+            connection.batch_execute(next).await?;
+        }
+        if Run::get_result::<i64>(topics::table.count(), connection).await? == 0 {
+            for (topic, said) in discussions(now) {
+                let topic = diesel::insert_into(topics::table).values(topic).returning(topics::id);
+                let topic = Run::get_result(topic, connection).await?;
+                let said: Vec<_> =
+                    said.into_iter().map(|comment| NewComment { topic_id: topic, ..comment }).collect();
+                Run::execute(diesel::insert_into(comments::table).values(said), connection).await?;
+            }
+        }
+        Ok::<(), DieselError>(())
+    });
+    Ok(filling.await?)
 }
 
 /// Could users log in when the database was made?
@@ -69,22 +114,43 @@ fn password(username: &str) -> String {
     format!("demo-{username}")
 }
 
-fn insert_users(
-    connection: &mut SqliteConnection,
-    now: DateTime<Utc>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+#[derive(Insertable)]
+#[diesel(table_name = users)]
+struct NewUser {
+    id: i32,
+    username: &'static str,
+    password_hash: String,
+    is_staff: bool,
+    joined_at: UtcTimestamp,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = topics)]
+struct NewTopic {
+    title: &'static str,
+    locked: bool,
+    owner_id: i32,
+    created_at: UtcTimestamp,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = comments)]
+struct NewComment {
+    topic_id: i32,
+    author_id: i32,
+    body: &'static str,
+    score: i32,
+    status: &'static str,
+    created_at: UtcTimestamp,
+}
+
+fn people(now: DateTime<Utc>) -> Result<Vec<NewUser>, Box<dyn Error + Send + Sync>> {
+    let mut people = Vec::new();
     for (id, (username, is_staff)) in (1..).zip(USERS) {
-        diesel::insert_into(users::table)
-            .values((
-                users::id.eq(id),
-                users::username.eq(username),
-                users::password_hash.eq(passwords::hash(&password(username))?),
-                users::is_staff.eq(is_staff),
-                users::joined_at.eq(UtcTimestamp(now)),
-            ))
-            .execute(connection)?;
+        let password_hash = passwords::hash(&password(username))?;
+        people.push(NewUser { id, username, password_hash, is_staff, joined_at: UtcTimestamp(now) });
     }
-    Ok(())
+    Ok(people)
 }
 
 /// Author, text, score.
@@ -110,31 +176,25 @@ const DISCUSSIONS: &[(&str, &[Said])] = &[
     ("Diesel tips", &[(3, "`cargo run -p quickstart` is the shortest example in this repository.", 3)]),
 ];
 
-fn insert_discussions(connection: &mut SqliteConnection, now: DateTime<Utc>) -> QueryResult<()> {
+/// Each topic with its comments, which do not know its key yet.
+fn discussions(now: DateTime<Utc>) -> Vec<(NewTopic, Vec<NewComment>)> {
     let mut age = Duration::minutes(90);
+    let mut all = Vec::new();
     for (title, said) in DISCUSSIONS {
-        let topic: i32 = diesel::insert_into(topics::table)
-            .values((
-                topics::title.eq(title),
-                topics::locked.eq(false),
-                topics::owner_id.eq(1),
-                topics::created_at.eq(UtcTimestamp(now - age)),
-            ))
-            .returning(topics::id)
-            .get_result(connection)?;
+        let topic = NewTopic { title, locked: false, owner_id: 1, created_at: UtcTimestamp(now - age) };
+        let mut comments = Vec::new();
         for (author, body, score) in *said {
             age -= Duration::minutes(7);
-            diesel::insert_into(comments::table)
-                .values((
-                    comments::topic_id.eq(topic),
-                    comments::author_id.eq(author),
-                    comments::body.eq(body),
-                    comments::score.eq(score),
-                    comments::status.eq("published"),
-                    comments::created_at.eq(UtcTimestamp(now - age)),
-                ))
-                .execute(connection)?;
+            comments.push(NewComment {
+                topic_id: 0,
+                author_id: *author,
+                body,
+                score: *score,
+                status: "published",
+                created_at: UtcTimestamp(now - age),
+            });
         }
+        all.push((topic, comments));
     }
-    Ok(())
+    all
 }

@@ -6,6 +6,7 @@ use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::{Code, Error, Principal, Realtime};
 
 use crate::accounts;
+use crate::database::Database;
 use crate::models::User;
 
 /// The cookie that bears a session's token.
@@ -27,21 +28,22 @@ impl Caller {
 /// Looks sessions up. It is given to the service before there is one, and reads with it.
 #[derive(Clone, Default)]
 pub(crate) struct Sessions {
-    service: Arc<OnceLock<Realtime>>,
+    database: Arc<OnceLock<Database>>,
 }
 
 impl Sessions {
-    /// Reads with this service from now on.
-    pub(crate) fn read_with(&self, service: &Realtime) {
-        let _ = self.service.set(service.clone());
+    /// Reads from this database from now on.
+    pub(crate) fn read_from(&self, database: &Database) {
+        let _ = self.database.set(database.clone());
     }
 
     async fn identity(&self, session: String) -> Result<Identity, Error> {
         let starting = || Error::new(Code::Unavailable, "The server is starting.").retry_after(1.0);
-        let service = self.service.get().ok_or_else(starting)?;
+        let database = self.database.get().ok_or_else(starting)?;
         let name = session.clone();
-        let found = service.read(move |connection| accounts::session(connection, &name)).await?;
-        let (user, ends) = found.ok_or_else(Error::not_authenticated)?;
+        let found = database
+            .read(move |connection| Box::pin(async move { accounts::session(connection, &name).await }));
+        let (user, ends) = found.await?.ok_or_else(Error::not_authenticated)?;
         let principal = Principal::user(user.id).with(Caller { is_staff: user.is_staff });
         Ok(Identity::of(principal).in_session(session).until(ends))
     }

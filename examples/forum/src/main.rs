@@ -2,6 +2,7 @@
 
 mod accounts;
 mod auth;
+mod database;
 mod demo;
 mod health;
 mod identity;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use actix_web::{App, HttpServer, web};
 use auth::Auth;
 use clap::Parser as _;
+use database::Database;
 use demo::Demo;
 use identity::Sessions;
 use models::{Comment, Note, Topic, User};
@@ -58,12 +60,6 @@ async fn run(options: Options) -> Result<(), String> {
     if options.bus != "memory" {
         return Err(format!("--bus {:?} is not yet built; the only one so far is memory", options.bus));
     }
-    if options.database_url.starts_with("postgres") {
-        return Err(
-            "--database-url: PostgreSQL is not yet built; use sqlite://PATH or sqlite::memory:".into()
-        );
-    }
-
     let demo = if options.no_demo_data { Demo::Nothing } else { Demo::IfEmpty };
     let limits = match options.limits {
         LimitsChoice::Default => Limits::default(),
@@ -72,6 +68,7 @@ async fn run(options: Options) -> Result<(), String> {
     let sessions = Sessions::default();
     let mut connect = Realtime::connect(&options.database_url)
         .prepare(move |connection| demo::prepare(connection, demo))
+        .prepare_postgres(move |connection| Box::pin(demo::prepare_postgres(connection, demo)))
         .resource::<User>()
         .resource::<Topic>()
         .resource::<Comment>()
@@ -83,9 +80,11 @@ async fn run(options: Options) -> Result<(), String> {
     }
     let realtime = connect.start().await.map_err(|error| error.to_string())?;
 
-    sessions.read_with(&realtime);
+    let database = Database::of(realtime.clone(), &options.database_url);
+    sessions.read_from(&database);
     identity::close_sockets_of_changed_users(&realtime);
-    let auth = web::Data::new(Auth::new(realtime.clone(), options.limits == LimitsChoice::Default)?);
+    let auth =
+        web::Data::new(Auth::new(realtime.clone(), database, options.limits == LimitsChoice::Default)?);
 
     let mounted = realtime.clone();
     let server = HttpServer::new(move || {

@@ -12,7 +12,7 @@ pub(crate) struct Options {
     #[arg(long, env = "FORUM_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// Database: sqlite://PATH or sqlite::memory:
+    /// Database: sqlite://PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST/NAME
     #[arg(long, env = "FORUM_DATABASE_URL", value_name = "URL", default_value = "sqlite://forum.db")]
     pub(crate) database_url: String,
 

@@ -1,4 +1,4 @@
-//! The tables, as Diesel knows them; `schema.sql` creates them.
+//! The tables, as Diesel knows them; `schema.sql` and `schema_postgres.sql` create them.
 
 diesel::table! {
     users (id) {

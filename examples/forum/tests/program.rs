@@ -35,7 +35,11 @@ fn what_cannot_be_done_is_said_in_one_line() {
     check_refusal(&["--workers", "0"], "--workers");
     check_refusal(&["--frobnicate"], "--frobnicate");
     check_refusal(&["--bus", "redis://127.0.0.1:1/"], "not yet built");
-    check_refusal(&["--database-url", "postgres://nobody@127.0.0.1:1/x"], "not yet built");
+    check_refusal(
+        &["--database-url", "postgres://nobody:secret@127.0.0.1:1/x"],
+        "cannot open the database postgres://nobody@127.0.0.1:1/x",
+    );
+    check_refusal(&["--database-url", "postgres://nobody@127.0.0.1:1/x?sslmode=require"], "TLS");
     check_refusal(&["--database-url", "mysql://x"], "sqlite://PATH");
     check_refusal(&["--database-url", "sqlite:///no/such/folder/forum.db"], "unable to open");
     check_refusal(&["--database-url", "sqlite::memory:", "--log", "[["], "--log");
