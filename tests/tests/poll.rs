@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use diesel::connection::SimpleConnection as _;
 use futures_util::future::join_all;
 use realtime_actix::Limits;
 use realtime_tests::{Answer, Key, Server, Setup, Socket, View, at, position};

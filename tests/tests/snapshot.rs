@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use diesel::connection::SimpleConnection as _;
 use futures_util::future::join_all;
 use realtime_actix::Limits;
 use realtime_tests::{Handshake, Incoming, Key, Server, Setup, Socket, View, at, position};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use diesel::connection::SimpleConnection as _;
 use futures_util::future::join_all;
 use realtime_actix::{Lag, Limits};
 use realtime_tests::{Block, EventStream, Key, Server, Setup, Socket, StreamRequest, View, at, position};

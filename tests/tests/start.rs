@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use diesel::connection::SimpleConnection as _;
 use realtime_actix::{ChangeLog, Connect, Realtime};
 use realtime_tests::{
     AllResources as _, Handshake, Incoming, POSTGRES_SCHEMA, SCHEMA, Server, Setup, Socket, Store,
