@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use realtime_actix::{Lag, Limits};
-use realtime_tests::{Block, EventStream, Key, Server, Setup, Socket, StreamRequest, View, at, position};
+use realtime_tests::{
+    Block, EventStream, Key, Server, Setup, Socket, Store, StreamRequest, View, at, position,
+};
 use serde_json::{Value as Json, json};
 
 /// A position that leads nowhere, on any server.
@@ -134,9 +136,8 @@ async fn what_is_no_stream_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn a_stream_goes_on_over_a_restart_of_the_server() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("test.db");
-    let server = setup(Setup::at(&path), |_| {}).start().await;
+    let store = Store::fresh();
+    let server = setup(Setup::on(&store), |_| {}).start().await;
     let mut stream = open(&server, "").await;
     stream.next_block().await.expect("a position");
     server.write(adding(2)).await;
@@ -150,7 +151,7 @@ async fn a_stream_goes_on_over_a_restart_of_the_server() {
     drop(server);
     own.batch_execute("DELETE FROM comments WHERE id = 2").expect("a commit");
 
-    let server = setup(Setup::at(&path), |_| {}).start().await;
+    let server = setup(Setup::on(&store), |_| {}).start().await;
     // What was read last goes before what it began with.
     let request = StreamRequest::to(format!("/api/comments/events?since={NOWHERE}&snapshot=true"));
     let mut stream = request.last_event_id(last.as_deref()).open(&server).await;

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
+use diesel::sqlite::SqliteConnection;
 use realtime_actix::{ChangeLog, Connect, Realtime};
 use realtime_tests::{
     AllResources as _, Handshake, Incoming, POSTGRES_SCHEMA, SCHEMA, Server, Setup, Socket, Store,
