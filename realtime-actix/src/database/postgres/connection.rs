@@ -139,7 +139,7 @@ mod tests {
             shown("postgres://ann:secret@db.example:6432/forum"),
             "postgres://ann@db.example:6432/forum"
         );
-        assert_eq!(shown("postgresql://db.example/forum"), "postgres://db.example/forum");
+        assert_eq!(shown("postgresql://db.example/forum"), "postgres://db.example:5432/forum");
         assert!(Target::parse("sqlite://x").is_none());
     }
 

@@ -101,6 +101,10 @@ const PASSING: &[&str] = &[
     "out of memory",
 ];
 
+/// Messages of errors about a value that its column cannot have.
+const UNFIT: &[&str] =
+    &["value too long for type", "out of range", "numeric field overflow", "invalid byte sequence"];
+
 /// What went wrong, in the words of actions.
 pub(super) fn failure_of(error: DieselError) -> Failure {
     let DieselError::DatabaseError(kind, information) = &error else {
@@ -124,6 +128,7 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         _ if PASSING.iter().any(|known| information.message().contains(known)) => {
             Failure::Unavailable(Box::new(error))
         }
+        _ if UNFIT.iter().any(|known| information.message().contains(known)) => Failure::Check,
         _ => Failure::Fault(Box::new(error)),
     }
 }
@@ -145,6 +150,19 @@ fn unquoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_without_a_name_are_known_by_their_message() {
+        let failure = |message: &str| {
+            failure_of(DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
+        };
+        let unfit = failure("value too long for type character varying(3)");
+        assert!(matches!(unfit, Failure::Check), "{unfit:?}");
+        let gone = failure("terminating connection due to administrator command");
+        assert!(matches!(gone, Failure::Unavailable(_)), "{gone:?}");
+        let other = failure("column \"x\" does not exist");
+        assert!(matches!(other, Failure::Fault(_)), "{other:?}");
+    }
 
     #[test]
     fn a_constraints_columns_are_read_from_its_message() {
