@@ -13,18 +13,25 @@ use crate::{Server, position, within};
 pub struct StreamRequest {
     path: String,
     last_event_id: Option<String>,
+    token: Option<String>,
     receive_buffer: Option<u32>,
 }
 
 impl StreamRequest {
     /// With a path and a query string.
     pub fn to(path: impl Into<String>) -> Self {
-        Self { path: path.into(), last_event_id: None, receive_buffer: None }
+        Self { path: path.into(), last_event_id: None, token: None, receive_buffer: None }
     }
 
     /// Goes on from what was read last.
     pub fn last_event_id(mut self, id: Option<&str>) -> Self {
         self.last_event_id = id.map(str::to_owned);
+        self
+    }
+
+    /// With a bearer token.
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -53,7 +60,9 @@ impl StreamRequest {
         }
         let mut tcp = within("a connection", tcp.connect(address)).await.expect("the server listens");
         let last = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
-        let request = format!("GET {} HTTP/1.1\r\nHost: {address}\r\n{last}\r\n", self.path);
+        let token =
+            self.token.as_ref().map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
+        let request = format!("GET {} HTTP/1.1\r\nHost: {address}\r\n{last}{token}\r\n", self.path);
         within("room to send", tcp.write_all(request.as_bytes())).await.expect("the connection is open");
         let mut stream = EventStream {
             tcp,
@@ -201,6 +210,22 @@ impl EventStream {
     pub async fn catch_up(&mut self, server: &Server) -> Vec<Json> {
         let wanted = server.feed().await;
         self.up_to(wanted).await
+    }
+
+    /// Reads to the end and gives the code of the last message, where it says why.
+    ///
+    /// # Panics
+    /// Where that is no JSON.
+    pub async fn close_code(&mut self) -> Option<u64> {
+        let mut code = None;
+        while let Some(block) = self.next_block().await {
+            code = None;
+            if block.event.as_deref() == Some("close") {
+                let data: Json = serde_json::from_str(&block.data.unwrap_or_default()).expect("JSON");
+                code = data["code"].as_u64();
+            }
+        }
+        code
     }
 }
 

@@ -7,7 +7,9 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use realtime_actix::auth::Identity;
 use realtime_actix::{Principal, Realtime};
-use realtime_tests::{ANN, Account, Accounts, BOB, Handshake, Incoming, Server, Setup, Socket, at};
+use realtime_tests::{
+    ANN, Account, Accounts, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at,
+};
 use serde_json::{Value as Json, json};
 
 const STAFF: i32 = 9;
@@ -413,4 +415,70 @@ async fn the_application_reads_without_being_able_to_write() {
             .get_result::<i64>(connection)
     });
     assert_eq!(counted.await.expect("it reads"), 2);
+}
+
+async fn stream_of(server: &Server, token: &str) -> EventStream {
+    StreamRequest::to("/api/comments/events?snapshot=true&fields=body").token(token).open(server).await
+}
+
+#[actix_web::test]
+async fn an_event_stream_shows_what_its_caller_may_see_and_ends_with_his_session() {
+    let (server, accounts) = server().await;
+    for body in ["seen", "canary"] {
+        post(&server, &[("authorization", "Bearer ann-1")], body).await;
+    }
+    server.write("UPDATE comments SET status = 'hidden' WHERE body = 'canary'").await;
+    let mut bob = stream_of(&server, "bob-1").await;
+    let mut staff = stream_of(&server, "staff-1").await;
+    assert_eq!(bob.next().await.1["data"], json!([{"id": 1, "body": "seen"}]));
+    assert_eq!(staff.next().await.1["data"].as_array().map(Vec::len), Some(2));
+    server.write("UPDATE comments SET status = 'published' WHERE body = 'canary'").await;
+    assert_eq!(bob.next().await.0, "create");
+    let refused = server.http("GET", "/api/comments/events", &[("authorization", "Bearer x")], "").await;
+    assert_eq!(refused.status, 401);
+
+    server.realtime().close_session("bob-1");
+    assert_eq!(bob.close_code().await, Some(4401));
+    server.write("UPDATE comments SET body = 'again' WHERE id = 1").await;
+    assert_eq!(staff.next().await.1["diff"], json!({"body": "again"}), "others go on");
+    // What he may see is less now: he begins anew.
+    accounts.log_in("staff-1", STAFF, Account { staff: false });
+    server.realtime().refresh_user(STAFF);
+    assert_eq!(staff.close_code().await, Some(4401));
+    accounts.log_in_until("soon", BOB, Utc::now() + TimeDelta::milliseconds(300));
+    assert_eq!(stream_of(&server, "soon").await.close_code().await, Some(4401));
+}
+
+#[actix_web::test]
+async fn a_poll_shows_what_its_caller_may_see_and_ends_with_his_session() {
+    let (server, accounts) = server().await;
+    let bob = [("authorization", "Bearer bob-1")];
+    let since = server.http("GET", "/api/comments/changes", &bob, "").await.json["cursor"].clone();
+    let since = since.as_str().expect("a cursor");
+    for body in ["canary", "seen"] {
+        post(&server, &[("authorization", "Bearer ann-1")], body).await;
+    }
+    server.write("UPDATE comments SET status = 'hidden' WHERE body = 'canary'").await;
+    let path = format!("/api/comments/changes?since={since}");
+    let answer = server.http("GET", &path, &bob, "").await;
+    assert_eq!(at(&answer.json, "events.2.action"), "delete", "{}", answer.text);
+    let since = answer.json["cursor"].as_str().expect("a cursor").to_owned();
+    server.write("UPDATE comments SET body = 'canary 2' WHERE status = 'hidden'").await;
+
+    let path = format!("/api/comments/changes?since={since}&wait=9");
+    let mut waiting = std::pin::pin!(server.http("GET", &path, &bob, ""));
+    // Until it waits there is nothing to end.
+    let answer = loop {
+        tokio::select! {
+            answer = &mut waiting => break answer,
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
+                accounts.log_out("bob-1");
+                server.realtime().close_session("bob-1");
+            }
+        }
+    };
+    if answer.status != 401 {
+        assert_eq!((answer.status, &answer.json["events"]), (200, &json!([])));
+    }
+    assert_eq!(server.http("GET", &path, &bob, "").await.status, 401);
 }

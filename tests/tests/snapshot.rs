@@ -242,7 +242,8 @@ async fn an_equal_subscription_with_a_snapshot_begins_anew_and_is_counted() {
         let reply = socket.request(json!({"stream": "comments", "action": "unsubscribe"})).await;
         assert_eq!(reply["status"], 204);
         server.write("UPDATE comments SET score = score + 1 WHERE id = 1").await;
-        assert_eq!(socket.events(&server).await.len(), usize::from(held));
+        let events = socket.events(&server).await;
+        assert_eq!(events.len(), usize::from(held), "{events:?}");
     }
 }
 

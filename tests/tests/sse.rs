@@ -260,20 +260,7 @@ async fn where_so_configured_a_slow_stream_is_closed() {
     for _ in 0..800 {
         large_comment(&server).await;
     }
-    assert_eq!(close_code(&mut slow).await, Some(4408));
-}
-
-/// Reads to the end and gives the code of the last message.
-async fn close_code(stream: &mut EventStream) -> Option<u64> {
-    let mut code = None;
-    while let Some(block) = stream.next_block().await {
-        code = None;
-        if block.event.as_deref() == Some("close") {
-            let data: Json = serde_json::from_str(&block.data.expect("data")).expect("JSON");
-            code = data["code"].as_u64();
-        }
-    }
-    code
+    assert_eq!(slow.close_code().await, Some(4408));
 }
 
 #[tokio::test]
@@ -290,7 +277,7 @@ async fn a_stream_that_is_never_read_is_dropped() {
     for _ in 0..10 {
         other.next_block().await.expect("a sign of life");
     }
-    assert_eq!(close_code(&mut slow).await, Some(4408));
+    assert_eq!(slow.close_code().await, Some(4408));
 }
 
 #[tokio::test]
@@ -299,7 +286,7 @@ async fn a_server_that_ends_says_so() {
     let mut stream = open(&server, "").await;
     stream.next_block().await.expect("a position");
     server.realtime().drain().await;
-    assert_eq!(close_code(&mut stream).await, Some(1001));
+    assert_eq!(stream.close_code().await, Some(1001));
     // The other worker may not have heard of it yet.
     loop {
         let answer = server.http("GET", "/api/comments/events?nonsense", &[], "").await;
