@@ -59,6 +59,8 @@ enum Waiting {
     CatchUp(Rc<Follower>, Run, oneshot::Sender<Cursor>),
     /// A subscription begins with a snapshot.
     Snapshot(Rc<Follower>),
+    /// What the first ticket names begins anew, with a snapshot; the second is then answered.
+    Renew(Rc<Client>, Ticket, Ticket),
     /// A ping, or a subscribe of what is held already.
     Request(Rc<Client>, Ticket),
     /// A poll waits for the first event.
@@ -192,17 +194,14 @@ impl Worker {
     }
 
     /// Begins a subscription anew, with a snapshot. The second ticket is then answered.
-    pub(super) fn renew(&self, client: &Client, held: Ticket, ticket: Ticket) {
-        if let Some(follower) = client.follower(held) {
-            follower.unanswered.set(Some(ticket));
-            self.ask(Waiting::Snapshot(follower));
-        }
+    pub(super) fn renew(&self, client: &Rc<Client>, held: Ticket, ticket: Ticket) {
+        self.ask(Waiting::Renew(Rc::clone(client), held, ticket));
     }
 
     /// Goes on with a subscription as its holder sees it now, from a snapshot on.
     pub(super) fn narrow(self: &Rc<Self>, client: &Client, ticket: Ticket, subscription: Arc<Subscription>) {
         let Some(before) = client.follower(ticket) else { return };
-        let (unanswered, is_live) = (before.unanswered.take(), before.group.get().is_some());
+        let unanswered = before.unanswered.take();
         let follower = Rc::new(Follower {
             member: self.issue(),
             client: Rc::clone(&before.client),
@@ -217,8 +216,6 @@ impl Worker {
         self.leave(client, ticket);
         client.add(ticket, Rc::clone(&follower));
         match unanswered {
-            // It was about to begin anew with a snapshot.
-            Some(_) if is_live => self.ask(Waiting::Snapshot(follower)),
             // Nothing has been promised yet.
             Some(_) => self.begin(follower),
             None => self.catch_up(follower, Step::Snapshot { lagged: true }),
@@ -378,6 +375,15 @@ impl Worker {
                     let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
                     let effects = socket.connection.borrow_mut().positioned(ticket, cursor, &time);
                     self.carry_out(&client, effects);
+                }
+            }
+            Some(Waiting::Renew(client, held, ticket)) => {
+                // Only now: it may have become another one, and a catching-up that is given up here must not answer.
+                if let Some(follower) = client.follower(held) {
+                    self.leave_group(&follower);
+                    follower.unanswered.set(Some(ticket));
+                    follower.answer(self, cursor, false, true);
+                    self.catch_up(follower, Step::Snapshot { lagged: false });
                 }
             }
             Some(Waiting::Snapshot(follower)) if !follower.left.get() => {
