@@ -306,7 +306,7 @@ async fn streams_that_come_and_go_miss_nothing() {
         limits.snapshot_rows = 7;
         limits.outbox_frames = 16;
         // Whoever reads nothing for two of them is dropped.
-        limits.stream_heartbeat_ms = 2_000;
+        limits.stream_heartbeat_ms = 400;
         limits.feed_rows = 1_000;
     })
     .await;
