@@ -1,30 +1,59 @@
-//! Which pages may open a socket: those of this server, and those that the application names.
+//! Which pages may open a socket, and write with a cookie: those of this server, and those that the application names.
+
+use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
-/// Is the handshake from no browser, from a page of this very host, or from an allowed origin?
-pub(crate) fn is_allowed(request: &HttpRequest, allowed: &[String]) -> bool {
-    let mut origins = request.headers().get_all(header::ORIGIN);
-    let Some(origin) = origins.next() else { return true };
-    let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };
-    if allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
-        return true;
-    }
-    let Some((scheme @ ("http" | "https"), authority)) = origin.split_once("://") else { return false };
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let default_port = if scheme == "http" { "80" } else { "443" };
-    let with_port = |authority: &str| {
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
-        if has_port {
-            authority.to_ascii_lowercase()
-        } else {
-            format!("{}:{default_port}", authority.to_ascii_lowercase())
+/// What the application says about where its pages come from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    /// Origins that may, beside the server's own.
+    pub(crate) allowed: Vec<String>,
+    /// Proxies that say which host the browser asked for.
+    pub(crate) proxies: Vec<IpAddr>,
+}
+
+impl Origins {
+    /// Is the request from no browser, from a page of this very host, or from an allowed origin?
+    pub(crate) fn allow(&self, request: &HttpRequest) -> bool {
+        let mut origins = request.headers().get_all(header::ORIGIN);
+        let Some(origin) = origins.next() else { return true };
+        let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };
+        if self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+            return true;
         }
-    };
-    host.is_some_and(|host| with_port(host) == with_port(authority))
+        let Some((scheme @ ("http" | "https"), authority)) = origin.split_once("://") else { return false };
+        let default_port = if scheme == "http" { "80" } else { "443" };
+        let with_port = |authority: &str| {
+            let has_port = authority
+                .rsplit_once(':')
+                .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+            if has_port {
+                authority.to_ascii_lowercase()
+            } else {
+                format!("{}:{default_port}", authority.to_ascii_lowercase())
+            }
+        };
+        self.host(request).is_some_and(|host| with_port(host) == with_port(authority))
+    }
+
+    /// The host that the browser asked for.
+    ///
+    /// A header that says so is believed of a proxy that is trusted only: whoever reaches the server without one could
+    /// write anything into it. Of several values the last one is the proxy's own.
+    fn host<'a>(&self, request: &'a HttpRequest) -> Option<&'a str> {
+        let text =
+            |name: &str| request.headers().get_all(name).next_back().and_then(|host| host.to_str().ok());
+        let is_trusted =
+            request.peer_addr().is_some_and(|peer| self.proxies.contains(&peer.ip().to_canonical()));
+        let forwarded = if is_trusted { text("x-forwarded-host") } else { None };
+        forwarded
+            .and_then(|hosts| hosts.rsplit(',').next())
+            .map(str::trim)
+            .filter(|host| !host.is_empty())
+            .or_else(|| text("host"))
+    }
 }
 
 #[cfg(test)]
@@ -33,39 +62,158 @@ mod tests {
 
     use super::*;
 
+    const HOST: &str = "forum.example:8080";
+
+    fn origins() -> Origins {
+        Origins {
+            allowed: vec!["https://friend.example".to_owned()],
+            proxies: vec!["10.0.0.1".parse().expect("an address")],
+        }
+    }
+
     #[track_caller]
-    fn check(origin: &str, expected: bool) {
+    fn check(origin: &[u8], expected: bool) {
+        let value = header::HeaderValue::from_bytes(origin).expect("a header's value");
         let request = TestRequest::default()
-            .insert_header((header::HOST, "forum.example:8080"))
-            .insert_header((header::ORIGIN, origin))
+            .insert_header((header::HOST, HOST))
+            .insert_header((header::ORIGIN, value))
             .to_http_request();
-        assert_eq!(is_allowed(&request, &["https://friend.example".to_owned()]), expected, "{origin}");
+        assert_eq!(origins().allow(&request), expected, "{}", String::from_utf8_lossy(origin));
     }
 
     #[test]
-    fn only_this_host_and_named_origins_may_open_a_socket() {
+    fn pages_of_this_host_and_named_origins_are_allowed() {
         for origin in ["http://forum.example:8080", "http://FORUM.example:8080", "https://friend.example"] {
-            check(origin, true);
+            check(origin.as_bytes(), true);
         }
-        for origin in [
-            "null",
-            "",
-            "http://forum.example",
-            "http://forum.example:8081",
-            "http://forum.example:8080.evil.example",
-            "http://evil.example",
-            "http://evil.example/http://forum.example:8080",
-            "ftp://forum.example:8080",
-            "http://user@forum.example:8080",
-            "https://friend.example.evil.example",
-            "http://sub.forum.example:8080",
-        ] {
+    }
+
+    /// What has passed for the own origin somewhere: by a prefix, a suffix, a regular expression, a lenient parser.
+    #[test]
+    fn no_other_origin_is_allowed() {
+        let hostile: &[&[u8]] = &[
+            b"",
+            b"null",
+            b"NULL",
+            b"*",
+            b"file://",
+            b"about:blank",
+            b"data:text/html,x",
+            b"http://",
+            b"https://",
+            b"://forum.example:8080",
+            b"//forum.example:8080",
+            b"forum.example:8080",
+            b"forum.example",
+            b"http:forum.example:8080",
+            b"http:/forum.example:8080",
+            b"http:///forum.example:8080",
+            b"HTTP://forum.example:8080x",
+            b"ftp://forum.example:8080",
+            b"ws://forum.example:8080",
+            b"wss://forum.example:8080",
+            b"chrome-extension://forum.example:8080",
+            b"moz-extension://forum.example:8080",
+            b"javascript://forum.example:8080",
+            b"http://forum.example",
+            b"https://forum.example",
+            b"http://forum.example:",
+            b"http://forum.example:80",
+            b"http://forum.example:8081",
+            b"http://forum.example:808",
+            b"http://forum.example:80800",
+            b"http://forum.example:08080",
+            b"http://forum.example:+8080",
+            b"http://forum.example:8080:8080",
+            b"http://forum.example:8080/",
+            b"http://forum.example:8080/path",
+            b"http://forum.example:8080?query",
+            b"http://forum.example:8080#fragment",
+            b"http://forum.example:8080 http://evil.example",
+            b"http://forum.example:8080, http://evil.example",
+            b"http://forum.example:8080\thttp://evil.example",
+            b"http://forum.example:8080.evil.example",
+            b"http://forum.example:8080@evil.example",
+            b"http://forum.example:8080%00.evil.example",
+            b"http://forum.example:8080%2eevil.example",
+            b"http://user@forum.example:8080",
+            b"http://user:password@forum.example:8080",
+            b"http://evil.example",
+            b"http://evil.example:8080",
+            b"http://evil.example/http://forum.example:8080",
+            b"http://evil.example?http://forum.example:8080",
+            b"http://evil.example#http://forum.example:8080",
+            b"http://evil-forum.example:8080",
+            b"http://evilforum.example:8080",
+            b"http://forum.example.evil.example:8080",
+            b"http://sub.forum.example:8080",
+            b"http://www.forum.example:8080",
+            b"http://.forum.example:8080",
+            b"http://forum.example.:8080",
+            b"http://forum-example:8080",
+            b"http://forumXexample:8080",
+            b"http://forum.exampl:8080",
+            b"http://forum.examples:8080",
+            b"http://orum.example:8080",
+            b"http://f%6frum.example:8080",
+            b"http://xn--forum-example:8080",
+            b"http://f\xd0\xberum.example:8080",
+            b"http://forum.example:8080\xff",
+            b"http://localhost:8080",
+            b"http://127.0.0.1:8080",
+            b"http://[::1]:8080",
+            b"http://0:8080",
+            b"http://friend.example",
+            b"https://friend.example:443",
+            b"https://friend.example:8443",
+            b"https://friend.example/",
+            b"https://friend.example.evil.example",
+            b"https://evil.friend.example",
+            b"https://friend.examples",
+        ];
+        assert!(hostile.len() >= 60);
+        for origin in hostile {
             check(origin, false);
         }
     }
 
     #[test]
-    fn a_handshake_without_an_origin_is_no_browsers() {
-        assert!(is_allowed(&TestRequest::default().to_http_request(), &[]));
+    fn two_origins_are_none() {
+        let request = TestRequest::default()
+            .insert_header((header::HOST, HOST))
+            .append_header((header::ORIGIN, "http://forum.example:8080"))
+            .append_header((header::ORIGIN, "http://forum.example:8080"))
+            .to_http_request();
+        assert!(!origins().allow(&request));
+    }
+
+    #[test]
+    fn a_request_without_an_origin_is_no_browsers() {
+        assert!(Origins::default().allow(&TestRequest::default().to_http_request()));
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_which_host_was_asked_for() {
+        let allows = |peer: &str, forwarded: &[&str], origin: &str| {
+            let mut request = TestRequest::default()
+                .peer_addr(format!("{peer}:5000").parse().expect("an address"))
+                .insert_header((header::HOST, "backend:9000"))
+                .insert_header((header::ORIGIN, origin));
+            for host in forwarded {
+                request = request.append_header(("x-forwarded-host", *host));
+            }
+            origins().allow(&request.to_http_request())
+        };
+        let (own, evil) = ("https://forum.example", "https://evil.example");
+        assert!(allows("10.0.0.1", &["forum.example"], own));
+        assert!(allows("10.0.0.1", &["evil.example, forum.example"], own));
+        assert!(allows("10.0.0.1", &["evil.example", "forum.example"], own));
+        assert!(!allows("10.0.0.1", &["evil.example, forum.example"], evil));
+        assert!(!allows("10.0.0.1", &["evil.example", "forum.example"], evil));
+        assert!(!allows("10.0.0.1", &[""], own), "then it is the host's own header that counts");
+        assert!(allows("10.0.0.1", &[], "http://backend:9000"));
+        assert!(!allows("10.0.0.2", &["forum.example"], own), "nobody else is believed");
+        assert!(!allows("10.0.0.2", &["evil.example"], evil));
+        assert!(allows("[::ffff:10.0.0.1]", &["forum.example"], own), "the same address");
     }
 }

@@ -1,5 +1,6 @@
 //! Starting it: from a database URL and resources to a handle that every worker mounts.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use crate::database::{
     self, Backend, Database, OnPostgres, OnSqlite, Opening, Parts, Refused, WriteError, Written,
 };
 use crate::fault;
+use crate::origin::Origins;
 use crate::scope::RealtimeScope;
 use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
 
@@ -77,7 +79,7 @@ pub struct Connect {
     connections: usize,
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
-    origins: Vec<String>,
+    origins: Origins,
 }
 
 impl Connect {
@@ -167,7 +169,14 @@ impl Connect {
     /// Lets pages of another origin, such as `https://app.example`, open a socket. May be called more than once. Those
     /// of the server's own host always may.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        self.origins.push(origin.into());
+        self.origins.allowed.push(origin.into());
+        self
+    }
+
+    /// Believes a proxy with this address which host the browser asked for: it says so in `X-Forwarded-Host`. May be called
+    /// more than once. Without it a proxy has to pass the header `Host` on.
+    pub fn trust_proxy(mut self, address: IpAddr) -> Self {
+        self.origins.proxies.push(address.to_canonical());
         self
     }
 
@@ -258,7 +267,7 @@ pub(crate) struct Shared {
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     tickets: Tickets,
-    origins: Vec<String>,
+    origins: Origins,
 }
 
 impl Shared {
@@ -333,7 +342,7 @@ impl Shared {
         Ok(())
     }
 
-    pub(crate) fn origins(&self) -> &[String] {
+    pub(crate) fn origins(&self) -> &Origins {
         &self.origins
     }
 }
@@ -415,7 +424,7 @@ impl Realtime {
             connections: 16,
             authenticator: Arc::new(Everyone(Principal::anonymous())),
             recheck: Duration::from_secs(60),
-            origins: Vec::new(),
+            origins: Origins::default(),
         }
     }
 

@@ -23,7 +23,6 @@ use realtime_core::{Code, Error};
 
 use self::worker::Worker;
 use crate::auth::Identity;
-use crate::origin;
 use crate::rest::problem;
 
 /// The subprotocol that is spoken. A client that offers none gets it too.
@@ -51,7 +50,7 @@ async fn upgrade(
     if worker.is_draining() {
         return Err(Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0));
     }
-    if !origin::is_allowed(request, worker.shared().origins()) {
+    if !worker.shared().origins().allow(request) {
         return Err(Error::permission_denied("This origin may not open a socket here."));
     }
     let offered = offered_subprotocols(request)
