@@ -335,3 +335,40 @@ async fn what_is_too_old_is_removed_though_nobody_writes() {
     let young = ping(&mut socket).await;
     assert_eq!(resume(&mut Socket::open(&server).await, &young).await["recovered"], true);
 }
+
+/// The positions after a backup are handed out once more, for other changes.
+#[tokio::test]
+async fn a_restored_backup_is_not_taken_for_what_it_replaces() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, backup) = (directory.path().join("test.db"), directory.path().join("backup.db"));
+    let store = Store::at(&path.display().to_string());
+    let start = || Setup::on(&store).start();
+    let one_more = async |server: &Server| {
+        let mut socket = Socket::open(server).await;
+        comments(server, 1).await;
+        socket.catch_up(server).await;
+        ping(&mut socket).await
+    };
+
+    let server = start().await;
+    let kept = one_more(&server).await;
+    drop(server);
+    std::fs::copy(&path, &backup).expect("a copy");
+    let server = start().await;
+    let lost = one_more(&server).await;
+    drop(server);
+    for rest in ["test.db-wal", "test.db-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(rest));
+    }
+    std::fs::copy(&backup, &path).expect("a copy");
+    let server = start().await;
+    for _ in 0..3 {
+        let now = one_more(&server).await;
+        assert!(position(&now) > position(&kept));
+    }
+    let mut socket = Socket::open(&server).await;
+    socket.catch_up(&server).await;
+    assert!(position(&ping(&mut socket).await) > position(&lost), "the position is one again");
+    assert_eq!(resume(&mut Socket::open(&server).await, &lost).await["recovered"], false);
+    assert_eq!(resume(&mut Socket::open(&server).await, &kept).await["recovered"], true);
+}

@@ -18,7 +18,7 @@ pub use super::watch::{InstallError, Watch};
 use super::watch::{layout_id, literal, quoted};
 use crate::__private::read;
 use crate::change::{Batch, Change, ResourceId, coalesce};
-use crate::cursor::{Epoch, Position};
+use crate::cursor::{Cursor, Epoch, Position};
 use crate::resource::{Columns, Row};
 use crate::sql::{Statement, Table};
 
@@ -71,10 +71,16 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         statements
             .push("CREATE TABLE realtime_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL)".to_owned());
     }
-    if !known.iter().any(|name| name == "realtime_epoch") {
-        statements.push("CREATE TABLE realtime_epoch (epoch INTEGER NOT NULL)".to_owned());
-        // Positive, so that it is the same number as unsigned.
-        statements.push("INSERT INTO realtime_epoch SELECT random() & 9223372036854775807".to_owned());
+    let epochs = names(connection, "SELECT name FROM pragma_table_info('realtime_epoch')")?;
+    if !epochs.is_empty() && !epochs.contains(&"since".to_owned()) {
+        // It had one row, and nobody resumes from before this version.
+        statements.push("DROP TABLE realtime_epoch".to_owned());
+    }
+    if !epochs.contains(&"since".to_owned()) {
+        statements.push(
+            "CREATE TABLE realtime_epoch (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, since INTEGER NOT NULL)"
+                .to_owned(),
+        );
     }
     let layouts = if known.iter().any(|name| name == "realtime_layout") {
         names(connection, "SELECT CAST(id AS TEXT) AS name FROM realtime_layout")?
@@ -425,13 +431,43 @@ pub fn newest(connection: &mut SqliteConnection) -> QueryResult<Position> {
     number(connection, Statement::new("SELECT coalesce(max(seq), 0) FROM realtime_log")).map(Position)
 }
 
-/// Which log this is.
+/// Begins an epoch at the newest position: at every start.
+///
+/// A database file may be that of yesterday: a backup that was restored, or what a power cut has left. What is written
+/// from then on gets positions that have been handed out before, for other changes. An epoch that was begun at a
+/// position says that what earlier ones handed out after it never was.
 ///
 /// # Errors
 /// Where the database refuses.
-pub fn epoch(connection: &mut SqliteConnection) -> QueryResult<Epoch> {
-    number(connection, Statement::new("SELECT epoch FROM realtime_epoch"))
-        .map(|epoch| Epoch(epoch.unsigned_abs()))
+pub fn begin_epoch(connection: &mut SqliteConnection) -> QueryResult<Epoch> {
+    let since = close_unmarked(connection)?;
+    // Nothing is recovered from before the log's oldest row, so what an epoch says of it is of no interest.
+    Statement::new(
+        "DELETE FROM realtime_epoch WHERE id < (SELECT max(id) FROM realtime_epoch WHERE since < \
+         (SELECT coalesce(min(seq), 1) - 1 FROM realtime_log))",
+    )
+    .execute(connection)?;
+    // Positive, so that it is the same number as unsigned.
+    let mut statement =
+        Statement::new("INSERT INTO realtime_epoch (epoch, since) SELECT random() & 9223372036854775807, ");
+    statement.bind::<BigInt, _>(since.0).sql(" RETURNING epoch");
+    number(connection, statement).map(|epoch| Epoch(epoch.unsigned_abs()))
+}
+
+/// Is the position one of the present log, handed out in an epoch that is known and before the next one began?
+///
+/// # Errors
+/// Where the database refuses.
+pub fn knows(connection: &mut SqliteConnection, cursor: Cursor) -> QueryResult<bool> {
+    // Beyond it there is none.
+    let Ok(epoch) = i64::try_from(cursor.epoch.0) else { return Ok(false) };
+    let mut statement = Statement::new("SELECT count(*) FROM realtime_epoch AS own WHERE epoch = ");
+    statement.bind::<BigInt, _>(epoch);
+    statement.sql(
+        " AND NOT EXISTS (SELECT 1 FROM realtime_epoch AS later WHERE later.id > own.id AND later.since < ",
+    );
+    statement.bind::<BigInt, _>(cursor.position.0).sql(")");
+    Ok(number(connection, statement)? > 0)
 }
 
 /// Marks the end of a transaction, if it wrote to the log since a position. Gives the position after the mark.

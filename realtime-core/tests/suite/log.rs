@@ -9,7 +9,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use realtime_core::change::{Change, ResourceId};
-use realtime_core::cursor::Position;
+use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::sqlite::{self as log, InstallError, Read, Reader, Watch};
 use realtime_core::sql::{Statement, Table};
 use realtime_core::{Descriptor, RealtimeResource, Row, Value, object};
@@ -509,7 +509,6 @@ fn another_connection_is_noticed_and_read() {
     connection.batch_execute(crate::model::SCHEMA).unwrap();
     let mut logged = Logged::over(connection);
     let version = log::data_version(&mut logged.connection).unwrap();
-    let epoch = log::epoch(&mut logged.connection).unwrap();
 
     // It has none of our functions.
     let mut other = SqliteConnection::establish(url).unwrap();
@@ -517,7 +516,6 @@ fn another_connection_is_noticed_and_read() {
     assert_ne!(log::data_version(&mut logged.connection).unwrap(), version);
     log::close_unmarked(&mut logged.connection).unwrap();
     assert_eq!(logged.read().batch.changes.len(), 1);
-    assert_eq!(log::epoch(&mut other).unwrap(), epoch, "an epoch is the database's");
     drop((logged, other));
     std::fs::remove_file(&path).unwrap();
 }
@@ -599,23 +597,35 @@ fn what_is_installed_is_not_installed_again() {
     let mut connection = database();
     let first = install(&mut connection, &tables());
     assert!(first.len() > 6, "{first:?}");
-    let epoch = log::epoch(&mut connection).unwrap();
     assert_eq!(install(&mut connection, &tables()), [""; 0]);
     // The order in which resources are mounted does not matter.
     assert_eq!(install(&mut connection, &[Table::of::<Tag>(), note_table(), note_table()]), [""; 0]);
-    assert_eq!(log::epoch(&mut connection).unwrap(), epoch);
 }
 
 #[test]
-fn two_logs_have_two_epochs() {
-    let epochs: Vec<_> = (0..2)
-        .map(|_| {
-            let mut connection = database();
-            install(&mut connection, &tables());
-            log::epoch(&mut connection).unwrap()
-        })
-        .collect();
-    assert_ne!(epochs[0], epochs[1]);
+fn what_an_epoch_handed_out_after_the_next_one_began_never_was() {
+    let mut logged = Logged::new();
+    let known = |logged: &mut Logged, epoch: Epoch, positions: &[i64]| -> Vec<bool> {
+        let cursor = |position| Cursor { epoch, position: Position(position) };
+        positions.iter().map(|at| log::knows(&mut logged.connection, cursor(*at)).unwrap()).collect()
+    };
+    let first = log::begin_epoch(&mut logged.connection).unwrap();
+    logged.run("INSERT INTO tags (name, colour) VALUES ('a', 'red')");
+    // As a start after a power cut that has taken position 4 along.
+    let second = log::begin_epoch(&mut logged.connection).unwrap();
+    assert_ne!(first, second);
+    logged.run("INSERT INTO tags (name, colour) VALUES ('b', 'red')");
+    assert_eq!(known(&mut logged, first, &[0, 2, 4]), [true, true, false]);
+    assert_eq!(known(&mut logged, second, &[0, 2, 4]), [true, true, true]);
+    for nobodys in [0, 1, u64::MAX] {
+        assert_eq!(known(&mut logged, Epoch(nobodys), &[0, 2]), [false, false]);
+    }
+    // Once the log begins later than it did, it is forgotten.
+    let third = log::begin_epoch(&mut logged.connection).unwrap();
+    log::prune(&mut logged.connection, Position(3), 100).unwrap();
+    log::begin_epoch(&mut logged.connection).unwrap();
+    assert_eq!(known(&mut logged, first, &[0, 2]), [false, false]);
+    assert_eq!(known(&mut logged, third, &[4]), [true]);
 }
 
 #[test]

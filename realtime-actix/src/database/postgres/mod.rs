@@ -234,7 +234,11 @@ impl Postgres {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, position: Position) -> Result<bool, Refusal> {
+    pub(crate) async fn reaches_back_to(&self, cursor: Cursor, epoch: Epoch) -> Result<bool, Refusal> {
+        let position = cursor.position;
+        if cursor.epoch != epoch {
+            return Ok(false);
+        }
         let shared = Arc::clone(&self.shared);
         self.carry_out(async move {
             let mut connection = shared.connection().await?;

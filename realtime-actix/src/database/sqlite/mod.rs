@@ -151,7 +151,7 @@ impl Sqlite {
             }
             Ok(())
         })?;
-        let epoch = log::epoch(&mut connection)?;
+        let epoch = connection.immediate_transaction(log::begin_epoch)?;
         let readers = match options.location {
             Location::Memory => None,
             Location::File(_) => Some(Readers::new(options.location, options.readers)),
@@ -177,8 +177,13 @@ impl Sqlite {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, position: Position) -> Result<bool, Refusal> {
-        self.read_with(move |connection| Ok(log::reaches_back_to(connection, position)?)).await
+    pub(crate) async fn reaches_back_to(&self, cursor: Cursor, epoch: Epoch) -> Result<bool, Refusal> {
+        self.read_with(move |connection| {
+            // Another process may have begun an epoch since, but what this one has handed out it knows.
+            Ok((cursor.epoch == epoch || log::knows(connection, cursor)?)
+                && log::reaches_back_to(connection, cursor.position)?)
+        })
+        .await
     }
 
     /// The events between two positions for a subscription, or the first of them; `None` where the log no longer holds
