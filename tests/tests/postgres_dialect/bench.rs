@@ -59,14 +59,21 @@ pub(crate) struct Bench {
 impl Bench {
     /// With the functions and tables. What the session's zone is must not matter.
     pub(crate) fn new(schema: &str) -> Self {
-        let mut bench = Self::empty();
+        let mut bench = Self::fresh();
         bench.sql(schema);
         bench.sql(&functions::install(&[]));
         bench.sql("SET TIME ZONE 'Asia/Kathmandu'");
         bench
     }
 
+    /// Without the functions, which a fresh database has so that not every test has to make them.
     pub(crate) fn empty() -> Self {
+        let mut bench = Self::fresh();
+        bench.sql("DROP FUNCTION IF EXISTS realtime_fold, realtime_decimal");
+        bench
+    }
+
+    fn fresh() -> Self {
         let database = Database::create();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let connection = runtime.block_on(AsyncPgConnection::establish(&database.url())).unwrap();
