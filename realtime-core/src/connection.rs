@@ -11,7 +11,7 @@ use crate::change::ResourceId;
 use crate::context::Principal;
 use crate::cursor::Cursor;
 use crate::encode::{self, Head};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, shown};
 use crate::filter::{self, RawArgument};
 use crate::limits::Limits;
 use crate::list::{LIST_OPTIONS, ListQuery, Page};
@@ -240,7 +240,8 @@ impl Connection {
         // The form of the message comes before what it is about.
         let form = action.map_or(Ok(()), |action| check_members(action, &message));
         let Some((resource, descriptor)) = self.surface.find(stream) else {
-            return form.and(Err(Error::new(Code::NotFound, format!("There is no stream {stream:?}."))));
+            return form
+                .and(Err(Error::new(Code::NotFound, format!("There is no stream {}.", shown(stream)))));
         };
         let offered = action.filter(|action| descriptor.actions.contains(*action));
         let Some(action) = offered else { return form.and(Err(not_allowed(descriptor, &message.action))) };
@@ -622,8 +623,12 @@ pub fn not_allowed(descriptor: &Descriptor, action: &str) -> Error {
         .filter(|action| descriptor.actions.contains(**action))
         .map(|action| action.name())
         .collect();
-    let detail =
-        format!("{:?} does not offer {action:?}; its actions are {}.", descriptor.stream, offered.join(", "));
+    let detail = format!(
+        "{:?} does not offer {}; its actions are {}.",
+        descriptor.stream,
+        shown(action),
+        offered.join(", ")
+    );
     Error::new(Code::ActionNotAllowed, detail)
 }
 
@@ -640,7 +645,7 @@ fn json_entries(payload: serde_json::Map<String, Json>) -> impl Iterator<Item = 
 }
 
 fn unknown_member(name: &str) -> Error {
-    Error::bad_request(format!("{name:?} is not a member of this message."))
+    Error::bad_request(format!("{} is not a member of this message.", shown(name)))
 }
 
 /// The members that an action needs, and those that it takes.

@@ -95,6 +95,15 @@ impl Code {
 /// The key of `errors` for what concerns the whole object.
 pub const NON_FIELD_ERRORS: &str = "non_field_errors";
 
+/// A text of a client's, as a message shows it: quoted, and cut where it is long.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+    }
+}
+
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}: {detail}", code.name())]

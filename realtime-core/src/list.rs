@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value as Json;
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::field::Kind;
 use crate::filter::{self, Filter, RawArgument};
 use crate::limits::Limits;
@@ -217,7 +217,11 @@ fn parse_order(descriptor: &Descriptor, option: Option<&Json>) -> Result<Vec<Ord
                 descriptor.fields.iter().filter(|field| field.orderable).map(|field| field.name).collect();
             return Err(Error::validation(
                 "ordering",
-                format!("{name:?} is not a field to order by; the choices are {}.", choices.join(", ")),
+                format!(
+                    "{} is not a field to order by; the choices are {}.",
+                    shown(name),
+                    choices.join(", ")
+                ),
             ));
         };
         if !order.iter().any(|key| key.field == field) {

@@ -1,5 +1,7 @@
 //! Query strings: filters and options.
 
+use std::collections::HashMap;
+
 use realtime_core::Error;
 use realtime_core::filter::RawArgument;
 use realtime_core::list::RESERVED;
@@ -11,6 +13,7 @@ pub(super) type Options = Vec<(String, Json)>;
 /// Splits a query string into the entries of a filter and the options beside it. `what` has the options that are known.
 pub(super) fn parse(query: &str, what: &str, known: &[&str]) -> Result<(Entries, Options), Error> {
     let mut filter: Entries = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut options: Options = Vec::new();
     for Pair { name, value, decoded } in pairs(query)? {
         if RESERVED.contains(&name.as_str()) {
@@ -23,9 +26,12 @@ pub(super) fn parse(query: &str, what: &str, known: &[&str]) -> Result<(Entries,
             options.push((name, Json::String(decoded)));
             continue;
         }
-        match filter.iter_mut().find(|(known, _)| *known == name) {
+        match places.get(&name).and_then(|place| filter.get_mut(*place)) {
             Some((_, RawArgument::Query(values))) => values.push(value),
-            _ => filter.push((name, RawArgument::Query(vec![value]))),
+            _ => {
+                places.insert(name.clone(), filter.len());
+                filter.push((name, RawArgument::Query(vec![value])));
+            }
         }
     }
     Ok((filter, options))

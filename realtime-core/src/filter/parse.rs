@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::argument::{Operand, parse_operand};
 use super::path::{self, Test};
 use super::{Condition, Filter, PathCondition, Predicate, Regex, TextMatch};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, shown};
 use crate::field::Kind;
 use crate::fold::fold;
 use crate::limits::Limits;
@@ -108,8 +108,11 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
     };
     // A field without any lookup is answered like one that does not exist.
     let Some(field) = field.filter(|field| !lookups(descriptor, *field).is_empty()) else {
-        return Err(Error::new(Code::UnknownField, format!("{key:?} is not a filter of this stream."))
-            .and(key, format!("Choices are {}.", choices(descriptor))));
+        return Err(Error::new(
+            Code::UnknownField,
+            format!("{} is not a filter of this stream.", shown(key)),
+        )
+        .and(key, format!("Choices are {}.", choices(descriptor))));
     };
     let offered = lookups(descriptor, field);
     match resolve_lookup(offered, lookup_name) {
@@ -119,8 +122,11 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
                 return Ok(Resolved { field, part: None, path, lookup, negated });
             }
             let names: Vec<&str> = offered.names().collect();
-            Err(Error::new(Code::UnknownLookup, format!("{lookup_name:?} is not a lookup of {name:?}."))
-                .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
+            Err(Error::new(
+                Code::UnknownLookup,
+                format!("{} is not a lookup of {name:?}.", shown(lookup_name)),
+            )
+            .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
         }
     }
 }
