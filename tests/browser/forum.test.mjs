@@ -417,7 +417,9 @@ test("notes are shown to whoever made them, in all his windows", { timeout: TEST
   assert.equal(await other.focused(), "Pin", "the focus moves along");
   await other.screenshot("notes.png");
   await ann.page.getByRole("button", { name: "Delete “two”" }).click();
-  await other.page.locator(".note-title").getByText("two", { exact: true }).waitFor({ state: "detached" });
+  for (const { page } of [other, ann]) {
+    await page.locator(".note-title").getByText("two", { exact: true }).waitFor({ state: "detached" });
+  }
   await note(ann, "x".repeat(60));
   await ann.page.getByRole("textbox", { name: "New note" }).fill("");
   await ann.page.keyboard.press("Enter");
