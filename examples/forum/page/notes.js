@@ -29,8 +29,8 @@ export class Notes {
       const item = target.closest("li");
       const what = target.closest("[data-do]")?.dataset.do;
       const note = this.#list?.store.get(item?.dataset.pk);
-      if (note && what === "pin") this.#request("update", { pk: note.id, payload: { pinned: !note.pinned } });
-      if (note && what === "delete") this.#request("delete", { pk: note.id });
+      if (note && what === "pin") this.#request(item, "update", { pk: note.id, payload: { pinned: !note.pinned } });
+      if (note && what === "delete") this.#request(item, "delete", { pk: note.id });
     });
   }
 
@@ -83,13 +83,14 @@ export class Notes {
   }
 
   async #add() {
-    if (await this.#request("create", { payload: { title: this.#title.value } })) this.#form.reset();
+    if (await this.#request(this.#form, "create", { payload: { title: this.#title.value } })) this.#form.reset();
     this.#title.focus();
   }
 
-  async #request(action, options) {
-    if (this.#form.ariaBusy === "true") return false;
-    this.#form.ariaBusy = "true";
+  // Each note and the form have one request under way at most, and none waits for another's.
+  async #request(asking, action, options) {
+    if (asking.ariaBusy === "true") return false;
+    asking.ariaBusy = "true";
     try {
       await this.#client.request("notes", action, options);
       showProblem(this.#problem, null);
@@ -98,7 +99,7 @@ export class Notes {
       showProblem(this.#problem, error, "title");
       return false;
     } finally {
-      this.#form.ariaBusy = "false";
+      asking.ariaBusy = "false";
     }
   }
 }
