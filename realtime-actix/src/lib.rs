@@ -79,6 +79,7 @@
 //!
 //! At least one of them. Where both are on, every resource must fit both, and the URL says which one a program uses.
 
+mod admission;
 pub mod auth;
 mod database;
 mod fault;

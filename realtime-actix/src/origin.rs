@@ -38,6 +38,26 @@ impl Origins {
         self.host(request).is_some_and(|host| with_port(host) == with_port(authority))
     }
 
+    /// The address that a request comes from, as far as trusted proxies say: of a chain of addresses in
+    /// `X-Forwarded-For`, which anybody may begin, the last one that is no proxy's.
+    pub(crate) fn address(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let mut address = request.peer_addr()?.ip().to_canonical();
+        let headers: Vec<&str> = request
+            .headers()
+            .get_all("x-forwarded-for")
+            .map(|addresses| addresses.to_str().unwrap_or_default())
+            .collect();
+        let mut forwarded = headers.iter().rev().flat_map(|addresses| addresses.rsplit(','));
+        while self.proxies.contains(&address) {
+            match forwarded.next().map(|text| text.trim().parse::<IpAddr>()) {
+                Some(Ok(before)) => address = before.to_canonical(),
+                // Where a proxy says nothing that can be read, it is its own.
+                _ => break,
+            }
+        }
+        Some(address)
+    }
+
     /// The host that the browser asked for.
     ///
     /// A header that says so is believed of a proxy that is trusted only: whoever reaches the server without one could
@@ -215,5 +235,33 @@ mod tests {
         assert!(!allows("10.0.0.2", &["forum.example"], own), "nobody else is believed");
         assert!(!allows("10.0.0.2", &["evil.example"], evil));
         assert!(allows("[::ffff:10.0.0.1]", &["forum.example"], own), "the same address");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_where_a_request_comes_from() {
+        let address = |peer: &str, forwarded: &[&str]| {
+            let mut request =
+                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
+            for addresses in forwarded {
+                request = request.append_header(("x-forwarded-for", *addresses));
+            }
+            let proxies = vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+            let origins = Origins { proxies, ..Origins::default() };
+            origins.address(&request.to_http_request()).expect("it has one").to_string()
+        };
+        assert_eq!(address("1.2.3.4", &[]), "1.2.3.4");
+        assert_eq!(address("1.2.3.4", &["5.6.7.8"]), "1.2.3.4", "nobody else is believed");
+        assert_eq!(address("10.0.0.1", &["5.6.7.8"]), "5.6.7.8");
+        assert_eq!(address("[::ffff:10.0.0.1]", &["::ffff:5.6.7.8"]), "5.6.7.8");
+        assert_eq!(
+            address("10.0.0.1", &["6.6.6.6, 5.6.7.8"]),
+            "5.6.7.8",
+            "the client may have begun the chain"
+        );
+        assert_eq!(address("10.0.0.1", &["6.6.6.6", "5.6.7.8 , 10.0.0.2"]), "5.6.7.8", "a chain of proxies");
+        assert_eq!(address("10.0.0.1", &["6.6.6.6, 2001:db8::1"]), "2001:db8::1");
+        for nothing in ["", "unknown", "5.6.7.8:1234, ", "_hidden"] {
+            assert_eq!(address("10.0.0.1", &[nothing]), "10.0.0.1", "{nothing:?}");
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn changes(request: HttpRequest, CurrentWorker(worker): Current
         Ok(())
     })
     .await;
-    let (asked, identity) = match asked {
+    let (asked, identity, _seat) = match asked {
         Ok(asked) => asked,
         Err(error) => return rest::not_followed(&request, &error),
     };

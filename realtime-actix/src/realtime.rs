@@ -22,6 +22,7 @@ use realtime_core::resource::RealtimeResource;
 use realtime_core::{Code, Error, Field, Hooks, Limits, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::admission::{Admission, Seat};
 use crate::auth::{
     self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Tickets,
 };
@@ -173,8 +174,9 @@ impl Connect {
         self
     }
 
-    /// Believes a proxy with this address which host the browser asked for: it says so in `X-Forwarded-Host`. May be called
-    /// more than once. Without it a proxy has to pass the header `Host` on.
+    /// Believes a proxy with this address which host the browser asked for, and from where: it says so in
+    /// `X-Forwarded-Host` and `X-Forwarded-For`. May be called more than once. Without it a proxy has to pass the header
+    /// `Host` on, and all who come by it count as one address (limit `connections_per_address`).
     pub fn trust_proxy(mut self, address: IpAddr) -> Self {
         self.origins.proxies.push(address.to_canonical());
         self
@@ -210,6 +212,7 @@ impl Connect {
         let (database, position) = database::open(&self.url, self.parts, opening, &self.limits, feed).await?;
         let epoch = database.epoch;
         let polls = self.limits.waiting_polls.min(Semaphore::MAX_PERMITS);
+        let admission = Arc::new(Admission::new(&self.limits));
         let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
         let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
         let arbiter = Arbiter::new();
@@ -224,6 +227,7 @@ impl Connect {
                 recheck: self.recheck,
                 tickets: Tickets::default(),
                 polls: Arc::new(Semaphore::new(polls)),
+                admission,
                 origins: self.origins,
             }),
         })
@@ -264,6 +268,7 @@ pub(crate) struct Shared {
     groups: Addr<GroupActor>,
     workers: AtomicUsize,
     polls: Arc<Semaphore>,
+    admission: Arc<Admission>,
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     tickets: Tickets,
@@ -271,6 +276,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The place of a connection that a request opens, of nobody in particular as yet.
+    ///
+    /// # Errors
+    /// 429 or 503 where there are too many already.
+    pub(crate) fn seat(&self, request: &HttpRequest) -> Result<Seat, Error> {
+        self.admission.seat(self.origins.address(request))
+    }
+
     /// A place among the polls that wait; `None` where there are too many.
     pub(crate) fn take_poll_slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.polls).try_acquire_owned().ok()

@@ -25,7 +25,7 @@ pub(crate) async fn events(request: HttpRequest, CurrentWorker(worker): CurrentW
         Ok(())
     })
     .await;
-    let (asked, identity) = match asked {
+    let (asked, identity, seat) = match asked {
         Ok(asked) => asked,
         Err(error) => return rest::not_followed(&request, &error),
     };
@@ -39,7 +39,7 @@ pub(crate) async fn events(request: HttpRequest, CurrentWorker(worker): CurrentW
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // A proxy that collects the response would keep the events back.
         .insert_header(("x-accel-buffering", "no"));
-    worker.open_event_stream(response, asked, identity)
+    worker.open_event_stream(response, asked, identity, seat)
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<String>, Error> {

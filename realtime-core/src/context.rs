@@ -64,6 +64,11 @@ impl Principal {
         self.user.as_ref().is_some_and(|user| user.compare(key) == Some(std::cmp::Ordering::Equal))
     }
 
+    /// The user's key as JSON, which names him in a table; `None` where nobody is logged in.
+    pub fn user_json(&self) -> Option<String> {
+        self.user.as_ref().map(|user| user.to_json().to_string())
+    }
+
     /// The user's key, in the type that the application keeps it in.
     ///
     /// # Errors

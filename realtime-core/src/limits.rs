@@ -19,6 +19,12 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of a REST body. Over it: 413.
     pub body_bytes: usize,
+    /// Connections of the whole server: sockets, event streams and polls that wait. Over it: 503.
+    pub connections: usize,
+    /// Connections of one user, wherever he is. Over it: 429.
+    pub connections_per_user: usize,
+    /// Connections from one address, of IPv6 from one /64. Over it: 429. Behind a proxy, name it with `trust_proxy`.
+    pub connections_per_address: usize,
     /// Subscriptions of one connection, equal ones counted once. Over it: 400.
     pub subscriptions: usize,
     /// Requests of one connection that run at the same time. Over it the socket is not read.
@@ -74,6 +80,9 @@ impl Default for Limits {
         Self {
             message_bytes: 1 << 20,
             body_bytes: 1 << 20,
+            connections: 100_000,
+            connections_per_user: 256,
+            connections_per_address: 4_096,
             subscriptions: 128,
             running_requests: 16,
             requests_per_second: 1_000,
@@ -103,11 +112,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Without the limits on rates, for load tests.
+    /// Without the limits on rates and connections, for load tests.
     #[must_use]
     pub fn without_rates(mut self) -> Self {
         self.requests_per_second = u32::MAX;
         self.request_burst = u32::MAX;
+        self.connections = usize::MAX;
+        self.connections_per_user = usize::MAX;
+        self.connections_per_address = usize::MAX;
         self
     }
 }

@@ -15,6 +15,7 @@ use realtime_core::subscription::Asked;
 use realtime_core::{Action, Code, Descriptor, Error, Principal};
 use serde_json::Value as Json;
 
+use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
@@ -76,7 +77,7 @@ pub(crate) async fn follow(
     what: &str,
     known: &[&str],
     options: impl FnOnce(&mut query::Options) -> Result<(), Error>,
-) -> Result<(Asked, Identity), Error> {
+) -> Result<(Asked, Identity, Seat), Error> {
     let found = find(request, worker)?;
     let (_, descriptor) = found;
     if !descriptor.actions.contains(Action::Subscribe) {
@@ -85,13 +86,15 @@ pub(crate) async fn follow(
     if *request.method() != Method::GET {
         return Err(Error::new(Code::ActionNotAllowed, format!("There is {what} for GET only.")));
     }
+    let seat = worker.shared().seat(request)?;
     let identity = worker.shared().identify_request(request).await?;
+    seat.pass_to(identity.principal())?;
     descriptor.rules.admit(identity.principal(), Action::Subscribe)?;
     let (filter, mut asked) = query::parse(request.query_string(), what, known)?;
     query::typed(&mut asked);
     options(&mut asked)?;
     let asked = Asked::parse(found, identity.principal(), None, filter, &asked, worker.limits())?;
-    Ok((asked, identity))
+    Ok((asked, identity, seat))
 }
 
 /// The answer to a request that follows a stream and may not. GET is the only method, and none where nobody may follow it.

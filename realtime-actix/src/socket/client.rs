@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use realtime_core::connection::{Connection, Effect, Ticket};
 use realtime_core::cursor::Cursor;
-use realtime_core::{Lag, Limits};
+use realtime_core::{Error, Lag, Limits, Principal};
 use tokio::sync::Semaphore;
 
 use super::backlog::Backlog;
@@ -21,6 +21,7 @@ use super::follower::Follower;
 use super::frame;
 use super::outbox::{Outbox, Overflow};
 use super::worker::Worker;
+use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::gate::Gate;
 use crate::sse;
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     /// What it follows, by the ticket that it was begun with.
     followers: RefCell<HashMap<Ticket, Rc<Follower>>>,
     transport: Transport,
+    /// Its place among all connections, until it has left.
+    seat: RefCell<Option<Seat>>,
     gone: Cell<bool>,
 }
 
@@ -119,7 +122,13 @@ impl SocketState {
 }
 
 impl Client {
-    pub(super) fn new(id: ClientId, transport: Transport, identity: Identity, limits: &Limits) -> Self {
+    pub(super) fn new(
+        id: ClientId,
+        transport: Transport,
+        identity: Identity,
+        seat: Seat,
+        limits: &Limits,
+    ) -> Self {
         // What does not find room in the backlog is read from the log; a client that would be cut off instead has more.
         let part = match limits.lag {
             Lag::Resync => 4,
@@ -133,6 +142,7 @@ impl Client {
             snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
             followers: RefCell::default(),
             transport,
+            seat: RefCell::new(Some(seat)),
             gone: Cell::new(false),
         }
     }
@@ -145,7 +155,13 @@ impl Client {
     /// Marks that it has left, and gives what it followed.
     pub(super) fn set_gone(&self) -> Vec<Rc<Follower>> {
         self.gone.set(true);
+        drop(self.seat.take());
         self.followers.borrow_mut().drain().map(|(_, follower)| follower).collect()
+    }
+
+    /// Its place among all connections becomes that of another principal.
+    pub(super) fn pass_seat(&self, principal: &Principal) -> Result<(), Error> {
+        self.seat.borrow().as_ref().map_or(Ok(()), |seat| seat.pass_to(principal))
     }
 
     pub(super) fn socket(&self) -> Option<&SocketState> {

@@ -51,6 +51,10 @@ impl ConnectionActor {
 
     /// The socket goes on as what the application now says it is.
     fn adopt(&mut self, identity: Identity, context: &mut Context<Self>) {
+        if let Err(error) = self.client.pass_seat(identity.principal()) {
+            tracing::warn!(%error, "a connection stays whose it was");
+            return;
+        }
         let effects = self.socket.connection.borrow_mut().become_of(identity.principal());
         *self.client.identity.borrow_mut() = identity;
         self.close_in_time(context);
@@ -90,6 +94,13 @@ impl ConnectionActor {
         let shared = Arc::clone(self.worker.shared());
         let future = async move { shared.identify(Credentials::Token(&token)).await };
         context.spawn(future.into_actor(self).map(move |answer, actor, context| {
+            let answer = answer.and_then(|identity| {
+                // Of another user it is closed: nothing to count.
+                if actor.client.identity.borrow().principal().may_become(identity.principal()) {
+                    actor.client.pass_seat(identity.principal())?;
+                }
+                Ok(identity)
+            });
             let result = answer.as_ref().map(|identity| (identity.principal(), identity.expires_at()));
             let effects =
                 actor.socket.connection.borrow_mut().authenticated(ticket, result.map_err(Clone::clone));

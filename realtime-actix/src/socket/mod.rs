@@ -22,6 +22,7 @@ use actix_web_actors::ws;
 use realtime_core::{Code, Error};
 
 use self::worker::Worker;
+use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::rest::problem;
 
@@ -35,9 +36,9 @@ pub(crate) async fn handshake(
     worker: Rc<Worker>,
 ) -> HttpResponse {
     match upgrade(&request, &worker).await {
-        Ok((response, identity)) => {
+        Ok((response, identity, seat)) => {
             let address = request.match_info().get("address").filter(|address| !address.is_empty());
-            worker.connect(response, payload, address.map(str::to_owned), identity)
+            worker.connect(response, payload, address.map(str::to_owned), identity, seat)
         }
         Err(error) => problem::response(&error),
     }
@@ -46,7 +47,7 @@ pub(crate) async fn handshake(
 async fn upgrade(
     request: &HttpRequest,
     worker: &Worker,
-) -> Result<(actix_web::HttpResponseBuilder, Identity), Error> {
+) -> Result<(actix_web::HttpResponseBuilder, Identity, Seat), Error> {
     if worker.is_draining() {
         return Err(Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0));
     }
@@ -60,9 +61,11 @@ async fn upgrade(
     }
     let response = ws::handshake_with_protocols(request, &[SUBPROTOCOL])
         .map_err(|error| Error::bad_request(format!("This route speaks WebSocket: {error}.")))?;
+    let seat = worker.shared().seat(request)?;
     // Last: a ticket is used up by it.
     let identity = worker.shared().identify_handshake(request, &offered).await?;
-    Ok((response, identity))
+    seat.pass_to(identity.principal())?;
+    Ok((response, identity, seat))
 }
 
 fn offered_subprotocols(request: &HttpRequest) -> Option<Vec<String>> {

@@ -24,6 +24,7 @@ use super::connection::ConnectionActor;
 use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::relay::Relay;
+use crate::admission::Seat;
 use crate::auth::{Identity, Revocation};
 use crate::database::Database;
 use crate::poll::{WaitingPoll, Woken};
@@ -120,11 +121,12 @@ impl Worker {
         payload: actix_web::web::Payload,
         default_address: Option<String>,
         identity: Identity,
+        seat: Seat,
     ) -> HttpResponse {
         let connection =
             Connection::new(Arc::clone(self.surface()), default_address, 0).of(identity.principal().clone());
         let socket = Rc::new(SocketState::new(connection));
-        let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity);
+        let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
         let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload);
         socket.set_address(actor.start());
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
@@ -136,15 +138,16 @@ impl Worker {
         mut response: HttpResponseBuilder,
         asked: Asked,
         identity: Identity,
+        seat: Seat,
     ) -> HttpResponse {
-        let client = self.add_client(Transport::EventStream(Cell::default()), identity);
+        let client = self.add_client(Transport::EventStream(Cell::default()), identity, seat);
         actix::spawn(watch(Rc::downgrade(self), Rc::downgrade(&client)));
         self.follow(&client, Ticket(0), asked.subscription, asked.start);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
     }
 
-    fn add_client(&self, transport: Transport, identity: Identity) -> Rc<Client> {
-        let client = Rc::new(Client::new(ClientId(self.issue()), transport, identity, self.limits()));
+    fn add_client(&self, transport: Transport, identity: Identity, seat: Seat) -> Rc<Client> {
+        let client = Rc::new(Client::new(ClientId(self.issue()), transport, identity, seat, self.limits()));
         self.clients.borrow_mut().insert(client.id, Rc::clone(&client));
         client
     }
