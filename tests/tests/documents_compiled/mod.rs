@@ -1,0 +1,6 @@
+//! The blocks of Rust of the documents, a file for each document, with what they need around them.
+
+#![allow(dead_code, unreachable_pub, reason = "they are compiled as a library would have them, not run")]
+
+mod attributes;
+mod postgres;
