@@ -65,7 +65,7 @@
 //! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
 //! | [`auth`] | who is asking |
-//! | [`policy`], [`Rows`] | who may do what, and who sees which rows |
+//! | [`policy`], [`Rows`], [`Fields`] | who may do what, and who sees which rows and fields |
 //! | [`Error`], [`Code`] | what a hook refuses with |
 //! | [`Problem`], [`json_object`] | answers and bodies of handlers beside the scope |
 //! | [`Limits`] | every bound |
@@ -101,8 +101,8 @@ pub use realtime_core::{policy, types};
 pub use database::{OnPostgres, OnSqlite};
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
-    Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Hooks, Lag, Limits,
-    Principal, Record, ResourceOn, Rows, Store, Value,
+    Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Fields, Hooks, Lag, Limits,
+    Principal, Record, ResourceOn, Rows, Store, Value, View,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;

@@ -14,6 +14,7 @@ use crate::scan;
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
 use crate::store::{Find, Local, Store};
 use crate::value::Value;
+use crate::view::View;
 
 /// What is asked of the database.
 #[derive(Clone, Debug)]
@@ -165,7 +166,7 @@ pub async fn run<T: Transaction>(
         Operation::Create(payload) => create(transaction, (tables, table), payload, context).await,
         Operation::Update(key, payload) => {
             let before = existing(transaction, table, key, action, context).await?;
-            let draft = read_payload(descriptor, payload);
+            let draft = read_payload(descriptor.seen_by(context.principal), payload);
             change(transaction, (tables, table), key, &before, draft?, context).await
         }
         Operation::Replace(key, payload) => {
@@ -181,7 +182,7 @@ pub async fn run<T: Transaction>(
                 Err(Failure::ForeignKey) => {
                     Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
                 }
-                Err(failure) => Err(other_failure(descriptor, failure)),
+                Err(failure) => Err(other_failure(&descriptor.seen_by(context.principal), failure)),
             }
         }
         Operation::Retrieve(key) => {
@@ -225,7 +226,7 @@ async fn find<T: Transaction>(
     let rows = transaction
         .rows(table, statement)
         .await
-        .map_err(|failure| other_failure(table.descriptor(), failure))?;
+        .map_err(|failure| other_failure(&View::from(table.descriptor()), failure))?;
     let decided = sql::decides::<T::Backend>(among);
     Ok(rows.into_iter().next().filter(|row| decided || among.matches(row.as_ref())))
 }
@@ -237,8 +238,8 @@ async fn create<T: Transaction>(
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
     let descriptor = table.descriptor();
-    let mut draft = read_payload(descriptor, payload)?;
-    require(descriptor, payload, &mut draft);
+    let mut draft = read_payload(descriptor.seen_by(context.principal), payload)?;
+    require(payload, &mut draft);
     for field in 0..descriptor.fields.len() {
         if !draft.holds(field)
             && let Some(value) = table.initial(field, context)?
@@ -249,7 +250,7 @@ async fn create<T: Transaction>(
     let values = validated(transaction, (tables, table), draft, None, context).await?;
     let made = match transaction.rows(table, sql::insert(table, &values)?).await {
         Ok(rows) => rows.into_iter().next(),
-        Err(failure) => return Err(write_failure(transaction, table, &values, failure).await),
+        Err(failure) => return Err(write_failure(transaction, table, &values, context, failure).await),
     };
     let made = made.ok_or_else(|| fault("an insert returned no row"))?;
     // Triggers of the application may have changed the row since: what is answered is what is stored.
@@ -271,7 +272,7 @@ async fn change<T: Transaction>(
         return Ok(Outcome::Object(Row::clone(before)));
     }
     if let Err(failure) = transaction.execute(sql::update(table, key, &values)?).await {
-        return Err(write_failure(transaction, table, &values, failure).await);
+        return Err(write_failure(transaction, table, &values, context, failure).await);
     }
     let key_now =
         values.iter().find(|(field, _)| *field == table.descriptor().key).map_or(key, |(_, value)| value);
@@ -283,13 +284,14 @@ async fn change<T: Transaction>(
 }
 
 /// Reads the fields that a payload names. All mistakes are reported at once.
-fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) -> Result<Draft, Error> {
-    let mut draft = Draft::new(descriptor);
+fn read_payload(view: View<'static>, payload: &Map<String, Json>) -> Result<Draft, Error> {
+    let descriptor = view.descriptor();
+    let mut draft = Draft::new(view);
     for (name, json) in payload {
-        let Some(field) = descriptor.field_index(name) else {
+        let Some(field) = draft.view().field_index(name) else {
             let names: Vec<&str> =
-                descriptor.fields.iter().filter(|field| !field.read_only).map(|field| field.name).collect();
-            draft.refuse(name, format!("Unknown field; the fields are {}.", names.join(", ")));
+                draft.view().fields().filter(|field| !field.read_only).map(|field| field.name).collect();
+            draft.mistake(name, format!("Unknown field; the fields are {}.", names.join(", ")));
             continue;
         };
         let known = &descriptor.fields[field];
@@ -319,10 +321,11 @@ fn read_payload(descriptor: &'static Descriptor, payload: &Map<String, Json>) ->
     Ok(draft)
 }
 
-/// Every field that a payload must name is named, if only with a mistake.
-fn require(descriptor: &'static Descriptor, payload: &Map<String, Json>, draft: &mut Draft) {
-    for field in descriptor.fields.iter().filter(|field| field.required && !payload.contains_key(field.name))
-    {
+/// Every field that a payload must name is named, if only with a mistake. What the caller does not see he need not
+/// name.
+fn require(payload: &Map<String, Json>, draft: &mut Draft) {
+    let view = draft.view().clone();
+    for field in view.fields().filter(|field| field.required && !payload.contains_key(field.name)) {
         draft.refuse(field.name, "This field is required.");
     }
 }
@@ -333,10 +336,12 @@ fn replacement<DB: Backend + 'static>(
     context: &Context<'_>,
 ) -> Result<Draft, Error> {
     let descriptor = table.descriptor();
-    let mut draft = read_payload(descriptor, payload)?;
-    require(descriptor, payload, &mut draft);
+    let mut draft = read_payload(descriptor.seen_by(context.principal), payload)?;
+    require(payload, &mut draft);
     for (at, field) in descriptor.fields.iter().enumerate() {
-        if field.read_only || field.required || payload.contains_key(field.name) {
+        // What the caller does not see is not his to set back.
+        let is_his = draft.view().shows(at) && !field.read_only;
+        if !is_his || field.required || payload.contains_key(field.name) {
             continue;
         }
         let value = table.initial(at, context)?.unwrap_or(Value::Null);
@@ -360,14 +365,15 @@ async fn validated<T: Transaction>(
         (Some(refused), Some(mistakes)) if refused.code() == Code::PermissionDenied => {
             return Err(mistakes.into());
         }
-        (Some(error), _) | (None, Some(error)) => return Err(error.into()),
+        (Some(error), _) => return Err(error.seen_through(draft.view()).into()),
+        (None, Some(mistakes)) => return Err(mistakes.into()),
     }
     let mut within = Within { transaction, tables, failure: None };
     let checked = table.check(&draft, before, context, &mut Store::new(&mut within)).await;
     match (checked, within.failure) {
         // What the database failed with is for the log, whatever the hook has made of it.
         (_, Some(failure)) => Err(failure),
-        (Err(error), None) => Err(error.into()),
+        (Err(error), None) => Err(error.seen_through(draft.view()).into()),
         (Ok(()), None) => Ok(draft.into_values()),
     }
 }
@@ -407,13 +413,15 @@ async fn write_failure<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     values: &[(usize, Value<'static>)],
+    context: &Context<'_>,
     failure: Failure,
 ) -> Refusal {
+    let view = table.descriptor().seen_by(context.principal);
     if !matches!(failure, Failure::ForeignKey) {
-        return other_failure(table.descriptor(), failure);
+        return other_failure(&view, failure);
     }
     match missing_references(transaction, table, values).await {
-        Ok(Some(error)) => error.into(),
+        Ok(Some(error)) => error.seen_through(&view).into(),
         Ok(None) => {
             Error::validation(crate::error::NON_FIELD_ERRORS, "An object that is referred to does not exist.")
                 .into()
@@ -429,7 +437,7 @@ async fn missing_references<T: Transaction>(
     values: &[(usize, Value<'static>)],
 ) -> Result<Option<Error>, Refusal> {
     let descriptor = table.descriptor();
-    let fail = |failure| other_failure(descriptor, failure);
+    let fail = |failure| other_failure(&View::from(descriptor), failure);
     let mut error: Option<Error> = None;
     for reference in transaction.foreign_keys(descriptor.table).await.map_err(fail)? {
         let Some((field, value)) = values
@@ -453,12 +461,10 @@ async fn missing_references<T: Transaction>(
     Ok(error)
 }
 
-pub(crate) fn other_failure(descriptor: &Descriptor, failure: Failure) -> Refusal {
-    // A column that the resource does not show is not named.
+pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {
+    // A column that the resource does not show, or not to the caller, is not named.
     let public = |column: &String| {
-        descriptor
-            .fields
-            .iter()
+        view.fields()
             .find(|field| field.column == column.as_str())
             .map_or(crate::error::NON_FIELD_ERRORS, |field| field.name)
     };

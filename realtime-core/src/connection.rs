@@ -19,6 +19,7 @@ use crate::message::{self, Message};
 use crate::resource::{Action, Descriptor};
 use crate::subscription::{Asked, Subscription};
 use crate::value::Value;
+use crate::view::View;
 
 /// What all connections of a scope have in common.
 #[derive(Debug)]
@@ -272,7 +273,8 @@ impl Connection {
             return Ok(Operation::Retrieve(key(descriptor, message.key.as_ref())?));
         }
         let filter = json_entries(message.payload);
-        let query = ListQuery::parse(descriptor, filter, &message.options, &self.surface.limits)?;
+        let view = descriptor.seen_by(&self.principal);
+        let query = ListQuery::parse(view, filter, &message.options, &self.surface.limits)?;
         Ok(Operation::List(Box::new(query)))
     }
 
@@ -514,13 +516,21 @@ impl Connection {
     }
 
     /// The connection's user is known anew: he may have other rights now, or have logged in. What he follows goes on with
-    /// the rows that he sees now. Another user ends the connection, and so does a right to follow that is lost.
+    /// the rows and fields that he sees now. Another user ends the connection, and so does a right to follow that is lost,
+    /// also where it is lost because a filter names a field that is hidden from him now.
     pub fn become_of(&mut self, principal: &Principal) -> Vec<Effect> {
-        let may_follow = |held: &Held| {
-            let rules = &self.surface.descriptors[held.subscription.resource().0].rules;
-            rules.admit(principal, Action::Subscribe).is_ok()
+        let may_follow = |subscription: &Arc<Subscription>| {
+            let descriptor = self.surface.descriptors[subscription.resource().0];
+            descriptor.rules.admit(principal, Action::Subscribe).is_ok()
+                && subscription.is_known_to(descriptor, principal)
         };
-        if !self.principal.may_become(principal) || !self.held.values().all(may_follow) {
+        let held = self.held.values().map(|held| &held.subscription);
+        let begun = self.pending.values().filter_map(|pending| pending.subscription.as_ref());
+        let waiting = self.queue.iter().filter_map(|queued| match &queued.work {
+            Work::Subscribe(subscription, _) => Some(subscription),
+            _ => None,
+        });
+        if !self.principal.may_become(principal) || !held.chain(begun).chain(waiting).all(may_follow) {
             self.closed = true;
             return vec![Effect::Close(4401, "another session has begun")];
         }
@@ -539,7 +549,9 @@ impl Connection {
     pub fn answered(&mut self, ticket: Ticket, result: Result<(Outcome, Cursor), Error>) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
         let text = match (result, pending.descriptor) {
-            (Ok((outcome, feed)), Some(descriptor)) => answer(&pending.head, descriptor, &outcome, feed),
+            (Ok((outcome, feed)), Some(descriptor)) => {
+                answer(&pending.head, descriptor.seen_by(&self.principal), &outcome, feed)
+            }
             (Ok(_), None) => encode::reply(&pending.head, 200, None),
             (Err(error), _) => encode::error_reply(&pending.head, &error),
         };
@@ -567,7 +579,7 @@ fn seen_by(
     principal: &Principal,
 ) -> Option<Arc<Subscription>> {
     let descriptor = surface.descriptors[subscription.resource().0];
-    let now = Subscription::clone(subscription).seeing(descriptor, descriptor.rules.visible(principal));
+    let now = Subscription::clone(subscription).seen_by(descriptor, principal);
     (now.group_identity() != subscription.group_identity()).then(|| Arc::new(now))
 }
 
@@ -577,32 +589,33 @@ fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor, recovere
     encode::reply(head, 200, Some(&data))
 }
 
-fn answer(head: &Head, descriptor: &'static Descriptor, outcome: &Outcome, feed: Cursor) -> String {
+fn answer(head: &Head, view: View<'_>, outcome: &Outcome, feed: Cursor) -> String {
     match outcome {
-        Outcome::Created(row) => encode::reply(head, 201, Some(&encode::object(descriptor, row.as_ref()))),
-        Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(descriptor, row.as_ref()))),
+        Outcome::Created(row) => encode::reply(head, 201, Some(&encode::object(view, row.as_ref()))),
+        Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(view, row.as_ref()))),
         Outcome::Deleted => encode::reply(head, 204, None),
         Outcome::Page(page) => {
             let links = [page.next.clone(), page.previous.clone()];
-            encode::reply(head, 200, Some(&page_object(descriptor, page, links, Some(feed))))
+            encode::reply(head, 200, Some(&page_object(view, page, links, Some(feed))))
         }
     }
 }
 
 /// A page as an object, with the links in the form of the transport: next, then previous.
-pub fn page_object(
-    descriptor: &Descriptor,
+pub fn page_object<'a>(
+    view: impl Into<View<'a>>,
     page: &Page,
     [next, previous]: [Option<String>; 2],
     feed: Option<Cursor>,
 ) -> String {
+    let view = view.into();
     let mut out = String::with_capacity(64 + page.rows.len() * 192);
     out.push_str(r#"{"results":["#);
     for (at, row) in page.rows.iter().enumerate() {
         if at > 0 {
             out.push(',');
         }
-        encode::write_object(descriptor, row.as_ref(), 0..descriptor.fields.len(), &mut out);
+        encode::write_object(view.descriptor(), row.as_ref(), view.indexes(), &mut out);
     }
     out.push(']');
     for (name, link) in [("next", next), ("previous", previous)] {

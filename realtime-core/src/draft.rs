@@ -3,23 +3,29 @@
 use std::ops::RangeInclusive;
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, NON_FIELD_ERRORS, NOT_ACCEPTABLE};
 use crate::field::Field;
-use crate::resource::{Descriptor, RealtimeResource};
+use crate::resource::RealtimeResource;
 use crate::store::Store;
 use crate::value::Value;
+use crate::view::View;
 
 /// The values of one row on their way into the database, by field, in the order of the descriptor.
 #[derive(Debug)]
 pub struct Draft {
-    descriptor: &'static Descriptor,
+    view: View<'static>,
     values: Vec<Option<Value<'static>>>,
     error: Option<Error>,
 }
 
 impl Draft {
-    pub(crate) fn new(descriptor: &'static Descriptor) -> Self {
-        Self { descriptor, values: vec![None; descriptor.fields.len()], error: None }
+    pub(crate) fn new(view: View<'static>) -> Self {
+        Self { values: vec![None; view.descriptor().fields.len()], view, error: None }
+    }
+
+    /// The resource as whoever writes sees it.
+    pub(crate) fn view(&self) -> &View<'static> {
+        &self.view
     }
 
     /// Sets a field by its index in the descriptor.
@@ -41,9 +47,10 @@ impl Draft {
     }
 
     fn index(&self, name: &str) -> usize {
-        self.descriptor
+        let descriptor = self.view.descriptor();
+        descriptor
             .field_index(name)
-            .unwrap_or_else(|| panic!("`{name}` is not a field of the resource `{}`", self.descriptor.stream))
+            .unwrap_or_else(|| panic!("`{name}` is not a field of the resource `{}`", descriptor.stream))
     }
 
     /// Will the field be written?
@@ -79,8 +86,21 @@ impl Draft {
         self.put(field, value.to_value().into_owned());
     }
 
-    /// Refuses the write with a message about one field; several are answered together.
+    /// Refuses the write with a message about one field; several are answered together. Whoever does not see the field
+    /// is told that the values are not acceptable, and no more.
     pub fn refuse(&mut self, name: impl Into<String>, message: impl Into<String>) {
+        let name = name.into();
+        let is_hidden =
+            self.view.descriptor().field_index(&name).is_some_and(|field| !self.view.shows(field));
+        if is_hidden {
+            self.mistake(NON_FIELD_ERRORS, NOT_ACCEPTABLE);
+        } else {
+            self.mistake(name, message);
+        }
+    }
+
+    /// Refuses what the payload says under a name, of a field or not.
+    pub(crate) fn mistake(&mut self, name: impl Into<String>, message: impl Into<String>) {
         self.error = Some(match self.error.take() {
             Some(error) => error.and(name, message),
             None => Error::validation(name, message),

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::resource::{Descriptor, Record};
 use crate::subscription::EventAction;
 use crate::value::{Value, write_text};
+use crate::view::View;
 
 /// Appends a row as an object of the given fields.
 pub(crate) fn write_object(
@@ -29,10 +30,11 @@ pub(crate) fn write_object(
     out.push('}');
 }
 
-/// A row as an object of all its fields: what `GET /{stream}/{pk}/` answers.
-pub fn object(descriptor: &Descriptor, row: &dyn Record) -> String {
+/// A row as an object of all the fields of a view: what `GET /{stream}/{pk}/` answers.
+pub fn object<'a>(view: impl Into<View<'a>>, row: &dyn Record) -> String {
+    let view = view.into();
     let mut out = String::with_capacity(256);
-    write_object(descriptor, row, 0..descriptor.fields.len(), &mut out);
+    write_object(view.descriptor(), row, view.indexes(), &mut out);
     out
 }
 

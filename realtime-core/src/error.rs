@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::view::View;
+
 /// The stable, machine-readable cause of an error. Its status is the HTTP one on both transports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -95,6 +97,9 @@ impl Code {
 /// The key of `errors` for what concerns the whole object.
 pub const NON_FIELD_ERRORS: &str = "non_field_errors";
 
+/// What is said of values in fields that the caller does not see.
+pub(crate) const NOT_ACCEPTABLE: &str = "These values are not acceptable.";
+
 /// A text of a client's, as a message shows it: quoted, and cut where it is long.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 80;
@@ -155,6 +160,16 @@ impl Error {
     pub fn and(mut self, key: impl Into<String>, message: impl Into<String>) -> Self {
         self.errors.entry(key.into()).or_default().push(message.into());
         self
+    }
+
+    /// What is said about fields that there are not for somebody is said of the whole object, and no more than that.
+    #[must_use]
+    pub(crate) fn seen_through(mut self, view: &View<'_>) -> Self {
+        let is_hidden =
+            |name: &String| view.descriptor().field_index(name).is_some_and(|field| !view.shows(field));
+        let before = self.errors.len();
+        self.errors.retain(|name, _| !is_hidden(name));
+        if self.errors.len() < before { self.and(NON_FIELD_ERRORS, NOT_ACCEPTABLE) } else { self }
     }
 
     /// Says in how many seconds the request may be tried again.

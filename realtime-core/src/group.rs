@@ -76,6 +76,8 @@ pub struct Groups {
     by_identity: HashMap<String, GroupId>,
     /// In the order in which they were made.
     by_resource: Vec<BTreeSet<GroupId>>,
+    /// How many of them are of somebody who may not see everything, by resource.
+    narrowed: Vec<usize>,
     indexes: Vec<Index>,
     /// How many changes and batches have been published.
     changes: u64,
@@ -89,6 +91,7 @@ impl Groups {
     pub fn new(descriptors: Vec<&'static Descriptor>, cursor: Cursor) -> Self {
         Self {
             by_resource: vec![BTreeSet::new(); descriptors.len()],
+            narrowed: vec![0; descriptors.len()],
             indexes: descriptors.iter().map(|descriptor| Index::new(descriptor)).collect(),
             descriptors,
             cursor,
@@ -158,6 +161,7 @@ impl Groups {
         self.by_id.insert(id, slot);
         self.by_identity.insert(subscription.group_identity().to_owned(), id);
         self.by_resource[subscription.resource().0].insert(id);
+        self.narrowed[subscription.resource().0] += usize::from(subscription.is_narrowed());
         self.indexes[subscription.resource().0].insert(slot, subscription.filter());
         id
     }
@@ -191,6 +195,7 @@ impl Groups {
         self.by_id.remove(&group.id);
         self.by_identity.remove(subscription.group_identity());
         self.by_resource[resource].remove(&group.id);
+        self.narrowed[resource] -= usize::from(subscription.is_narrowed());
         self.indexes[resource].remove(slot, subscription.filter());
     }
 
@@ -263,12 +268,11 @@ impl Groups {
         let events = told.iter().enumerate().map(|(at, event)| {
             let more = at + 1 < told.len();
             let write = || event.write(descriptor, subscription, more, self.cursor);
-            // Only where not everybody sees the same rows are there several groups of one id.
-            let text = if subscription.is_narrowed() {
+            // Only where not everybody sees the same are there several groups of one id.
+            let text = if self.narrowed[subscription.resource().0] > 0 {
                 let change = std::ptr::from_ref(event.change).addr();
-                Arc::clone(
-                    written.entry((subscription.id(), change, event.action, more)).or_insert_with(write),
-                )
+                let words = (subscription.id(), subscription.fields(), change, event.action, more);
+                Arc::clone(written.entry(words).or_insert_with(write))
             } else {
                 write()
             };
@@ -284,9 +288,9 @@ impl Groups {
     }
 }
 
-/// What has been written for one group and is the same for another: by the subscription's id, the change, what it is
-/// for the subscription, and whether more follows.
-type Written<'a> = HashMap<(&'a str, usize, EventAction, bool), Arc<str>>;
+/// What has been written for one group and is the same for another: by the subscription's id and the fields that it
+/// shows, the change, what it is for the subscription, and whether more follows.
+type Written<'a> = HashMap<(&'a str, &'a [usize], usize, EventAction, bool), Arc<str>>;
 
 /// The events of a batch for one subscription, in the words in which its group was told or would have been; where a key
 /// is given, only those about rows up to it. `cursor` is the position right after the batch.

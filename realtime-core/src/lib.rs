@@ -42,7 +42,7 @@
 //! | [`filter`] | a client's filter: parsed, and as a test in memory |
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
-//! | [`policy`], [`Rows`] | who may do what, and see which rows |
+//! | [`policy`], [`Rows`], [`Fields`] | who may do what, and see which rows and fields |
 //! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
 //! | [`change`], [`diff`], [`cursor`] | a change, the difference of two images, a position in the feed |
@@ -86,6 +86,7 @@ mod store;
 pub mod subscription;
 pub mod types;
 mod value;
+mod view;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -109,3 +110,4 @@ pub use resource::{
 pub use rows::{FieldOf, Rows};
 pub use store::Store;
 pub use value::Value;
+pub use view::{Fields, View};

@@ -10,6 +10,7 @@ use crate::filter::{self, Filter, RawArgument};
 use crate::limits::Limits;
 use crate::resource::{Descriptor, Record, Row};
 use crate::value::Value;
+use crate::view::View;
 
 /// The names that stand beside a list's filter. No filter may bear them.
 pub const LIST_OPTIONS: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count"];
@@ -97,13 +98,15 @@ impl ListQuery {
     ///
     /// # Errors
     /// 400 that names the key.
-    pub fn parse(
-        descriptor: &Descriptor,
+    pub fn parse<'a>(
+        view: impl Into<View<'a>>,
         filter: impl IntoIterator<Item = (String, RawArgument)>,
         options: &[(String, Json)],
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let filter = filter::parse(descriptor, filter, limits)?;
+        let view = view.into();
+        let descriptor = view.descriptor();
+        let filter = filter::parse(view.clone(), filter, limits)?;
         let option = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
         if option("search").is_some() {
             return Err(Error::validation("search", "This stream has no search."));
@@ -126,7 +129,7 @@ impl ListQuery {
             Some(Json::String(text)) if text == "true" || text == "false" => text == "true",
             Some(_) => return Err(Error::validation("count", "Must be a valid boolean.")),
         };
-        let order = parse_order(descriptor, option("ordering"))?;
+        let order = parse_order(&view, option("ordering"))?;
         let start = match (option("offset"), option("cursor")) {
             (Some(_), Some(_)) => {
                 return Err(Error::validation("cursor", "A list has an offset or a cursor, not both."));
@@ -199,7 +202,8 @@ fn order_text(descriptor: &Descriptor, order: &[OrderKey]) -> String {
     names.join(",")
 }
 
-fn parse_order(descriptor: &Descriptor, option: Option<&Json>) -> Result<Vec<OrderKey>, Error> {
+fn parse_order(view: &View<'_>, option: Option<&Json>) -> Result<Vec<OrderKey>, Error> {
+    let descriptor = view.descriptor();
     let mut order: Vec<OrderKey> = Vec::new();
     let text = match option {
         None => "",
@@ -211,10 +215,10 @@ fn parse_order(descriptor: &Descriptor, option: Option<&Json>) -> Result<Vec<Ord
             Some(name) => (true, name),
             None => (false, part),
         };
-        let field = if name == "pk" { Some(descriptor.key) } else { descriptor.field_index(name) };
+        let field = if name == "pk" { Some(descriptor.key) } else { view.field_index(name) };
         let Some(field) = field.filter(|field| descriptor.fields[*field].orderable) else {
             let choices: Vec<&str> =
-                descriptor.fields.iter().filter(|field| field.orderable).map(|field| field.name).collect();
+                view.fields().filter(|field| field.orderable).map(|field| field.name).collect();
             return Err(Error::validation(
                 "ordering",
                 format!(

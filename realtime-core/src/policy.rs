@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::resource::{Action, RealtimeResource, Record};
 use crate::rows::{FieldOf, Rows};
+use crate::view::Fields;
 
 /// Whether something is allowed, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +202,9 @@ impl<M, P: Permission<M>> Permission<M> for On<P> {
     }
 }
 
-/// What an application says of a resource: who may do what, and who sees which rows.
+/// What an application says of a resource: who may do what, and who sees which rows and fields.
 ///
-/// A resource with `#[realtime(permission = ..)]` has the rule that stands there, and everybody sees all its rows; one
+/// A resource with `#[realtime(permission = ..)]` has the rule that stands there, and everybody sees all of it; one
 /// with `#[realtime(policy)]` implements the trait itself; one with neither can be read by everybody and written by
 /// nobody.
 #[diagnostic::on_unimplemented(
@@ -224,6 +225,18 @@ pub trait Policy: RealtimeResource {
         let _ = principal;
         Rows::all()
     }
+
+    /// The fields that do not exist for somebody. They are in no answer and no event, and a change of nothing else is
+    /// not told; a filter, an order, `fields` or a payload that names one is refused as if there were no such field.
+    /// When he creates a row, they get what they have as defaults, or what [`Hooks`](crate::Hooks) set; when he
+    /// replaces one, they stay as they are.
+    ///
+    /// Like [`visible`](Policy::visible) it is asked anew each time, and should look at nothing but the principal. What
+    /// is visible may well depend on a hidden field.
+    fn hidden(principal: &Principal) -> Fields<Self> {
+        let _ = principal;
+        Fields::none()
+    }
 }
 
 /// The policy of a resource, without its type.
@@ -231,6 +244,7 @@ pub trait Policy: RealtimeResource {
 pub struct Rules {
     decide: fn(&Principal, Action, Option<&dyn Record>) -> Verdict,
     visible: fn(&Principal) -> Filter,
+    hidden: fn(&Principal) -> Vec<usize>,
 }
 
 impl Rules {
@@ -245,15 +259,22 @@ impl Rules {
                     .map_or(Verdict::No, |row| M::permission(&Ask { principal, action, row: Some(row) })),
             },
             visible: |principal| M::visible(principal).into_filter(),
+            hidden: |principal| M::hidden(principal).into_indexes(),
         }
     }
 
     #[cfg(test)]
-    pub(crate) const OF_EVERYBODY: Self = Self { decide: |_, _, _| Verdict::Yes, visible: |_| Filter::all() };
+    pub(crate) const OF_EVERYBODY: Self =
+        Self { decide: |_, _, _| Verdict::Yes, visible: |_| Filter::all(), hidden: |_| Vec::new() };
 
     /// The rows that exist for somebody.
     pub fn visible(&self, principal: &Principal) -> Filter {
         (self.visible)(principal)
+    }
+
+    /// The indexes of the fields that do not exist for somebody, sorted; the key is none of them.
+    pub(crate) fn hidden(&self, principal: &Principal) -> Vec<usize> {
+        (self.hidden)(principal)
     }
 
     /// May the action be refused before anything else of the request is looked at?

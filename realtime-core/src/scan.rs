@@ -8,6 +8,7 @@ use crate::error::{Error, NON_FIELD_ERRORS};
 use crate::list::{ListQuery, OrderKey, Page, Start};
 use crate::resource::{Record, Row};
 use crate::sql::{self, Table};
+use crate::view::View;
 
 /// Rows that are read at first, and at most, at a time. A page is often full early; but each chunk is a statement, which
 /// may have to sort all rows.
@@ -20,7 +21,7 @@ pub(crate) async fn page<T: Transaction>(
     query: &ListQuery,
 ) -> Result<Page, Refusal> {
     let descriptor = table.descriptor();
-    let fail = |failure| other_failure(descriptor, failure);
+    let fail = |failure| other_failure(&View::from(descriptor), failure);
     if sql::decides::<T::Backend>(&query.filter) {
         let rows = transaction.rows(table, sql::select_page(table, query)?).await.map_err(fail)?;
         let count = if query.count {
@@ -96,7 +97,7 @@ async fn select<T: Transaction>(
         let rows = transaction
             .rows(table, sql::select_page(table, &chunk)?)
             .await
-            .map_err(|failure| other_failure(table.descriptor(), failure))?;
+            .map_err(|failure| other_failure(&View::from(table.descriptor()), failure))?;
         let is_last = rows.len() <= chunk.limit;
         let backward = matches!(chunk.start, Start::Beside { backward: true, .. });
         if let Some(row) = rows.last() {

@@ -16,6 +16,7 @@ use crate::filter::{self, Filter, RawArgument};
 use crate::limits::Limits;
 use crate::resource::Descriptor;
 use crate::value::Value;
+use crate::view::View;
 
 /// How an update is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -94,8 +95,15 @@ pub struct Subscription {
     actions: EventActions,
     identity: String,
     id: String,
-    /// Where whoever asked may not see every row: what was asked for, and what tells its group from those of others.
-    narrowed: Option<(Filter, String)>,
+    narrowed: Option<Narrowed>,
+}
+
+/// What was asked for, where whoever asked may not see all of it, and what tells his group from those of others.
+#[derive(Clone, Debug)]
+struct Narrowed {
+    filter: Filter,
+    fields: Vec<usize>,
+    identity: String,
 }
 
 impl Subscription {
@@ -127,19 +135,36 @@ impl Subscription {
         Self { resource, filter, fields, form, actions, identity, id, narrowed: None }
     }
 
-    /// The same subscription of somebody for whom only some rows exist, whatever those were before. Its id stays: it
-    /// says what was asked for.
+    /// The same subscription of somebody for whom only some rows and fields exist, whatever those were before. Its id
+    /// stays: it says what was asked for.
     #[must_use]
-    pub fn seeing(mut self, descriptor: &Descriptor, visible: Filter) -> Self {
-        if let Some((asked, _)) = self.narrowed.take() {
-            self.filter = asked;
+    pub fn seen_by(mut self, descriptor: &Descriptor, principal: &Principal) -> Self {
+        if let Some(Narrowed { filter, fields, .. }) = self.narrowed.take() {
+            self.filter = filter;
+            self.fields = fields;
         }
-        if !visible.is_all() {
-            let identity = format!("{}\n{}", self.identity, visible.canonical());
-            self.narrowed = Some((self.filter.clone(), identity));
-            self.filter = self.filter.and(descriptor, visible);
+        let (view, visible) = (descriptor.seen_by(principal), descriptor.rules.visible(principal));
+        let (shown, hidden): (Vec<usize>, Vec<usize>) =
+            self.fields.iter().partition(|field| view.shows(**field));
+        if !visible.is_all() || !hidden.is_empty() {
+            // Names here too, and only those of fields that were asked for: whoever is told the same is in one group.
+            let hidden: Vec<&str> = hidden.iter().map(|field| descriptor.fields[*field].name).collect();
+            let identity = format!("{}\n{}\n{}", self.identity, visible.canonical(), hidden.join(","));
+            let filter = self.filter.clone().and(descriptor, visible);
+            self.narrowed = Some(Narrowed {
+                filter: std::mem::replace(&mut self.filter, filter),
+                fields: std::mem::replace(&mut self.fields, shown),
+                identity,
+            });
         }
         self
+    }
+
+    /// Could somebody have asked for it? Its filter names no field that is hidden from him.
+    pub fn is_known_to(&self, descriptor: &Descriptor, principal: &Principal) -> bool {
+        let view = descriptor.seen_by(principal);
+        let asked = self.narrowed.as_ref().map_or(&self.filter, |narrowed| &narrowed.filter);
+        asked.fields().into_iter().all(|field| view.shows(field))
     }
 
     /// Whose rows it is about.
@@ -152,7 +177,8 @@ impl Subscription {
         &self.filter
     }
 
-    /// The fields that its events show, by index, the key among them.
+    /// The fields that its events show, by index, the key among them: those that were asked for and exist for whoever
+    /// asked.
     pub fn fields(&self) -> &[usize] {
         &self.fields
     }
@@ -173,7 +199,7 @@ impl Subscription {
         &self.identity
     }
 
-    /// Is it about fewer rows than were asked for, because whoever asked may not see all of them?
+    /// Is it about fewer rows or fields than were asked for, because whoever asked may not see all of them?
     pub fn is_narrowed(&self) -> bool {
         self.narrowed.is_some()
     }
@@ -181,7 +207,7 @@ impl Subscription {
     /// The same text, and what whoever asked may see: whose subscriptions have it are told the same. Groups are found by
     /// it.
     pub fn group_identity(&self) -> &str {
-        self.narrowed.as_ref().map_or(&self.identity, |(_, identity)| identity)
+        self.narrowed.as_ref().map_or(&self.identity, |narrowed| &narrowed.identity)
     }
 
     /// The id on the wire: the first 128 bits of the SHA-256 of the identity, in base64url.
@@ -224,9 +250,10 @@ impl Asked {
             Some(Some("full")) => Form::Full,
             Some(_) => return Err(Error::bad_request("form is \"diff\" or \"full\".")),
         };
-        let fields = option("fields").map(|json| parse_fields(descriptor, json)).transpose()?;
+        let view = descriptor.seen_by(principal);
+        let fields = option("fields").map(|json| parse_fields(&view, json)).transpose()?;
         let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
-        let mut filter = filter::parse(descriptor, filter, limits)?;
+        let mut filter = filter::parse(view, filter, limits)?;
         if let Some(key) = key {
             let of_key = filter::Predicate {
                 field: descriptor.key,
@@ -237,7 +264,7 @@ impl Asked {
             filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
         }
         let asked = Subscription::new(resource, descriptor, filter, fields, form, actions);
-        let subscription = Arc::new(asked.seeing(descriptor, descriptor.rules.visible(principal)));
+        let subscription = Arc::new(asked.seen_by(descriptor, principal));
         Ok(Self { subscription, start: Start { since, snapshot } })
     }
 }
@@ -253,13 +280,13 @@ fn parse_since(json: Option<&Json>) -> Result<Option<Cursor>, Error> {
     }
 }
 
-fn parse_fields(descriptor: &Descriptor, json: &Json) -> Result<Vec<usize>, Error> {
+fn parse_fields(view: &View<'_>, json: &Json) -> Result<Vec<usize>, Error> {
     let names = json.as_array().ok_or_else(|| Error::bad_request("fields is a list of names."))?;
     names
         .iter()
         .map(|name| {
-            name.as_str().and_then(|name| descriptor.field_index(name)).ok_or_else(|| {
-                let known: Vec<&str> = descriptor.fields.iter().map(|field| field.name).collect();
+            name.as_str().and_then(|name| view.field_index(name)).ok_or_else(|| {
+                let known: Vec<&str> = view.fields().map(|field| field.name).collect();
                 Error::new(Code::UnknownField, format!("{name} is not a field of this stream."))
                     .and("fields", format!("Choices are {}.", known.join(", ")))
             })

@@ -12,7 +12,7 @@ use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
 use realtime_core::list::{LIST_OPTIONS, ListQuery};
 use realtime_core::subscription::Asked;
-use realtime_core::{Action, Code, Descriptor, Error, Principal};
+use realtime_core::{Action, Code, Descriptor, Error, Principal, View};
 use serde_json::Value as Json;
 
 use crate::admission::Seat;
@@ -133,14 +133,13 @@ async fn serve(
         descriptor.rules.admit(&principal, *action)?;
         Ok(principal)
     });
-    let carried_out = match admitted {
-        Ok(principal) => {
-            carry_out(request, payload, worker, (resource, descriptor), *action, principal).await
-        }
-        Err(error) => Err(error),
+    let principal = match admitted {
+        Ok(principal) => principal,
+        Err(error) => return problem::response(&error),
     };
-    match carried_out {
-        Ok((outcome, feed)) => answer(request, descriptor, &outcome, feed),
+    let view = descriptor.seen_by(&principal);
+    match carry_out(request, payload, worker, (resource, &view), *action, principal).await {
+        Ok((outcome, feed)) => answer(request, view, &outcome, feed),
         Err(error) => problem::response(&error),
     }
 }
@@ -159,18 +158,18 @@ async fn carry_out(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &Worker,
-    (resource, descriptor): (ResourceId, &'static Descriptor),
+    (resource, view): (ResourceId, &View<'_>),
     action: Action,
     principal: Principal,
 ) -> Result<(Outcome, Cursor), Error> {
     // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
     let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
-    let limits = worker.limits();
+    let (limits, descriptor) = (worker.limits(), view.descriptor());
     let body = || body::json_object(request, payload, limits.body_bytes);
     let operation = match action {
         Action::List => {
             let (filter, options) = query::parse(request.query_string(), "a list", LIST_OPTIONS)?;
-            Operation::List(Box::new(ListQuery::parse(descriptor, filter, &options, limits)?))
+            Operation::List(Box::new(ListQuery::parse(view.clone(), filter, &options, limits)?))
         }
         Action::Create => Operation::Create(body().await?),
         Action::Update => {
@@ -191,33 +190,28 @@ async fn carry_out(
     Ok((outcome, cursor))
 }
 
-fn answer(
-    request: &HttpRequest,
-    descriptor: &'static Descriptor,
-    outcome: &Outcome,
-    feed: Cursor,
-) -> HttpResponse {
+fn answer(request: &HttpRequest, view: View<'_>, outcome: &Outcome, feed: Cursor) -> HttpResponse {
     match outcome {
         Outcome::Created(row) => {
-            let key = match row.value(descriptor.key).to_json() {
+            let key = match row.value(view.descriptor().key).to_json() {
                 Json::String(text) => query::encoded(&text),
                 other => other.to_string(),
             };
             let location = format!("{}/{key}/", request.path().trim_end_matches('/'));
-            let mut response = json(201, realtime_core::object(descriptor, row.as_ref()));
+            let mut response = json(201, realtime_core::object(view, row.as_ref()));
             if let Ok(location) = header::HeaderValue::from_str(&location) {
                 response.headers_mut().insert(header::LOCATION, location);
             }
             response
         }
-        Outcome::Object(row) => json(200, realtime_core::object(descriptor, row.as_ref())),
+        Outcome::Object(row) => json(200, realtime_core::object(view, row.as_ref())),
         Outcome::Deleted => HttpResponse::NoContent().finish(),
         Outcome::Page(page) => {
             let link = |cursor: &Option<String>| {
                 cursor.as_ref().map(|cursor| query::page_link(request.path(), request.query_string(), cursor))
             };
             let mut response =
-                json(200, page_object(descriptor, page, [link(&page.next), link(&page.previous)], None));
+                json(200, page_object(view, page, [link(&page.next), link(&page.previous)], None));
             if let Ok(cursor) = header::HeaderValue::from_str(&feed.to_string()) {
                 response.headers_mut().insert(header::HeaderName::from_static("realtime-cursor"), cursor);
             }

@@ -13,7 +13,7 @@ use realtime_core::connection::{Connection, Effect, Start, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
-use realtime_core::{Action, Code, Lag, Limits};
+use realtime_core::{Action, Code, Lag, Limits, Principal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Run;
@@ -539,7 +539,7 @@ async fn watch(worker: Weak<Worker>, client: Weak<Client>) {
     }
 }
 
-/// Asks the application whether an event stream may go on. Where its owner sees other rows now, he begins anew.
+/// Asks the application whether an event stream may go on. Where its owner sees other rows or fields now, he begins anew.
 async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
     let identity = client.identity.borrow().clone();
     if identity.expires_at().is_some_and(|end| end <= Utc::now()) {
@@ -548,10 +548,9 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
     match worker.shared.recheck(&identity).await {
         Ok(now) => {
             let goes_on = client.followers().iter().all(|follower| {
-                let rules = &follower.descriptor.rules;
-                let visible =
-                    |identity: &Identity| rules.visible(identity.principal()).canonical().to_owned();
-                rules.admit(now.principal(), Action::Subscribe).is_ok() && visible(&identity) == visible(&now)
+                follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
+                    && follower.subscription.is_known_to(follower.descriptor, now.principal())
+                    && sees_the_same(follower, now.principal())
             });
             if goes_on && identity.principal().may_become(now.principal()) {
                 *client.identity.borrow_mut() = now;
@@ -563,6 +562,11 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
         // Whether it still holds cannot be said at present.
         Err(error) => tracing::warn!(%error, "an identity could not be checked"),
     }
+}
+
+fn sees_the_same(follower: &Follower, principal: &Principal) -> bool {
+    let now = Subscription::clone(&follower.subscription).seen_by(follower.descriptor, principal);
+    now.group_identity() == follower.subscription.group_identity()
 }
 
 /// Tells the event streams of a worker regularly how far they have come.

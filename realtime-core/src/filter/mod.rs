@@ -240,6 +240,18 @@ impl Filter {
         })
     }
 
+    /// The indexes of the fields that it looks at.
+    pub fn fields(&self) -> Vec<usize> {
+        let mut fields = Vec::new();
+        for term in &self.terms {
+            match term {
+                Term::Is(predicate) => fields.push(predicate.field),
+                Term::Any(filters) => fields.extend(filters.iter().flat_map(Self::fields)),
+            }
+        }
+        fields
+    }
+
     /// Does it select every row, whatever is in it?
     pub fn is_all(&self) -> bool {
         self.terms.is_empty()

@@ -14,8 +14,9 @@ use crate::limits::Limits;
 use crate::lookup::{Lookup, LookupSet};
 use crate::message::url_decoded;
 use crate::part::Part;
-use crate::resource::Descriptor;
+use crate::resource::{Alias, Descriptor};
 use crate::value::Value;
+use crate::view::View;
 
 /// The value of one entry, in the form in which it came.
 #[derive(Clone, Debug)]
@@ -27,16 +28,18 @@ pub enum RawArgument {
     Query(Vec<String>),
 }
 
-/// Parses the entries of a filter; all of them must hold.
+/// Parses the entries of a filter; all of them must hold. A field that the view does not show is an unknown one.
 ///
 /// # Errors
 /// `unknown_field` and `unknown_lookup` for a key that the resource does not offer, with the choices;
 /// `validation_error` for values, all of them at once, and for a filter over a limit.
-pub fn parse(
-    descriptor: &Descriptor,
+pub fn parse<'a>(
+    view: impl Into<View<'a>>,
     entries: impl IntoIterator<Item = (String, RawArgument)>,
     limits: &Limits,
 ) -> Result<Filter, Error> {
+    let view = view.into();
+    let descriptor = view.descriptor();
     let mut predicates = Vec::new();
     let mut refused: Option<Error> = None;
     let (mut entries_seen, mut regexes_seen) = (0, 0);
@@ -45,7 +48,7 @@ pub fn parse(
         if entries_seen > limits.filter_predicates {
             return Err(too_many("entries", limits.filter_predicates, "filter_predicates"));
         }
-        let resolved = resolve(descriptor, &key)?;
+        let resolved = resolve(&view, &key)?;
         // Compiling one costs up to a millisecond, and each keeps an automaton.
         regexes_seen += usize::from(matches!(resolved.lookup, Lookup::Regex | Lookup::IRegex));
         if regexes_seen > limits.filter_regexes {
@@ -84,12 +87,13 @@ struct Resolved {
     negated: bool,
 }
 
-fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
+fn resolve(view: &View<'_>, key: &str) -> Result<Resolved, Error> {
+    let descriptor = view.descriptor();
     let (negated, positive) = match key.strip_prefix("not__") {
         Some(rest) => (true, rest),
         None => (false, key),
     };
-    if let Some(alias) = descriptor.aliases.iter().find(|alias| alias.name == positive) {
+    if let Some(alias) = aliases(view).find(|alias| alias.name == positive) {
         return Ok(Resolved {
             field: alias.field,
             part: alias.part,
@@ -104,7 +108,7 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
     };
     let field = match name {
         "pk" => Some(descriptor.key),
-        name => descriptor.field_index(name),
+        name => view.field_index(name),
     };
     // A field without any lookup is answered like one that does not exist.
     let Some(field) = field.filter(|field| !lookups(descriptor, *field).is_empty()) else {
@@ -112,7 +116,7 @@ fn resolve(descriptor: &Descriptor, key: &str) -> Result<Resolved, Error> {
             Code::UnknownField,
             format!("{} is not a filter of this stream.", shown(key)),
         )
-        .and(key, format!("Choices are {}.", choices(descriptor))));
+        .and(key, format!("Choices are {}.", choices(view))));
     };
     let offered = lookups(descriptor, field);
     match resolve_lookup(offered, lookup_name) {
@@ -160,9 +164,13 @@ fn lookups(descriptor: &Descriptor, field: usize) -> LookupSet {
     descriptor.fields[field].lookups
 }
 
-fn choices(descriptor: &Descriptor) -> String {
-    let aliases = descriptor.aliases.iter().map(|alias| alias.name);
-    let fields = descriptor.fields.iter().filter(|field| !field.lookups.is_empty()).map(|field| field.name);
+fn aliases<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Alias> {
+    view.descriptor().aliases.iter().filter(|alias| view.shows(alias.field))
+}
+
+fn choices(view: &View<'_>) -> String {
+    let aliases = aliases(view).map(|alias| alias.name);
+    let fields = view.fields().filter(|field| !field.lookups.is_empty()).map(|field| field.name);
     aliases.chain(fields).collect::<Vec<_>>().join(", ")
 }
 
