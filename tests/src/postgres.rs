@@ -34,6 +34,7 @@ echo ready
 while read -r command; do
     case $command in
     stop) kill -INT $server; wait $server; echo stopped ;;
+    crash) kill -QUIT $server; wait $server; echo stopped ;;
     start) start "$@"; echo started ;;
     esac
 done
@@ -96,7 +97,15 @@ impl Server {
         self.command("stop", "stopped");
     }
 
-    /// Starts it again after [`Server::stop`].
+    /// Stops it at once, in the midst of what it does: it recovers when it starts again.
+    ///
+    /// # Panics
+    /// Where it cannot be stopped.
+    pub fn crash(&mut self) {
+        self.command("crash", "stopped");
+    }
+
+    /// Starts it again after [`Server::stop`] or [`Server::crash`].
     ///
     /// # Panics
     /// Where it does not start.
