@@ -103,7 +103,7 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
     }
     let mut installed = pairs(
         connection,
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'realtime!_%' ESCAPE '!' ORDER BY name",
+        format!("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND {OURS} ORDER BY name"),
     )?;
     // A trigger of a table that is no longer watched would only cost its writers.
     installed.retain(|(name, sql)| {
@@ -121,18 +121,21 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
     Ok(statements)
 }
 
+/// Tells our triggers from the application's, which may bear any name.
+const OURS: &str = "(name LIKE 'realtime!_%' ESCAPE '!' \
+    AND sql LIKE '%INSERT INTO realtime!_log (layout, operation, %' ESCAPE '!')";
+
 /// Our triggers of a table that are older than one of the application's.
 ///
 /// SQLite fires the newest first. One of the application's that came before ours and changed the row once more would
 /// have its change logged before the change that it was called for.
 fn overtaken_triggers(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
-    let of_table = format!("type = 'trigger' AND tbl_name = {} COLLATE NOCASE AND name", literal(table));
-    let ours = "LIKE 'realtime!_%' ESCAPE '!'";
+    let of_table = format!("type = 'trigger' AND tbl_name = {} COLLATE NOCASE", literal(table));
     names(
         connection,
         &format!(
-            "SELECT name FROM sqlite_master WHERE {of_table} {ours} \
-             AND rowid < (SELECT max(rowid) FROM sqlite_master WHERE {of_table} NOT {ours})"
+            "SELECT name FROM sqlite_master WHERE {of_table} AND {OURS} \
+             AND rowid < (SELECT max(rowid) FROM sqlite_master WHERE {of_table} AND NOT {OURS})"
         ),
     )
 }
@@ -189,8 +192,10 @@ fn names(connection: &mut SqliteConnection, sql: &str) -> QueryResult<Vec<String
     rows.map(|row| text(&Cells(&row?), 0)).collect()
 }
 
-fn pairs(connection: &mut SqliteConnection, sql: &'static str) -> QueryResult<Vec<(String, String)>> {
-    let rows = connection.load(Statement::new(sql))?;
+fn pairs(connection: &mut SqliteConnection, sql: String) -> QueryResult<Vec<(String, String)>> {
+    let mut statement = Statement::new("");
+    statement.sql(sql);
+    let rows = connection.load(statement)?;
     rows.map(|row| {
         let row = row?;
         Ok((text(&Cells(&row), 0)?, text(&Cells(&row), 1)?))

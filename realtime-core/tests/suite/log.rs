@@ -333,7 +333,8 @@ fn several_changes_of_a_row_in_one_transaction_are_one() {
 
 #[test]
 fn what_the_triggers_of_the_application_do_is_seen_in_the_order_it_happened() {
-    const STAMP: &str = "CREATE TRIGGER stamp AFTER UPDATE OF title ON notes BEGIN
+    // Its name alone does not make it one of ours.
+    const STAMP: &str = "CREATE TRIGGER realtime_notes_stamp AFTER UPDATE OF title ON notes BEGIN
             UPDATE notes SET rank = rank + 100 WHERE id = NEW.id;
             INSERT INTO tags (name, colour) VALUES ('made by ' || NEW.title, 'red');
         END;";
