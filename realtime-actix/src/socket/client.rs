@@ -251,8 +251,12 @@ impl Client {
         if beats >= BEATS_WITHOUT_PROGRESS {
             self.cut_off("nothing is read");
         } else if !waits {
-            // Where something waits, that is a sign of life too.
-            let sign = if self.backlog.is_empty() { sse::id(cursor) } else { sse::comment() };
+            // Where something waits, that is a sign of life too. Before the stream has been told where it begins it has
+            // got nothing: who went on from here would miss what it is about to be told.
+            let has_begun =
+                self.followers.borrow().values().all(|follower| follower.unanswered.get().is_none());
+            let is_told = has_begun && self.backlog.is_empty();
+            let sign = if is_told { sse::id(cursor) } else { sse::comment() };
             self.push(self.outbox.push_frame(sign));
         }
     }
