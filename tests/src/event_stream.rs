@@ -175,6 +175,20 @@ impl EventStream {
         Some(block)
     }
 
+    /// Reads up to the position that the stream begins at, which comes alone. Signs of life may come before it.
+    ///
+    /// # Panics
+    /// Where something else comes.
+    pub async fn begun(&mut self) -> String {
+        loop {
+            let block = self.next_block().await.expect("a position");
+            assert_eq!((&block.event, &block.data), (&None, &None), "a position alone");
+            if let Some(id) = block.id {
+                return id;
+            }
+        }
+    }
+
     /// The next message, and what it is said to be. Signs of life are read over.
     ///
     /// # Panics

@@ -147,6 +147,15 @@ impl OwnConnection {
             Own::Postgres(url) => postgres::execute(url, sql),
         }
     }
+
+    /// Runs SQL in one transaction.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn transact(&mut self, sql: &str) -> Result<(), String> {
+        let begin = if matches!(self.0, Own::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        self.batch_execute(&format!("{begin}; {sql}; COMMIT"))
+    }
 }
 
 /// A server before it is started.
