@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::auth::Identity;
-use crate::rest::{self, problem};
+use crate::rest::{self, accept, problem};
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
 
@@ -32,7 +32,7 @@ const LONGEST_WAIT: u64 = 60;
 /// `GET /{stream}/changes`.
 pub(crate) async fn changes(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
     let mut wait = Duration::from_secs(DEFAULT_WAIT);
-    let asked = rest::follow(&request, &worker, "a long poll", OPTIONS, |options| {
+    let asked = rest::follow(&request, &worker, ("a long poll", accept::JSON), OPTIONS, |options| {
         if let Some(at) = options.iter().position(|(name, _)| name == "wait") {
             wait = parse_wait(&options.remove(at).1)?;
         }

@@ -4,10 +4,12 @@ use diesel::backend::Backend;
 use serde_json::{Map, Value as Json};
 
 use crate::change::ResourceId;
+use crate::condition::Condition;
 use crate::context::Context;
 use crate::draft::Draft;
 use crate::error::{Code, Error};
 use crate::filter::{self, Filter};
+use crate::idempotency::{self, Once};
 use crate::list::{ListQuery, Page};
 use crate::resource::{Action, Descriptor, Row};
 use crate::scan;
@@ -23,6 +25,17 @@ pub struct Request {
     pub resource: ResourceId,
     /// What to do.
     pub operation: Operation,
+    /// In which state the object must be for it.
+    pub condition: Condition,
+    /// Makes a create that is sent once more the same create.
+    pub once: Option<Once>,
+}
+
+impl Request {
+    /// A request without conditions.
+    pub fn new(resource: ResourceId, operation: Operation) -> Self {
+        Self { resource, operation, condition: Condition::default(), once: None }
+    }
 }
 
 /// What to do with a resource's rows. A payload is looked at only when the row is known to exist.
@@ -61,6 +74,8 @@ impl Operation {
 pub enum Outcome {
     /// The row that was made.
     Created(Row),
+    /// The row was made before by the same request: the object as it was answered then.
+    CreatedBefore(String),
     /// The row as it is now.
     Object(Row),
     /// The row is gone.
@@ -115,6 +130,9 @@ pub trait Transaction {
     /// Runs a statement that answers one number.
     async fn number(&mut self, statement: Statement<Self::Backend>) -> Result<i64, Failure>;
 
+    /// Runs a statement that answers texts.
+    async fn texts(&mut self, statement: Statement<Self::Backend>) -> Result<Vec<String>, Failure>;
+
     /// Runs a statement that answers nothing.
     async fn execute(&mut self, statement: Statement<Self::Backend>) -> Result<(), Failure>;
 
@@ -163,19 +181,36 @@ pub async fn run<T: Transaction>(
     let action = operation.action();
     descriptor.rules.admit(context.principal, action)?;
     match operation {
-        Operation::Create(payload) => create(transaction, (tables, table), payload, context).await,
+        Operation::Create(payload) => {
+            request.condition.check_absent()?;
+            let Some(once) = &request.once else {
+                return create(transaction, (tables, table), payload, context).await;
+            };
+            if let Some(object) = idempotency::begin(transaction, table, once, payload, context).await? {
+                return Ok(Outcome::CreatedBefore(object));
+            }
+            let created = create(transaction, (tables, table), payload, context).await?;
+            if let Outcome::Created(row) = &created {
+                let object = crate::encode::object(descriptor.seen_by(context.principal), row.as_ref());
+                idempotency::finish(transaction, table, once, &object, context).await?;
+            }
+            Ok(created)
+        }
         Operation::Update(key, payload) => {
             let before = existing(transaction, table, key, action, context).await?;
+            meets(request, descriptor, &before, context)?;
             let draft = read_payload(descriptor.seen_by(context.principal), payload);
             change(transaction, (tables, table), key, &before, draft?, context).await
         }
         Operation::Replace(key, payload) => {
             let before = existing(transaction, table, key, action, context).await?;
+            meets(request, descriptor, &before, context)?;
             let draft = replacement(table, payload, context);
             change(transaction, (tables, table), key, &before, draft?, context).await
         }
         Operation::Delete(key) => {
-            existing(transaction, table, key, action, context).await?;
+            let before = existing(transaction, table, key, action, context).await?;
+            meets(request, descriptor, &before, context)?;
             let deleted = transaction.execute(sql::delete(table, key)?).await;
             match deleted {
                 Ok(()) => Ok(Outcome::Deleted),
@@ -194,6 +229,11 @@ pub async fn run<T: Transaction>(
             Ok(Outcome::Page(scan::page(transaction, table, &query).await?))
         }
     }
+}
+
+/// Is the object, as the caller is shown it, in the state that he asks for?
+fn meets(request: &Request, descriptor: &Descriptor, row: &Row, context: &Context<'_>) -> Result<(), Error> {
+    request.condition.check(|| crate::encode::object(descriptor.seen_by(context.principal), row.as_ref()))
 }
 
 /// The row that an action is about: one that exists for the caller, and on which he may carry it out.

@@ -369,7 +369,7 @@ impl Connection {
         ordered: bool,
     ) -> Vec<Effect> {
         let ticket = self.issue(Pending { head, descriptor: Some(descriptor), ordered, subscription: None });
-        vec![Effect::Execute(ticket, Box::new(Request { resource, operation }))]
+        vec![Effect::Execute(ticket, Box::new(Request::new(resource, operation)))]
     }
 
     fn enqueue(&mut self, queued: Queued) -> Vec<Effect> {
@@ -592,6 +592,7 @@ fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor, recovere
 fn answer(head: &Head, view: View<'_>, outcome: &Outcome, feed: Cursor) -> String {
     match outcome {
         Outcome::Created(row) => encode::reply(head, 201, Some(&encode::object(view, row.as_ref()))),
+        Outcome::CreatedBefore(object) => encode::reply(head, 201, Some(object)),
         Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(view, row.as_ref()))),
         Outcome::Deleted => encode::reply(head, 204, None),
         Outcome::Page(page) => {

@@ -34,6 +34,10 @@ pub enum Code {
     Conflict,
     /// What came after a position can no longer be told.
     Gone,
+    /// The answer cannot be had in a form that the caller reads.
+    NotAcceptable,
+    /// The object is not in the state that the request asks for.
+    PreconditionFailed,
     /// The body is larger than the limit.
     TooLarge,
     /// The body is not of a type that is read.
@@ -62,6 +66,8 @@ impl Code {
             Self::ActionNotAllowed => "action_not_allowed",
             Self::Conflict => "conflict",
             Self::Gone => "gone",
+            Self::NotAcceptable => "not_acceptable",
+            Self::PreconditionFailed => "precondition_failed",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Throttled => "throttled",
@@ -84,7 +90,9 @@ impl Code {
             Self::NotFound => 404,
             Self::ActionNotAllowed => 405,
             Self::Conflict => 409,
+            Self::NotAcceptable => 406,
             Self::Gone => 410,
+            Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Throttled => 429,

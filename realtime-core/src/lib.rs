@@ -58,6 +58,7 @@
 
 pub mod action;
 pub mod change;
+mod condition;
 pub mod connection;
 mod context;
 pub mod cursor;
@@ -69,12 +70,14 @@ mod field;
 pub mod filter;
 mod fold;
 pub mod group;
+pub mod idempotency;
 mod limits;
 pub mod list;
 pub mod log;
 mod lookup;
 mod matching;
 mod message;
+pub mod metadata;
 mod part;
 pub mod policy;
 pub mod resource;
@@ -92,6 +95,7 @@ mod view;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use condition::{Condition, Tags, tag};
 pub use context::{Context, Principal};
 pub use draft::{Draft, Hooks};
 pub use encode::object;

@@ -71,6 +71,10 @@ pub struct Limits {
     pub feed_rows: u32,
     /// Seconds for which the change log keeps its rows, to a minute or so. Older ones are removed, a few at a time.
     pub feed_seconds: u32,
+    /// Seconds for which the answer to a create with an `Idempotency-Key` is kept.
+    pub idempotency_seconds: u32,
+    /// Answers to creates with an `Idempotency-Key` that are kept in all. The oldest are forgotten first.
+    pub idempotency_answers: u32,
     /// Writes that wait for the database. Over it: 503.
     pub waiting_writes: usize,
 }
@@ -106,6 +110,8 @@ impl Default for Limits {
             heartbeat_ms: 20_000,
             feed_rows: 1_000_000,
             feed_seconds: 24 * 60 * 60,
+            idempotency_seconds: 24 * 60 * 60,
+            idempotency_answers: 100_000,
             waiting_writes: 4_096,
         }
     }

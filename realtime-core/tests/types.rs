@@ -104,6 +104,10 @@ impl Transaction for Direct<'_> {
         let row = self.0.load(statement).map_err(fault)?.next().unwrap().map_err(fault)?;
         read::<i64, diesel::sql_types::BigInt, Sqlite>(&Cells(&row), 0).map_err(Failure::Fault)
     }
+    async fn texts(&mut self, _statement: Statement<Sqlite>) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn foreign_keys(&mut self, _table: &str) -> Result<Vec<ForeignKey>, Failure> {
         Ok(Vec::new())
     }
@@ -120,13 +124,14 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 fn run(connection: &mut SqliteConnection, operation: &Operation) -> Result<Outcome, Refusal> {
     let principal = Principal::anonymous();
     let context = Context { principal: &principal, now: chrono::DateTime::UNIX_EPOCH };
-    let request = action::Request { resource: ResourceId(0), operation: operation.clone() };
+    let request = action::Request::new(ResourceId(0), operation.clone());
     now(action::run(&mut Direct(connection), &[table()], &request, &context))
 }
 
 fn outcome(connection: &mut SqliteConnection, operation: &Operation) -> String {
     match run(connection, operation) {
         Ok(Outcome::Created(row)) => format!("201 {}", object(descriptor(), row.as_ref())),
+        Ok(Outcome::CreatedBefore(object)) => format!("201 {object}"),
         Ok(Outcome::Object(row)) => format!("200 {}", object(descriptor(), row.as_ref())),
         Ok(Outcome::Deleted) => "204".into(),
         Ok(Outcome::Page(page)) => format!("200 {} rows", page.rows.len()),

@@ -120,7 +120,7 @@ async fn the_index_links_to_every_stream() {
     }
     let refused = server.send("POST", "/api/", &json!({})).await;
     assert_problem(&refused, 405, "action_not_allowed");
-    assert_eq!(refused.header("allow"), "GET, HEAD");
+    assert_eq!(refused.header("allow"), "GET, HEAD, OPTIONS");
 }
 
 #[tokio::test]
@@ -167,14 +167,14 @@ async fn what_is_not_there_is_a_404() {
 async fn a_method_that_there_is_not_is_a_405_with_those_that_there_are() {
     let server = Setup::memory().start().await;
     for (method, path, allow) in [
-        ("DELETE", "/api/topics/", "GET, HEAD, POST"),
-        ("PATCH", "/api/topics/", "GET, HEAD, POST"),
-        ("POST", "/api/topics/1/", "GET, HEAD, PUT, PATCH, DELETE"),
-        ("POST", "/api/topic-feed/", "GET, HEAD"),
-        ("DELETE", "/api/topic-feed/1/", "GET, HEAD"),
-        ("PUT", "/api/topic-feed/1/", "GET, HEAD"),
-        ("TRACE", "/api/topics/", "GET, HEAD, POST"),
-        ("BREW", "/api/topics/", "GET, HEAD, POST"),
+        ("DELETE", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
+        ("PATCH", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/api/topics/1/", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("POST", "/api/topic-feed/", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/api/topic-feed/1/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/api/topic-feed/1/", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
+        ("BREW", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
     ] {
         let answer = server.send(method, path, &json!({})).await;
         assert_problem(&answer, 405, "action_not_allowed");

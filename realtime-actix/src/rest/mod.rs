@@ -1,6 +1,9 @@
 //! The REST side: the same actions as over the socket, in HTTP's manners.
 
+pub(crate) mod accept;
 pub(crate) mod body;
+mod condition;
+mod describe;
 pub(crate) mod problem;
 mod query;
 
@@ -12,29 +15,57 @@ use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
 use realtime_core::list::{LIST_OPTIONS, ListQuery};
 use realtime_core::subscription::Asked;
-use realtime_core::{Action, Code, Descriptor, Error, Principal, View};
+use realtime_core::{Action, Code, Condition, Descriptor, Error, Principal, View};
 use serde_json::Value as Json;
 
 use crate::admission::Seat;
 use crate::auth::Identity;
+use crate::fault;
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
 
+/// The methods of a route, with the actions that they carry out.
+type Methods = &'static [(Method, Action)];
+
 /// `GET /`: the streams, with links.
 pub(crate) async fn index(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return problem::method_not_allowed(
-            "GET, HEAD",
-            &Error::new(Code::ActionNotAllowed, "The index is read only."),
-        );
+    const ALLOW: &str = "GET, HEAD, OPTIONS";
+    if let Err(error) = accept::check(&request, accept::JSON) {
+        return problem::response(&error);
     }
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return describe::index(ALLOW),
+        _ => {
+            let error = Error::new(Code::ActionNotAllowed, "The index is read only.");
+            return problem::method_not_allowed(ALLOW, &error);
+        }
+    }
+    let identity = match worker.shared().identify_request(&request).await {
+        Ok(identity) => identity,
+        Err(error) => return problem::response(&error),
+    };
     let base = request.path().trim_end_matches('/');
-    let streams = &worker.surface().descriptors;
+    let streams = worker.surface().descriptors.iter();
     let links: serde_json::Map<String, Json> = streams
-        .iter()
+        .filter(|descriptor| may_use(descriptor, identity.principal()))
         .map(|descriptor| (descriptor.stream.to_owned(), format!("{base}/{}/", descriptor.stream).into()))
         .collect();
-    json(200, Json::Object(links).to_string())
+    let mut response = json(200, Json::Object(links).to_string());
+    private(&mut response, identity.principal());
+    response
+}
+
+/// May somebody do anything with a resource, as far as that needs no row?
+fn may_use(descriptor: &Descriptor, principal: &Principal) -> bool {
+    let offered = || Action::ALL.iter().filter(|action| descriptor.actions.contains(**action));
+    let is_admitted = |action: &&Action| descriptor.rules.admit(principal, **action).is_ok();
+    // Whoever is logged in is told of a row whether he may, not before.
+    if offered().any(|action| !action.needs_key()) {
+        offered().filter(|action| !action.needs_key()).any(|action| is_admitted(&action))
+    } else {
+        offered().any(|action| is_admitted(&action))
+    }
 }
 
 /// `/{stream}/`: list and create.
@@ -43,7 +74,7 @@ pub(crate) async fn collection(
     payload: web::Payload,
     CurrentWorker(worker): CurrentWorker,
 ) -> HttpResponse {
-    const METHODS: &[(Method, Action)] =
+    const METHODS: Methods =
         &[(Method::GET, Action::List), (Method::HEAD, Action::List), (Method::POST, Action::Create)];
     serve(&request, payload, &worker, METHODS).await
 }
@@ -54,7 +85,7 @@ pub(crate) async fn object(
     payload: web::Payload,
     CurrentWorker(worker): CurrentWorker,
 ) -> HttpResponse {
-    const METHODS: &[(Method, Action)] = &[
+    const METHODS: Methods = &[
         (Method::GET, Action::Retrieve),
         (Method::HEAD, Action::Retrieve),
         (Method::PUT, Action::Replace),
@@ -74,10 +105,11 @@ pub(crate) async fn nothing_here() -> HttpResponse {
 pub(crate) async fn follow(
     request: &HttpRequest,
     worker: &Worker,
-    what: &str,
+    (what, media_type): (&str, &str),
     known: &[&str],
     options: impl FnOnce(&mut query::Options) -> Result<(), Error>,
 ) -> Result<(Asked, Identity, Seat), Error> {
+    accept::check(request, media_type)?;
     let found = find(request, worker)?;
     let (_, descriptor) = found;
     if !descriptor.actions.contains(Action::Subscribe) {
@@ -112,22 +144,34 @@ fn find(request: &HttpRequest, worker: &Worker) -> Result<(ResourceId, &'static 
     worker.surface().find(stream).ok_or_else(unknown)
 }
 
+/// What a route of a resource allows: the methods whose actions it offers.
+fn allow(descriptor: &Descriptor, methods: Methods) -> String {
+    let offered = methods.iter().filter(|(_, action)| descriptor.actions.contains(*action));
+    let mut allow: Vec<&str> = offered.map(|(method, _)| method.as_str()).collect();
+    allow.push(Method::OPTIONS.as_str());
+    allow.join(", ")
+}
+
 async fn serve(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &Worker,
-    methods: &[(Method, Action)],
+    methods: Methods,
 ) -> HttpResponse {
-    let (resource, descriptor) = match find(request, worker) {
+    let found = accept::check(request, accept::JSON).and_then(|()| find(request, worker));
+    let (resource, descriptor) = match found {
         Ok(found) => found,
         Err(error) => return problem::response(&error),
     };
-    let offered = |(_, action): &&(Method, Action)| descriptor.actions.contains(*action);
-    let Some((_, action)) = methods.iter().filter(offered).find(|(method, _)| method == request.method())
-    else {
-        let allow: Vec<&str> = methods.iter().filter(offered).map(|(method, _)| method.as_str()).collect();
+    if *request.method() == Method::OPTIONS {
+        return describe::resource(request, worker, (resource, descriptor), methods).await;
+    }
+    let offered = |(method, action): &&(Method, Action)| {
+        method == request.method() && descriptor.actions.contains(*action)
+    };
+    let Some((_, action)) = methods.iter().find(offered) else {
         let error = not_allowed(descriptor, request.method().as_str());
-        return problem::method_not_allowed(&allow.join(", "), &error);
+        return problem::method_not_allowed(&allow(descriptor, methods), &error);
     };
     let admitted = identify(request, worker, *action).await.and_then(|principal| {
         descriptor.rules.admit(&principal, *action)?;
@@ -138,9 +182,27 @@ async fn serve(
         Err(error) => return problem::response(&error),
     };
     let view = descriptor.seen_by(&principal);
-    match carry_out(request, payload, worker, (resource, &view), *action, principal).await {
-        Ok((outcome, feed)) => answer(request, view, &outcome, feed),
+    let carried_out =
+        carry_out(request, payload, worker, (resource, &view), *action, principal.clone()).await;
+    let answered =
+        carried_out.and_then(|(outcome, feed, condition)| answer(request, view, &outcome, feed, &condition));
+    match answered {
+        Ok(mut response) => {
+            private(&mut response, &principal);
+            response
+        }
         Err(error) => problem::response(&error),
+    }
+}
+
+/// Says who may keep an answer: nobody what is somebody's, and everybody else asks before he uses it.
+fn private(response: &mut HttpResponse, principal: &Principal) {
+    let headers = response.headers_mut();
+    if principal.is_anonymous() {
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
+        headers.insert(header::VARY, header::HeaderValue::from_static("Authorization, Cookie"));
+    } else {
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     }
 }
 
@@ -161,7 +223,9 @@ async fn carry_out(
     (resource, view): (ResourceId, &View<'_>),
     action: Action,
     principal: Principal,
-) -> Result<(Outcome, Cursor), Error> {
+) -> Result<(Outcome, Cursor, Condition), Error> {
+    let condition = condition::of(request)?;
+    let once = if action == Action::Create { condition::once(request, worker.limits())? } else { None };
     // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
     let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
     let (limits, descriptor) = (worker.limits(), view.descriptor());
@@ -185,26 +249,46 @@ async fn carry_out(
             Operation::Retrieve(key(descriptor, pk.as_ref())?)
         }
     };
-    let (outcome, cursor, _) =
-        worker.database().execute(Request { resource, operation }, principal, None).await?;
-    Ok((outcome, cursor))
+    let asked = Request { resource, operation, condition: condition.clone(), once };
+    let (outcome, cursor, _) = worker.database().execute(asked, principal, None).await?;
+    Ok((outcome, cursor, condition))
 }
 
-fn answer(request: &HttpRequest, view: View<'_>, outcome: &Outcome, feed: Cursor) -> HttpResponse {
-    match outcome {
+fn answer(
+    request: &HttpRequest,
+    view: View<'_>,
+    outcome: &Outcome,
+    feed: Cursor,
+    condition: &Condition,
+) -> Result<HttpResponse, Error> {
+    Ok(match outcome {
         Outcome::Created(row) => {
-            let key = match row.value(view.descriptor().key).to_json() {
-                Json::String(text) => query::encoded(&text),
-                other => other.to_string(),
-            };
-            let location = format!("{}/{key}/", request.path().trim_end_matches('/'));
-            let mut response = json(201, realtime_core::object(view, row.as_ref()));
-            if let Ok(location) = header::HeaderValue::from_str(&location) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
+            let key = view.descriptor().key;
+            let object = realtime_core::object(view, row.as_ref());
+            created(request, &row.value(key).to_json(), object)
+        }
+        Outcome::CreatedBefore(object) => {
+            let members: serde_json::Map<String, Json> = serde_json::from_str(object)
+                .map_err(|error| fault::report("a kept answer is no object", &error))?;
+            let key = members.get(view.descriptor().key_field().name).unwrap_or(&Json::Null);
+            let mut response = created(request, key, object.clone());
+            response.headers_mut().insert(
+                header::HeaderName::from_static("idempotent-replayed"),
+                header::HeaderValue::from_static("true"),
+            );
             response
         }
-        Outcome::Object(row) => json(200, realtime_core::object(view, row.as_ref())),
+        Outcome::Object(row) => {
+            let object = realtime_core::object(view, row.as_ref());
+            let tag = realtime_core::tag(&object);
+            if matches!(*request.method(), Method::GET | Method::HEAD) {
+                if condition.is_known(&tag) {
+                    return Ok(tagged(HttpResponse::NotModified().finish(), &tag));
+                }
+                Condition { matches_none: None, ..condition.clone() }.check(|| object.clone())?;
+            }
+            tagged(json(200, object), &tag)
+        }
         Outcome::Deleted => HttpResponse::NoContent().finish(),
         Outcome::Page(page) => {
             let link = |cursor: &Option<String>| {
@@ -217,10 +301,32 @@ fn answer(request: &HttpRequest, view: View<'_>, outcome: &Outcome, feed: Cursor
             }
             response
         }
+    })
+}
+
+/// 201 with the place and the state of the object.
+fn created(request: &HttpRequest, key: &Json, object: String) -> HttpResponse {
+    let key = match key {
+        Json::String(text) => query::encoded(text),
+        other => other.to_string(),
+    };
+    let location = format!("{}/{key}/", request.path().trim_end_matches('/'));
+    let tag = realtime_core::tag(&object);
+    let mut response = tagged(json(201, object), &tag);
+    if let Ok(location) = header::HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
     }
+    response
+}
+
+fn tagged(mut response: HttpResponse, tag: &str) -> HttpResponse {
+    if let Ok(tag) = header::HeaderValue::from_str(&format!("\"{tag}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 fn json(status: u16, body: String) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
-    HttpResponse::build(status).content_type("application/json").body(body)
+    HttpResponse::build(status).content_type(accept::JSON).body(body)
 }

@@ -71,6 +71,14 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         statements
             .push("CREATE TABLE realtime_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL)".to_owned());
     }
+    if !known.iter().any(|name| name == crate::idempotency::TABLE) {
+        // `AUTOINCREMENT`: the newest one may be forgotten, and its number must not be that of the next one.
+        statements.push(format!(
+            "CREATE TABLE {} (seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, \
+             request TEXT NOT NULL, answer TEXT NOT NULL, at INTEGER NOT NULL)",
+            crate::idempotency::TABLE
+        ));
+    }
     let epochs = names(connection, "SELECT name FROM pragma_table_info('realtime_epoch')")?;
     if !epochs.is_empty() && !epochs.contains(&"since".to_owned()) {
         // It had one row, and nobody resumes from before this version.

@@ -29,6 +29,9 @@ pub trait Dialect: Backend + Sized + 'static {
     /// only one writer at a time.
     const ROW_LOCK: &'static str = "";
 
+    /// What makes a `SELECT` lock its rows, but for those that others have locked.
+    const FREE_ROW_LOCK: &'static str = "";
+
     /// Can the database decide the condition? Where it cannot, the statement lets every row through, and what it
     /// returns is decided in memory.
     fn decides(_condition: &Condition) -> bool {
@@ -114,6 +117,9 @@ pub trait Dialect: Backend + Sized + 'static {
 
     /// Appends a bound number.
     fn write_number(statement: &mut Statement<Self>, number: i64);
+
+    /// Appends a bound text.
+    fn write_text(statement: &mut Statement<Self>, text: String);
 }
 
 /// A value that its field cannot have: the payload and filter parsers let none through.

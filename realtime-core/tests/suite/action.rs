@@ -17,6 +17,7 @@ fn payload(json: &Json) -> Map<String, Json> {
 fn outcome(descriptor: &'static Descriptor, result: Result<Outcome, Refusal>) -> String {
     match result {
         Ok(Outcome::Created(row)) => format!("201 {}", object(descriptor, row.as_ref())),
+        Ok(Outcome::CreatedBefore(object)) => format!("201 {object}"),
         Ok(Outcome::Object(row)) => format!("200 {}", object(descriptor, row.as_ref())),
         Ok(Outcome::Deleted) => "204".into(),
         Ok(Outcome::Page(page)) => format!("200 {} rows", page.rows.len()),

@@ -325,6 +325,10 @@ impl Transaction for Direct<'_> {
         statement.execute(self.0).map(drop).map_err(failure)
     }
 
+    async fn texts(&mut self, _statement: Statement<Sqlite>) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn foreign_keys(&mut self, _table: &str) -> Result<Vec<ForeignKey>, Failure> {
         Ok(Vec::new())
     }
@@ -359,7 +363,7 @@ pub(crate) fn run(
 ) -> Result<Outcome, realtime_core::action::Refusal> {
     let principal = Principal::anonymous();
     let context = Context { principal: &principal, now: time("2026-02-03T04:05:06Z") };
-    let request = realtime_core::action::Request { resource: ResourceId(0), operation: operation.clone() };
+    let request = realtime_core::action::Request::new(ResourceId(0), operation.clone());
     now(realtime_core::action::run(&mut Direct(connection), &[*table], &request, &context))
 }
 

@@ -289,6 +289,7 @@ fn batch(before: &BTreeMap<i64, Paper>, after: &BTreeMap<i64, Paper>, position: 
 fn answer(result: Result<Outcome, Refusal>) -> (u16, String) {
     match result {
         Ok(Outcome::Created(row)) => (201, object(Paper::DESCRIPTOR, row.as_ref())),
+        Ok(Outcome::CreatedBefore(object)) => (201, object),
         Ok(Outcome::Object(row)) => (200, object(Paper::DESCRIPTOR, row.as_ref())),
         Ok(Outcome::Deleted) => (204, String::new()),
         Ok(Outcome::Page(page)) => {
@@ -333,7 +334,7 @@ proptest! {
             let context = Context { principal: &user.principal(), now: time("2026-02-03T04:05:06Z") };
             let mut result = None;
             let _ = diesel::Connection::transaction(&mut connection, |connection| {
-                let request = action::Request { resource: ResourceId(0), operation: step.operation() };
+                let request = action::Request::new(ResourceId(0), step.operation());
                 let done = now(action::run(&mut Direct(connection), &[papers], &request, &context));
                 let failed = done.is_err();
                 result = Some(done);

@@ -102,7 +102,7 @@ impl Bench {
         let principal = Principal::user(1);
         let context = Context { principal: &principal, now: model::time("2026-02-03T04:05:06Z") };
         let mut transaction = Direct(&mut self.connection);
-        let request = Request { resource: ResourceId(0), operation: operation.clone() };
+        let request = Request::new(ResourceId(0), operation.clone());
         self.runtime.block_on(action::run(&mut transaction, &[*table], &request, &context))
     }
 
@@ -172,6 +172,10 @@ impl Transaction for Direct<'_> {
 
     async fn execute(&mut self, statement: Statement<Pg>) -> Result<(), Failure> {
         statement.execute(self.0).await.map(drop).map_err(failure)
+    }
+
+    async fn texts(&mut self, _statement: Statement<Pg>) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
     }
 
     async fn foreign_keys(&mut self, _table: &str) -> Result<Vec<ForeignKey>, Failure> {

@@ -88,6 +88,10 @@ impl Transaction for Recorder {
     async fn execute(&mut self, _statement: Statement<Pg>) -> Result<(), Failure> {
         Ok(())
     }
+    async fn texts(&mut self, _statement: Statement<Pg>) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn foreign_keys(&mut self, _table: &str) -> Result<Vec<ForeignKey>, Failure> {
         Ok(Vec::new())
     }
@@ -154,7 +158,7 @@ fn written(bench: &mut Bench, table: &Table<Pg>, key: &str) -> (String, &'static
     let principal = Principal::anonymous();
     let context = Context { principal: &principal, now: model::time("2026-02-03T04:05:06Z") };
     let mut recorder = Recorder::default();
-    let request = Request { resource: ResourceId(0), operation: Operation::List(Box::new(list)) };
+    let request = Request::new(ResourceId(0), Operation::List(Box::new(list)));
     assert!(model::now(action::run(&mut recorder, &[*table], &request, &context)).is_ok());
     let statement = recorder.0.unwrap();
     let text = diesel::debug_query::<Pg, _>(&statement).to_string();

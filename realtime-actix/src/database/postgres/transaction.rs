@@ -56,6 +56,10 @@ impl Transaction for PgTransaction<'_> {
         numbers.first().copied().ok_or_else(|| failure_of(DieselError::NotFound))
     }
 
+    async fn texts(&mut self, statement: Statement<Pg>) -> Result<Vec<String>, Failure> {
+        self.load(statement, |columns| read::<String, Text, Pg>(columns, 0)).await
+    }
+
     async fn execute(&mut self, statement: Statement<Pg>) -> Result<(), Failure> {
         self.go_on().await.map_err(failure_of)?;
         let executed = self.connection.execute_returning_count(statement).await;

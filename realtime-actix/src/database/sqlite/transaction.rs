@@ -50,6 +50,10 @@ impl Transaction for SqliteTransaction<'_> {
         numbers.first().copied().ok_or_else(|| failure_of(DieselError::NotFound))
     }
 
+    async fn texts(&mut self, statement: Statement<Sqlite>) -> Result<Vec<String>, Failure> {
+        self.load(statement, |columns| read::<String, Text, Sqlite>(columns, 0)).map_err(failure_of)
+    }
+
     async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<(), Failure> {
         statement.execute(self.connection).map(drop).map_err(failure_of)
     }

@@ -124,6 +124,11 @@ pub fn outstanding(
     );
     create("realtime_layout", "id bigint PRIMARY KEY, table_name text NOT NULL, columns text NOT NULL");
     create("realtime_epoch", "epoch bigint NOT NULL, cluster text NOT NULL");
+    create(
+        crate::idempotency::TABLE,
+        "seq bigserial PRIMARY KEY, name text NOT NULL UNIQUE, request text NOT NULL, answer text NOT NULL, \
+         at bigint NOT NULL",
+    );
     let mut wanted_functions = BTreeMap::new();
     let mut wanted_triggers = Vec::new();
     for (table, columns) in &watch.tables {

@@ -28,6 +28,7 @@ use crate::value::Value;
 
 impl Dialect for Pg {
     const ROW_LOCK: &'static str = " FOR NO KEY UPDATE";
+    const FREE_ROW_LOCK: &'static str = " FOR UPDATE SKIP LOCKED";
 
     fn decides(condition: &Condition) -> bool {
         !matches!(condition, Condition::Regex(_) | Condition::Path(_))
@@ -260,6 +261,10 @@ impl Dialect for Pg {
                 table.write_value(statement, field, key)
             }
         }
+    }
+
+    fn write_text(statement: &mut Statement<Self>, text: String) {
+        statement.bind::<Text, _>(text);
     }
 
     fn write_number(statement: &mut Statement<Self>, number: i64) {

@@ -213,6 +213,10 @@ impl Dialect for Sqlite {
         Ok(())
     }
 
+    fn write_text(statement: &mut Statement<Self>, text: String) {
+        statement.bind::<Text, _>(text);
+    }
+
     fn write_number(statement: &mut Statement<Self>, number: i64) {
         statement.bind::<BigInt, _>(number);
     }

@@ -1,0 +1,80 @@
+//! What a client can learn of a resource before it uses it: names, descriptions, the fields of a payload.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::field::Kind;
+use crate::resource::FieldDescriptor;
+use crate::view::View;
+
+/// The description of a resource. `forms` are the HTTP methods whose payload the caller may send.
+pub fn metadata(view: &View<'_>, forms: &[&str]) -> Map<String, Json> {
+    let descriptor = view.descriptor();
+    let mut members = described(descriptor.stream, descriptor.description);
+    if !forms.is_empty() {
+        let fields: Map<String, Json> =
+            view.fields().map(|known| (known.name.to_owned(), field(known))).collect();
+        let actions: Map<String, Json> =
+            forms.iter().map(|method| ((*method).to_owned(), fields.clone().into())).collect();
+        members.insert("actions".into(), actions.into());
+    }
+    members
+}
+
+/// A name, a description, and the media types that everything here has.
+pub fn described(name: &str, description: &str) -> Map<String, Json> {
+    Map::from_iter([
+        ("name".to_owned(), name.into()),
+        ("description".to_owned(), description.into()),
+        ("renders".to_owned(), json!(["application/json"])),
+        ("parses".to_owned(), json!(["application/json"])),
+    ])
+}
+
+fn field(field: &FieldDescriptor) -> Json {
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Json| {
+        members.insert(name.to_owned(), value);
+    };
+    put("type", field.kind.name().into());
+    put("required", field.required.into());
+    put("read_only", field.read_only.into());
+    put("nullable", field.nullable.into());
+    put("label", label(field.name).into());
+    if !field.description.is_empty() {
+        put("help_text", field.description.into());
+    }
+    match field.kind {
+        Kind::Integer { min, max } => {
+            put("min_value", min.into());
+            put("max_value", max.into());
+        }
+        Kind::Enum(names) => {
+            let choices =
+                names().iter().map(|name| json!({"value": name, "display_name": label(name)})).collect();
+            put("choices", Json::Array(choices));
+        }
+        _ => {}
+    }
+    members.into()
+}
+
+/// A name for people: `topic_id` is "Topic id".
+fn label(name: &str) -> String {
+    let spaced = name.replace(['_', '-'], " ");
+    let mut letters = spaced.trim().chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_the_name_for_people() {
+        for (name, expected) in
+            [("topic_id", "Topic id"), ("body", "Body"), ("_x", "X"), ("", ""), ("éa", "Éa")]
+        {
+            assert_eq!(label(name), expected);
+        }
+    }
+}
