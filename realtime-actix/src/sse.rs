@@ -16,15 +16,16 @@ const OPTIONS: &[&str] = &["form", "fields", "actions", "snapshot", "since"];
 
 /// `GET /{stream}/events`.
 pub(crate) async fn events(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
-    let asked = rest::follow(&request, &worker, "an event stream", OPTIONS, |options| {
-        // What the client has read last goes before what it began with.
-        if let Some(last) = last_event_id(&request)? {
-            options.retain(|(name, _)| name != "since");
-            options.push(("since".to_owned(), Json::String(last)));
-        }
-        Ok(())
-    })
-    .await;
+    let asked =
+        rest::follow(&request, &worker, ("an event stream", "text/event-stream"), OPTIONS, |options| {
+            // What the client has read last goes before what it began with.
+            if let Some(last) = last_event_id(&request)? {
+                options.retain(|(name, _)| name != "since");
+                options.push(("since".to_owned(), Json::String(last)));
+            }
+            Ok(())
+        })
+        .await;
     let (asked, identity, seat) = match asked {
         Ok(asked) => asked,
         Err(error) => return rest::not_followed(&request, &error),
@@ -37,6 +38,8 @@ pub(crate) async fn events(request: HttpRequest, CurrentWorker(worker): CurrentW
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Events are the same bytes for many: no middleware may compress them for each.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
         // A proxy that collects the response would keep the events back.
         .insert_header(("x-accel-buffering", "no"));
     worker.open_event_stream(response, asked, identity, seat)

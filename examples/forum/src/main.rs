@@ -17,6 +17,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_cors::Cors;
+use actix_web::middleware::Compress;
 use actix_web::{App, HttpServer, web};
 use auth::Auth;
 use clap::Parser as _;
@@ -86,9 +88,11 @@ async fn run(options: Options) -> Result<(), String> {
     let auth =
         web::Data::new(Auth::new(realtime.clone(), database, options.limits == LimitsChoice::Default)?);
 
-    let mounted = realtime.clone();
+    let (mounted, origins) = (realtime.clone(), options.allow_origin.clone());
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(cors(&origins))
+            .wrap(Compress::default())
             .configure(page::routes)
             .configure(|config| health::routes(config, &mounted))
             .configure(|config| auth::routes(config, &auth))
@@ -119,6 +123,17 @@ async fn run(options: Options) -> Result<(), String> {
     let (served, stopped) = futures_util::future::join(running, stop).await;
     realtime.close().await;
     served.map_err(|error| error.to_string()).and(stopped)
+}
+
+/// Lets the pages of other origins read answers, those that may open a socket.
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers(["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"])
+        .expose_headers(["ETag", "Link", "Location", "Realtime-Cursor", "Retry-After"])
+        .supports_credentials()
+        .max_age(600);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
 fn default_workers() -> usize {
