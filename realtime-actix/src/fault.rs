@@ -1,5 +1,6 @@
 //! Faults of the server: whole in the log, opaque to the client.
 
+use std::any::Any;
 use std::fmt;
 
 use realtime_core::{Code, Error};
@@ -15,6 +16,18 @@ pub(crate) fn report(what: &'static str, source: &(dyn std::error::Error + 'stat
 pub(crate) fn unavailable(source: &(dyn std::error::Error + 'static)) -> Error {
     report("the database is not available", source);
     Error::new(Code::Unavailable, "The database is not available at present.").retry_after(1.0)
+}
+
+/// Logs a panic and gives the error that a client may see.
+pub(crate) fn panicked(what: &'static str, panic: &(dyn Any + Send)) -> Error {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    let reference = reference();
+    tracing::error!(reference, said, "{what} panicked");
+    Error::internal(&reference)
 }
 
 /// A random name for a log entry: nothing can be concluded from it.

@@ -76,6 +76,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | SQLite, compiled in |
 //! | `postgres` | no | PostgreSQL, through diesel-async, without a C library |
+//! | `conformance` | no | `RealtimeScope::with_echo`, for programs that check how the socket speaks WebSocket |
 //!
 //! At least one of them. Where both are on, every resource must fit both, and the URL says which one a program uses.
 

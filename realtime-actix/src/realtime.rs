@@ -1,6 +1,7 @@
 //! Starting it: from a database URL and resources to a handle that every worker mounts.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use chrono::Utc;
 use diesel::sqlite::SqliteConnection;
 #[cfg(feature = "postgres")]
 use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt as _;
 #[cfg(feature = "postgres")]
 use futures_util::future::BoxFuture;
 use realtime_core::action::Refusal;
@@ -311,12 +313,12 @@ impl Shared {
 
     /// Asks the application who presents these credentials.
     pub(crate) async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
-        self.authenticator.identify(credentials).await.and_then(unexpired)
+        guarded(self.authenticator.identify(credentials)).await.and_then(unexpired)
     }
 
     /// Asks the application whether an identity still holds.
     pub(crate) async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
-        self.authenticator.recheck(identity).await.and_then(unexpired)
+        guarded(self.authenticator.recheck(identity)).await.and_then(unexpired)
     }
 
     /// Who sends a request, by its header or its cookies.
@@ -358,6 +360,12 @@ impl Shared {
     pub(crate) fn origins(&self) -> &Origins {
         &self.origins
     }
+}
+
+/// What the application's authenticator says; a panic of it fails what is asked for, and nothing else.
+async fn guarded(asked: impl Future<Output = Result<Identity, Error>>) -> Result<Identity, Error> {
+    let answer = AssertUnwindSafe(asked).catch_unwind().await;
+    answer.unwrap_or_else(|panic| Err(fault::panicked("the authenticator", &*panic)))
 }
 
 /// An identity whose time is over is none.

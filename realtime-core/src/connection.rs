@@ -226,6 +226,15 @@ impl Connection {
         refuse(&Head::default(), &Error::new(Code::UnsupportedFrame, "Only text frames are read."))
     }
 
+    /// The answer to a text whose request could not be carried out because the server is at fault.
+    pub fn failed(&self, text: &str, error: &Error) -> Vec<Effect> {
+        let head = match message::parse(text, self.default_address.as_deref()) {
+            Ok(message) => message.head,
+            Err(malformed) => malformed.0,
+        };
+        refuse(&head, error)
+    }
+
     fn throttled(&mut self, head: &Head) -> Vec<Effect> {
         if self.bucket.refused_in_a_row > self.surface.limits.throttled_in_a_row {
             self.closed = true;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -19,10 +20,14 @@ use super::backlog::Backlog;
 use super::connection::{Carry, ConnectionActor, Linger, Recheck, Stop};
 use super::follower::Follower;
 use super::frame;
+use super::heartbeat::Progress;
+#[cfg(feature = "conformance")]
+use super::inbound::Inbound;
 use super::outbox::{Outbox, Overflow};
 use super::worker::Worker;
 use crate::admission::Seat;
 use crate::auth::Identity;
+use crate::fault;
 use crate::gate::Gate;
 use crate::sse;
 
@@ -61,11 +66,16 @@ pub(super) enum Transport {
 
 /// What only a socket has: the protocol's state, and the actor that carries effects out.
 pub(super) struct SocketState {
-    pub(super) connection: RefCell<Connection>,
+    connection: RefCell<Connection>,
     address: OnceCell<Addr<ConnectionActor>>,
     /// The task that reads the socket, while it pauses.
     paused: RefCell<Option<Waker>>,
     opened: Instant,
+    /// How often something has come.
+    received: Cell<u64>,
+    /// Is everything sent back that comes?
+    #[cfg(feature = "conformance")]
+    echoes: bool,
 }
 
 impl SocketState {
@@ -75,12 +85,60 @@ impl SocketState {
             address: OnceCell::new(),
             paused: RefCell::new(None),
             opened: Instant::now(),
+            received: Cell::new(0),
+            #[cfg(feature = "conformance")]
+            echoes: false,
+        }
+    }
+
+    /// A socket that sends back what it is sent.
+    #[cfg(feature = "conformance")]
+    pub(super) fn echoing(self) -> Self {
+        Self { echoes: true, ..self }
+    }
+
+    /// The frame that a message is answered with where everything is sent back.
+    #[cfg(feature = "conformance")]
+    pub(super) fn echo(&self, message: &Inbound) -> Option<Bytes> {
+        match message {
+            Inbound::Text(text) if self.echoes => Some(frame::text(text)),
+            Inbound::Binary(bytes) if self.echoes => Some(frame::binary(bytes)),
+            _ => None,
         }
     }
 
     pub(super) fn set_address(&self, address: Addr<ConnectionActor>) {
         // Set once, when the actor starts.
         let _ = self.address.set(address);
+    }
+
+    /// Asks core what is to be done. Where the application's rules panic in its hands, what it knows of the connection is
+    /// in doubt, and the connection ends.
+    pub(super) fn ask(&self, ask: impl FnOnce(&mut Connection) -> Vec<Effect>) -> Vec<Effect> {
+        let asked = catch_unwind(AssertUnwindSafe(|| ask(&mut self.connection.borrow_mut())));
+        asked.unwrap_or_else(|panic| {
+            fault::panicked("what was asked of a connection", &*panic);
+            vec![Effect::Close(1011, "the server failed")]
+        })
+    }
+
+    /// A text has come. Where the application's rules panic, its request fails.
+    pub(super) fn text(&self, text: &str, now_ms: u64) -> Vec<Effect> {
+        let asked = catch_unwind(AssertUnwindSafe(|| self.connection.borrow_mut().text(text, now_ms)));
+        asked.unwrap_or_else(|panic| {
+            let error = fault::panicked("a request", &*panic);
+            self.connection.borrow().failed(text, &error)
+        })
+    }
+
+    /// Something has come.
+    pub(super) fn receive(&self) {
+        self.received.set(self.received.get() + 1);
+    }
+
+    /// How often something has come.
+    pub(super) fn received(&self) -> u64 {
+        self.received.get()
     }
 
     /// Milliseconds since the connection was opened: the clock that core is given.
@@ -244,7 +302,7 @@ impl Client {
     /// Says to an event stream that the client has got everything up to a position.
     pub(super) fn beat(&self, cursor: Cursor) {
         let Transport::EventStream(last) = &self.transport else { return };
-        let (taken, waits) = self.outbox.progress();
+        let Progress { taken, waits } = self.outbox.progress();
         let (before, beats) = last.get();
         let beats = if waits && taken == before { beats + 1 } else { 0 };
         last.set((taken, beats));

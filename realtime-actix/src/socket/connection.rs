@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, SpawnHandle,
@@ -19,6 +19,7 @@ use realtime_core::connection::{Effect, Ticket};
 
 use super::client::{Client, SocketState};
 use super::frame;
+use super::heartbeat::{Beat, Heartbeat};
 use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
 use crate::auth::{Credentials, Identity};
@@ -29,11 +30,14 @@ const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a peer has to answer a close frame.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long one that breaks the rules must have sent nothing: its answer cannot be counted on.
+const QUIET: Duration = Duration::from_millis(200);
+
 pub(super) struct ConnectionActor {
     client: Rc<Client>,
     socket: Rc<SocketState>,
     worker: Rc<Worker>,
-    heard: Instant,
+    heartbeat: Heartbeat,
     /// What closes the socket when its identity ends.
     end: Option<SpawnHandle>,
     payload: Option<web::Payload>,
@@ -46,7 +50,8 @@ impl ConnectionActor {
         worker: Rc<Worker>,
         payload: web::Payload,
     ) -> Self {
-        Self { client, socket, worker, heard: Instant::now(), end: None, payload: Some(payload) }
+        let heartbeat = Heartbeat::new(worker.limits().heartbeat_ms, socket.now_ms());
+        Self { client, socket, worker, heartbeat, end: None, payload: Some(payload) }
     }
 
     /// The socket goes on as what the application now says it is.
@@ -55,7 +60,7 @@ impl ConnectionActor {
             tracing::warn!(%error, "a connection stays whose it was");
             return;
         }
-        let effects = self.socket.connection.borrow_mut().become_of(identity.principal());
+        let effects = self.socket.ask(|connection| connection.become_of(identity.principal()));
         *self.client.identity.borrow_mut() = identity;
         self.close_in_time(context);
         self.carry_out(effects, context);
@@ -77,6 +82,21 @@ impl ConnectionActor {
                 }
             }));
         }
+    }
+
+    /// Looks again after the peer when it is time.
+    fn look_later(&self, context: &mut Context<Self>) {
+        let pause = Duration::from_millis(self.heartbeat.pause(self.socket.now_ms())).min(LONGEST_TIMER);
+        context.run_later(pause, |actor, context| {
+            let progress = actor.client.outbox.progress();
+            match actor.heartbeat.look(actor.socket.now_ms(), progress, !actor.socket.is_paused()) {
+                Beat::Over => return actor.client.cut_off("no pong in time"),
+                // Before what waits: a client that is slow to read is not silent.
+                Beat::Ping => actor.client.outbox.push_urgent(frame::ping()),
+                Beat::Wait => {}
+            }
+            actor.look_later(context);
+        });
     }
 
     fn recheck(&self, context: &mut Context<Self>) {
@@ -102,8 +122,8 @@ impl ConnectionActor {
                 Ok(identity)
             });
             let result = answer.as_ref().map(|identity| (identity.principal(), identity.expires_at()));
-            let effects =
-                actor.socket.connection.borrow_mut().authenticated(ticket, result.map_err(Clone::clone));
+            let result = result.map_err(Clone::clone);
+            let effects = actor.socket.ask(|connection| connection.authenticated(ticket, result));
             if let Ok(identity) = answer {
                 *actor.client.identity.borrow_mut() = identity;
                 actor.close_in_time(context);
@@ -144,7 +164,7 @@ impl ConnectionActor {
                 Ok((outcome, cursor, hold)) => (Ok((outcome, cursor)), hold),
                 Err(error) => (Err(error), None),
             };
-            let effects = actor.socket.connection.borrow_mut().answered(ticket, result);
+            let effects = actor.socket.ask(|connection| connection.answered(ticket, result));
             let mut effects = effects.into_iter();
             // The reply is the first effect. Once it is queued, the events that waited for it may follow.
             actor.client.carry_out(effects.next().into_iter().collect());
@@ -159,15 +179,22 @@ impl ConnectionActor {
     }
 
     fn receive(&mut self, message: Inbound, context: &mut Context<Self>) {
-        self.heard = Instant::now();
         let now = self.socket.now_ms();
+        self.heartbeat.heard(now);
+        #[cfg(feature = "conformance")]
+        if let Some(frame) = self.socket.echo(&message) {
+            if self.client.outbox.push_frame(frame).is_err() {
+                self.client.cut_off("too slow");
+            }
+            return;
+        }
         match message {
             Inbound::Text(text) => {
-                let effects = self.socket.connection.borrow_mut().text(&text, now);
+                let effects = self.socket.text(&text, now);
                 self.carry_out(effects, context);
             }
-            Inbound::Binary => {
-                let effects = self.socket.connection.borrow_mut().binary(now);
+            Inbound::Binary(_) => {
+                let effects = self.socket.ask(|connection| connection.binary(now));
                 self.carry_out(effects, context);
             }
             Inbound::Ping(payload) => {
@@ -180,8 +207,19 @@ impl ConnectionActor {
                 self.client.close(code, "");
                 context.stop();
             }
-            Inbound::Violation(code, reason) => self.client.close(code, reason),
+            Inbound::Violation(code, reason) => {
+                self.client.close(code, reason);
+                self.end_in_silence(context);
+            }
         }
+    }
+
+    /// Ends once the peer sends nothing more.
+    fn end_in_silence(&self, context: &mut Context<Self>) {
+        let received = self.socket.received();
+        context.run_later(QUIET, move |actor, context| {
+            if actor.socket.received() == received { context.stop() } else { actor.end_in_silence(context) }
+        });
     }
 }
 
@@ -194,28 +232,16 @@ impl Actor for ConnectionActor {
             let inbound = InboundStream::new(payload, limits.message_bytes, Rc::clone(&self.socket));
             Self::add_stream(inbound, context);
         }
-        let heartbeat = Duration::from_millis(limits.heartbeat_ms.max(1));
         let recheck = self.worker.shared().recheck_interval();
         self.close_in_time(context);
         context.run_interval(recheck, |actor, context| actor.recheck(context));
-        let mut before = (0, false);
-        context.run_interval(heartbeat, move |actor, _| {
-            let now = actor.client.outbox.progress();
-            // What waits for a slow client, in its kernel too, may hold its pongs back for long.
-            if before.1 && now.0 > before.0 {
-                actor.heard = Instant::now();
-            }
-            before = now;
-            if actor.heard.elapsed() > heartbeat * 2 && !actor.socket.is_paused() {
-                actor.client.cut_off("no pong in time");
-            } else {
-                // Before what waits: a client that is slow to read is not silent.
-                actor.client.outbox.push_urgent(frame::ping());
-            }
-        });
+        self.look_later(context);
     }
+}
 
-    fn stopped(&mut self, _context: &mut Self::Context) {
+/// Whatever ends the actor, also a panic: the client is forgotten.
+impl Drop for ConnectionActor {
+    fn drop(&mut self) {
         self.client.outbox.end();
         self.worker.forget(&self.client);
     }

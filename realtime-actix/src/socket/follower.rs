@@ -57,7 +57,7 @@ impl Follower {
     pub(super) fn answer(&self, worker: &Rc<Worker>, cursor: Cursor, recovered: bool, snapshot: bool) {
         let Some(ticket) = self.unanswered.take() else { return };
         if let Some(socket) = self.client.socket() {
-            let effects = socket.connection.borrow_mut().joined(ticket, cursor, recovered);
+            let effects = socket.ask(|connection| connection.joined(ticket, cursor, recovered));
             worker.carry_out(&self.client, effects);
             return;
         }
@@ -77,7 +77,7 @@ impl Follower {
         worker.leave(&self.client, self.ticket);
         match (self.client.socket(), self.unanswered.take()) {
             (Some(socket), Some(ticket)) => {
-                let effects = socket.connection.borrow_mut().answered(ticket, Err(error));
+                let effects = socket.ask(|connection| connection.answered(ticket, Err(error)));
                 worker.carry_out(&self.client, effects);
             }
             _ => self.client.close(1011, "the server failed"),

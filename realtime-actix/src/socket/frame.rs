@@ -19,6 +19,12 @@ pub(super) fn text(payload: &str) -> Bytes {
     frame(payload.as_bytes(), OpCode::Text)
 }
 
+/// A binary frame.
+#[cfg(feature = "conformance")]
+pub(super) fn binary(payload: &[u8]) -> Bytes {
+    frame(payload, OpCode::Binary)
+}
+
 /// A ping without a payload.
 pub(super) fn ping() -> Bytes {
     frame(&[], OpCode::Ping)

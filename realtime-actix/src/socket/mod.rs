@@ -9,18 +9,22 @@ mod connection;
 mod follower;
 mod frame;
 pub(crate) mod group;
+mod heartbeat;
 mod inbound;
 mod outbox;
 mod relay;
 pub(crate) mod worker;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
+use realtime_core::connection::Connection;
 use realtime_core::{Code, Error};
 
+use self::client::SocketState;
 use self::worker::Worker;
 use crate::admission::Seat;
 use crate::auth::Identity;
@@ -35,10 +39,24 @@ pub(crate) async fn handshake(
     payload: web::Payload,
     worker: Rc<Worker>,
 ) -> HttpResponse {
+    let address = request.match_info().get("address").filter(|address| !address.is_empty());
+    let connection = Connection::new(Arc::clone(worker.surface()), address.map(str::to_owned), 0);
     match upgrade(&request, &worker).await {
         Ok((response, identity, seat)) => {
-            let address = request.match_info().get("address").filter(|address| !address.is_empty());
-            worker.connect(response, payload, address.map(str::to_owned), identity, seat)
+            let socket = SocketState::new(connection.of(identity.principal().clone()));
+            worker.connect(response, payload, socket, identity, seat)
+        }
+        Err(error) => problem::response(&error),
+    }
+}
+
+/// `GET /echo`: a socket that sends back what it is sent.
+#[cfg(feature = "conformance")]
+pub(crate) async fn echo(request: HttpRequest, payload: web::Payload, worker: Rc<Worker>) -> HttpResponse {
+    match upgrade(&request, &worker).await {
+        Ok((response, identity, seat)) => {
+            let socket = SocketState::new(Connection::new(Arc::clone(worker.surface()), None, 0)).echoing();
+            worker.connect(response, payload, socket, identity, seat)
         }
         Err(error) => problem::response(&error),
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::heartbeat::Progress;
 use crate::gate::Gate;
 
 /// The part of the room that events leave to replies.
@@ -145,9 +146,9 @@ impl Outbox {
     }
 
     /// How often something was taken, and whether something waits.
-    pub(super) fn progress(&self) -> (u64, bool) {
+    pub(super) fn progress(&self) -> Progress {
         let state = self.state.borrow();
-        (state.taken, state.frames > 0)
+        Progress { taken: state.taken, waits: state.frames > 0 }
     }
 
     /// Lets the events go that waited for a reply, unless another one is awaited.
@@ -329,10 +330,10 @@ mod tests {
         assert!(outbox.push_frame(Bytes::from_static(b"3")).is_err());
         outbox.push_urgent(Bytes::from_static(b"ping"));
         outbox.push_urgent(Bytes::from_static(b"ping"));
-        assert_eq!(outbox.progress(), (0, true));
+        assert_eq!(outbox.progress(), Progress { taken: 0, waits: true });
         let seen = drain(&outbox);
         assert_eq!((&seen[0][..], &seen[2][..], seen.len()), (&b"ping"[..], &b"1"[..], 4));
-        assert_eq!(outbox.progress(), (4, false));
+        assert_eq!(outbox.progress(), Progress { taken: 4, waits: false });
         for _ in 0..6 {
             outbox.push_events(Bytes::from_static(b"x"), 1).expect("room");
         }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use actix::{Actor as _, Addr};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use chrono::{SecondsFormat, Utc};
-use realtime_core::connection::{Connection, Effect, Start, Surface, Ticket};
+use realtime_core::connection::{Effect, Start, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
@@ -27,6 +28,7 @@ use super::relay::Relay;
 use crate::admission::Seat;
 use crate::auth::{Identity, Revocation};
 use crate::database::Database;
+use crate::fault;
 use crate::poll::{WaitingPoll, Woken};
 use crate::realtime::Shared;
 
@@ -119,13 +121,11 @@ impl Worker {
         self: &Rc<Self>,
         mut response: HttpResponseBuilder,
         payload: actix_web::web::Payload,
-        default_address: Option<String>,
+        socket: SocketState,
         identity: Identity,
         seat: Seat,
     ) -> HttpResponse {
-        let connection =
-            Connection::new(Arc::clone(self.surface()), default_address, 0).of(identity.principal().clone());
-        let socket = Rc::new(SocketState::new(connection));
+        let socket = Rc::new(socket);
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
         let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload);
         socket.set_address(actor.start());
@@ -376,7 +376,7 @@ impl Worker {
             Some(Waiting::Request(client, ticket)) if !client.is_gone() => {
                 if let Some(socket) = client.socket() {
                     let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-                    let effects = socket.connection.borrow_mut().positioned(ticket, cursor, &time);
+                    let effects = socket.ask(|connection| connection.positioned(ticket, cursor, &time));
                     self.carry_out(&client, effects);
                 }
             }
@@ -547,10 +547,16 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
     }
     match worker.shared.recheck(&identity).await {
         Ok(now) => {
-            let goes_on = client.followers().iter().all(|follower| {
-                follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
-                    && follower.subscription.is_known_to(follower.descriptor, now.principal())
-                    && sees_the_same(follower, now.principal())
+            let looks_the_same = || {
+                client.followers().iter().all(|follower| {
+                    follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
+                        && follower.subscription.is_known_to(follower.descriptor, now.principal())
+                        && sees_the_same(follower, now.principal())
+                })
+            };
+            let goes_on = catch_unwind(AssertUnwindSafe(looks_the_same)).unwrap_or_else(|panic| {
+                fault::panicked("what was asked of an event stream's owner", &*panic);
+                false
             });
             if goes_on && identity.principal().may_become(now.principal()) {
                 *client.identity.borrow_mut() = now;
