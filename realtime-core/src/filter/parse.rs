@@ -49,7 +49,7 @@ pub fn parse<'a>(
             return Err(too_many("entries", limits.filter_predicates, "filter_predicates"));
         }
         let resolved = resolve(&view, &key)?;
-        // Compiling one costs up to a millisecond, and each keeps an automaton.
+        // Compiling one costs up to some milliseconds, and each keeps an automaton.
         regexes_seen += usize::from(matches!(resolved.lookup, Lookup::Regex | Lookup::IRegex));
         if regexes_seen > limits.filter_regexes {
             return Err(too_many("regular expressions", limits.filter_regexes, "filter_regexes"));

@@ -14,3 +14,4 @@ mod message;
 mod model;
 mod policy;
 mod random;
+mod regex;

@@ -1,15 +1,31 @@
-//! Regular expressions of filters: those of the `regex` crate, whose time is linear in the text, bounded in size.
+//! Regular expressions of filters: the syntax of the `regex` crate, decided by an automaton that is complete when the
+//! filter is accepted.
+//!
+//! The crate itself builds its automaton while it searches, so that a text made for an expression costs it microseconds
+//! for each character, and keeps one for each thread. Here every character is one step, whatever the text, and the
+//! automaton is shared; an expression whose automaton is large is refused. It is made of characters and not of bytes:
+//! `\w` is one class of them instead of hundreds of states, and `\b` is as cheap as everything else.
+
+mod alphabet;
+mod automaton;
+mod program;
 
 use std::fmt;
+use std::sync::Arc;
 
-use regex::RegexBuilder;
-use regex_syntax::ast::parse::Parser;
+use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{self, Ast, ClassSetItem, Flag, FlagsItemKind, GroupKind, Visitor};
+use regex_syntax::hir::translate::TranslatorBuilder;
 
-/// Bytes of the lazy automaton's states. Where they do not fit, the engine falls back to one whose time is that of the
-/// text times that of the expression: an expression of 64 KiB then takes seven milliseconds for 10,000 characters
-/// instead of thirty microseconds. One automaton lives for each thread that matches.
-const CACHE_BYTES: usize = 8 << 20;
+use self::automaton::Automaton;
+use self::program::Program;
+
+/// Groups and classes that may be nested in each other.
+const NESTING: u32 = 32;
+
+/// The expression takes more than it may, or too long to find out.
+#[derive(Debug)]
+struct TooLarge;
 
 /// Characters that the classes of an expression without case may hold together.
 ///
@@ -74,7 +90,8 @@ impl Visitor for Classes {
 /// A compiled regular expression.
 #[derive(Clone)]
 pub struct Regex {
-    compiled: regex::Regex,
+    automaton: Arc<Automaton>,
+    pattern: String,
     ignores_case: bool,
 }
 
@@ -90,38 +107,30 @@ impl Regex {
     /// # Errors
     /// A sentence about the pattern.
     pub fn new(pattern: &str, ignores_case: bool, max_bytes: usize) -> Result<Self, String> {
-        let ast = Parser::new().parse(pattern);
-        if let Ok(ast) = &ast
-            && Classes::without_case(ast, ignores_case) > FOLDED_CHARACTERS
-        {
+        let ast = ParserBuilder::new()
+            .nest_limit(NESTING)
+            .build()
+            .parse(pattern)
+            .map_err(|error| malformed(&error.to_string()))?;
+        if Classes::without_case(&ast, ignores_case) > FOLDED_CHARACTERS {
             return Err("The classes of a regular expression without case hold too many characters.".into());
         }
-        let compiled = RegexBuilder::new(pattern)
+        let hir = TranslatorBuilder::new()
             .case_insensitive(ignores_case)
-            .size_limit(max_bytes)
-            .dfa_size_limit(CACHE_BYTES)
-            .nest_limit(32)
-            .build();
-        match compiled {
-            Ok(compiled) => Ok(Self { compiled, ignores_case }),
-            Err(regex::Error::CompiledTooBig(_)) => Err(format!(
-                "A regular expression takes at most {max_bytes} bytes compiled (limit filter_regex_bytes)."
-            )),
-            // The crate's own text draws the pattern over several lines; its last one says what is wrong.
-            Err(error) => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                Err(format!(
-                    "Not a regular expression: {}.",
-                    last.trim_start_matches("error: ").trim_end_matches('.')
-                ))
-            }
-        }
+            .build()
+            .translate(pattern, &ast)
+            .map_err(|error| malformed(&error.to_string()))?;
+        let automaton = Program::new(&hir, max_bytes / BYTES_OF_A_STATE)
+            .and_then(|program| Automaton::new(program, max_bytes))
+            .map_err(|TooLarge| {
+                format!("A regular expression takes at most {max_bytes} bytes compiled (limit filter_regex_bytes).")
+            })?;
+        Ok(Self { automaton: Arc::new(automaton), pattern: pattern.to_owned(), ignores_case })
     }
 
     /// The pattern as it was written.
     pub fn pattern(&self) -> &str {
-        self.compiled.as_str()
+        &self.pattern
     }
 
     /// Is the text matched without regard to case?
@@ -131,8 +140,17 @@ impl Regex {
 
     /// Does it match somewhere in the text?
     pub fn is_match(&self, text: &str) -> bool {
-        self.compiled.is_match(text)
+        self.automaton.is_match(text)
     }
+}
+
+/// What a state of the program is counted as: a row of two columns, though some states share one.
+const BYTES_OF_A_STATE: usize = 8;
+
+/// The parser's own text draws the pattern over several lines; its last one says what is wrong.
+fn malformed(text: &str) -> String {
+    let last = text.lines().last().unwrap_or_default();
+    format!("Not a regular expression: {}.", last.trim_start_matches("error: ").trim_end_matches('.'))
 }
 
 #[cfg(test)]
