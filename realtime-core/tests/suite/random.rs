@@ -1,6 +1,6 @@
 //! Rows, filters and texts at random, chosen so that they meet.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
 use realtime_core::filter::Filter;
@@ -294,6 +294,25 @@ fn part_operand(part: Part) -> (Kind, &'static [i64]) {
     (Kind::Integer { min: i64::MIN, max: i64::MAX }, numbers)
 }
 
+/// One of so many values that a list of them has some that follow each other and some that do not.
+fn one_of_many(part: Part) -> BoxedStrategy<Json> {
+    match part {
+        Part::Date => {
+            let days = (prop::sample::select(DATES), -9..9_i64).prop_map(|(date, days)| {
+                let date: chrono::NaiveDate = date.parse().unwrap();
+                let date = date + TimeDelta::days(days);
+                // Beyond the years that an argument may have.
+                if (0..=9999).contains(&date.year()) { json!(date.to_string()) } else { json!("2026-01-31") }
+            });
+            days.boxed()
+        }
+        Part::Year => prop_oneof![Just(-4712), -50..20_i64, 1965..1972_i64, 2020..2030_i64, 9990..10_010_i64]
+            .prop_map(Json::from)
+            .boxed(),
+        _ => (-3..70_i64).prop_map(Json::from).boxed(),
+    }
+}
+
 /// One entry of a filter on a part: `created__year__gte`.
 fn part_entry(descriptor: &'static Descriptor) -> BoxedStrategy<(String, Json)> {
     let parts: Vec<(&'static str, Part, Lookup)> = descriptor
@@ -318,7 +337,12 @@ fn part_entry(descriptor: &'static Descriptor) -> BoxedStrategy<(String, Json)> 
                 }
             };
             let argument = match lookup {
-                Lookup::In => prop::collection::vec(one(), 0..4).prop_map(Json::from).boxed(),
+                Lookup::In => prop_oneof![
+                    3 => prop::collection::vec(one(), 0..4),
+                    1 => prop::collection::vec(one_of_many(part), 8..40),
+                ]
+                .prop_map(Json::from)
+                .boxed(),
                 Lookup::Range => prop::collection::vec(one(), 2).prop_map(Json::from).boxed(),
                 _ => prop_oneof![4 => one(), 1 => operand(kind)].boxed(),
             };

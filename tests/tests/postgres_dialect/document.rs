@@ -119,7 +119,7 @@ impl Query for Explain {
 fn sample(kind: Kind, lookup: Lookup) -> Json {
     let [one, other] = match kind {
         Kind::Bool => [json!(true), json!(false)],
-        Kind::Integer { .. } => [json!(5), json!(6)],
+        Kind::Integer { .. } => [json!(3), json!(4)],
         Kind::Float => [json!(1.5), json!(2.5)],
         Kind::Text => [json!("a"), json!("b")],
         Kind::Timestamp | Kind::NaiveTimestamp => [json!("2026-01-31T12:00:00Z"), json!("2026-02-01")],

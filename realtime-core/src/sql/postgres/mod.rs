@@ -101,13 +101,13 @@ impl Dialect for Pg {
 
     fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part) {
         let (before, after) = match part {
-            // Ranges of the field itself, so that its index is used: see `write_edge`.
-            Part::Year | Part::Date => return table.write_column(statement, field),
+            Part::Year => ("extract(year FROM ", ")"),
             Part::Month => ("extract(month FROM ", ")"),
             Part::Day => ("extract(day FROM ", ")"),
             // Sunday is 0.
             Part::WeekDay => ("(extract(dow FROM ", ") + 1)"),
             Part::Quarter => ("extract(quarter FROM ", ")"),
+            Part::Date => ("(", ")::date"),
             Part::Hour => ("extract(hour FROM ", ")"),
             Part::Minute => ("extract(minute FROM ", ")"),
         };
@@ -122,7 +122,7 @@ impl Dialect for Pg {
     fn write_part_operand(statement: &mut Statement<Self>, value: &Value<'static>) {
         match value {
             Value::Int(number) => statement.bind::<BigInt, _>(*number),
-            // Dates are ranges: see `write_edge`.
+            Value::Date(date) => statement.bind::<Date, _>((*date).max(first_day())),
             _ => statement.sql("NULL"),
         };
     }
@@ -137,20 +137,10 @@ impl Dialect for Pg {
             statement.sql("1 = 0");
             return Ok(());
         }
-        if let Some(part @ (Part::Year | Part::Date)) = subject.part {
-            for (at, value) in values.iter().enumerate() {
-                if at > 0 {
-                    statement.sql(" OR ");
-                }
-                write_edge(statement, table, subject.field, Sign::From, edge(part, value, false));
-                statement.sql(" AND ");
-                write_edge(statement, table, subject.field, Sign::Below, edge(part, value, true));
-            }
-            return Ok(());
+        if let Some(part) = subject.part {
+            return write_one_of_parts(statement, table, subject.field, part, values);
         }
-        let is_text = subject.part.is_none()
-            && matches!(table.descriptor.fields[subject.field].kind, Kind::Text | Kind::Enum(_));
-        if is_text {
+        if matches!(table.descriptor.fields[subject.field].kind, Kind::Text | Kind::Enum(_)) {
             // What is equal by code point is equal by the column's own collation, of which an index is; seldom the
             // other way round.
             table.write_column(statement, subject.field);
@@ -332,6 +322,82 @@ fn write_equals_one(
     }
     statement.sql(")");
     Ok(())
+}
+
+/// Ranges of a field that are asked for one by one; more of them take longer than the part of each row takes.
+const RANGES: usize = 8;
+
+/// Appends the condition that a part is one of the values, of which there is at least one.
+///
+/// The years and the days that follow each other are one range of the field, for which its index is used. Where they
+/// are many ranges, the part is looked for among the values, which PostgreSQL keeps in a hash table, within the range of
+/// them all.
+fn write_one_of_parts(
+    statement: &mut Statement<Pg>,
+    table: &Table<Pg>,
+    field: usize,
+    part: Part,
+    values: &[&Value<'static>],
+) -> Result<(), NotOfItsType> {
+    let subject = Subject { field, part: Some(part) };
+    if !matches!(part, Part::Year | Part::Date) {
+        let possible: Vec<&Value<'static>> =
+            values.iter().copied().filter(|value| can_be(part, value)).collect();
+        if possible.is_empty() {
+            statement.sql("1 = 0");
+            return Ok(());
+        }
+        subject.write(statement, table);
+        return write_equals_one(statement, table, subject, &possible, true);
+    }
+    let mut ranges: Vec<[&Value<'static>; 2]> = Vec::new();
+    for value in values {
+        match ranges.last_mut() {
+            Some([_, last]) if edge(part, last, true) == edge(part, value, false) => *last = value,
+            _ => ranges.push([value, value]),
+        }
+    }
+    let (asked, are_ranges) = match ranges[..] {
+        [[first, _], .., [_, last]] if ranges.len() > RANGES => (vec![[first, last]], false),
+        _ => (ranges, true),
+    };
+    for (at, [first, last]) in asked.into_iter().enumerate() {
+        if at > 0 {
+            statement.sql(" OR ");
+        }
+        write_edge(statement, table, field, Sign::From, edge(part, first, false));
+        statement.sql(" AND ");
+        write_edge(statement, table, field, Sign::Below, edge(part, last, true));
+    }
+    if are_ranges {
+        return Ok(());
+    }
+    statement.sql(" AND ");
+    subject.write(statement, table);
+    let values: Vec<Value<'static>> = values.iter().map(|value| of_server(value)).collect();
+    write_equals_one(statement, table, subject, &values.iter().collect::<Vec<_>>(), true)
+}
+
+/// A year or a date as PostgreSQL counts: before its year 1 comes the year -1.
+fn of_server(value: &Value<'static>) -> Value<'static> {
+    match value {
+        Value::Int(year) if *year <= 0 => Value::Int(year.saturating_sub(1)),
+        value => value.clone(),
+    }
+}
+
+/// Is there a timestamp with this part? Those without one would only be looked at for every row.
+fn can_be(part: Part, value: &Value<'_>) -> bool {
+    let possible = match part {
+        Part::Month => 1..=12,
+        Part::Day => 1..=31,
+        Part::WeekDay => 1..=7,
+        Part::Quarter => 1..=4,
+        Part::Hour => 0..=23,
+        Part::Minute => 0..=59,
+        Part::Year | Part::Date => return true,
+    };
+    matches!(value, Value::Int(number) if possible.contains(number))
 }
 
 /// Where a year or a date begins or, `after`, the next one; an error where that is before or after everything.
