@@ -1,5 +1,7 @@
 //! A client's message: one JSON object, addressed in one of two forms that mean the same.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value as Json};
 
 use crate::encode::Head;
@@ -27,8 +29,8 @@ pub(crate) const STREAMLESS: &[&str] = &["ping", "authenticate"];
 /// Parses a text frame. `default_address` is that of the path form of the route.
 pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message, Malformed> {
     let mut head = Head::default();
-    let members = match serde_json::from_str::<Json>(text) {
-        Ok(Json::Object(members)) => members,
+    let (members, twice) = match crate::read_json(text.as_bytes()) {
+        Ok((Json::Object(members), twice)) => (members, twice),
         Ok(_) => return Err(Box::new((head, Error::bad_request("A message is one JSON object.")))),
         Err(error) => {
             return Err(Box::new((
@@ -37,7 +39,7 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
             )));
         }
     };
-    let mut problem = None;
+    let mut problem = twice.map(Cow::Owned);
     let mut address = None;
     let mut action = None;
     let mut key = None;
@@ -76,7 +78,7 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
                 Ok(())
             }
         };
-        problem = problem.or(found.err());
+        problem = problem.or(found.err().map(Cow::Borrowed));
     }
     head.action.clone_from(&action);
     let streamless =
@@ -87,7 +89,7 @@ pub(crate) fn parse(text: &str, default_address: Option<&str>) -> Result<Message
         for segment in address.trim_matches('/').split('/') {
             let decoded = url_decoded(segment);
             if decoded.is_none() {
-                problem = problem.or(Some("The address is not URL-encoded text."));
+                problem = problem.or(Some(Cow::Borrowed("The address is not URL-encoded text.")));
             }
             segments.push(decoded);
         }
@@ -109,12 +111,12 @@ type Addressed = (Option<String>, String, Option<Json>);
 /// Joins what the address says with what the members say; they must not disagree.
 fn put_together(
     head: &Head,
-    problem: Option<&'static str>,
+    problem: Option<Cow<'static, str>>,
     segments: Vec<String>,
     action: Option<String>,
     key: Option<Json>,
     streamless: bool,
-) -> Result<Addressed, &'static str> {
+) -> Result<Addressed, Cow<'static, str>> {
     if let Some(problem) = problem {
         return Err(problem);
     }
@@ -122,25 +124,25 @@ fn put_together(
         return Ok((None, action.unwrap_or_default(), key));
     }
     if segments.len() > 3 {
-        return Err("An address has at most three segments: stream, action and pk.");
+        return Err("An address has at most three segments: stream, action and pk.".into());
     }
     let mut segments = segments.into_iter();
     let stream = segments.next();
     let addressed_action = segments.next();
     let addressed_key = segments.next();
     if head.stream.is_none() {
-        return Err("A message names a stream.");
+        return Err("A message names a stream.".into());
     }
     let action = match (addressed_action, action) {
         (Some(addressed), Some(named)) if addressed != named => {
-            return Err("The address and the member action disagree.");
+            return Err("The address and the member action disagree.".into());
         }
         (Some(action), _) | (None, Some(action)) if !action.is_empty() => action,
-        _ => return Err("A message names an action."),
+        _ => return Err("A message names an action.".into()),
     };
     let key = match (addressed_key, key) {
         (Some(addressed), Some(named)) if !is_text_of(&addressed, &named) => {
-            return Err("The address and the member pk disagree.");
+            return Err("The address and the member pk disagree.".into());
         }
         (_, Some(key)) => Some(key),
         (Some(addressed), None) => Some(Json::String(addressed)),

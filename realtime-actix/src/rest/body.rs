@@ -37,8 +37,9 @@ pub async fn json_object(
         }
         body.extend_from_slice(&chunk);
     }
-    match serde_json::from_slice(&body) {
-        Ok(Json::Object(members)) => Ok(members),
+    match realtime_core::read_json(&body) {
+        Ok((_, Some(said))) => Err(Error::bad_request(said)),
+        Ok((Json::Object(members), None)) => Ok(members),
         Ok(_) => Err(Error::bad_request("The body is one JSON object.")),
         Err(error) => Err(Error::new(Code::ParseError, format!("The body is not JSON: {error}."))),
     }

@@ -52,6 +52,12 @@ fn lenient(kind: Kind, json: &Json) -> Result<Value<'static>, String> {
             },
         },
         (Kind::Decimal, Json::Number(number)) => {
+            // Up to fifteen digits a double keeps what was written; of more it may be another number.
+            let digits = number.to_string();
+            let digits = digits.split('e').next().unwrap_or_default().trim_start_matches(['-', '0', '.']);
+            if number.is_f64() && digits.bytes().filter(u8::is_ascii_digit).count() > 15 {
+                return Err("A decimal number of more than 15 digits is to be given as text.".into());
+            }
             Decimal::from_number(number).map(|number| Value::Decimal(number.0)).map_err(decimal_refused)
         }
         _ => parse_value(kind, json),
@@ -137,23 +143,44 @@ pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, Str
 
 const NOT_AN_INTEGER: &str = "A valid integer is required.";
 
-/// An integer of any size: `5`, `5.0` and `"5"`. Larger ones than an `i128` keep their side of every column.
+const NOT_EXACT: &str = "An integer from 2^53 on is to be written without a fraction or an exponent, one beyond 64 bits as a string.";
+
+/// An integer of any size: `5`, `5.0`, `5e0`, and the same as text. Larger ones than an `i128` keep their side of every
+/// column.
 fn integer(json: &Json) -> Result<i128, String> {
-    let number = match json {
-        Json::Number(number) => number
-            .as_i64()
-            .map(i128::from)
-            .or_else(|| number.as_u64().map(i128::from))
-            .or_else(|| number.as_f64().filter(|float| float.fract() == 0.0).map(saturate)),
+    match json {
+        Json::Number(number) => integer_of_number(number),
         Json::String(text) => {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            let digits_only = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let bound = if text.starts_with('-') { i128::MIN } else { i128::MAX };
-            digits_only.then(|| text.parse().unwrap_or(bound))
+            let whole = match text.split_once('.') {
+                Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
+                _ => text,
+            };
+            let digits = whole.strip_prefix('-').unwrap_or(whole);
+            if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                let bound = if whole.starts_with('-') { i128::MIN } else { i128::MAX };
+                return Ok(whole.parse().unwrap_or(bound));
+            }
+            // With an exponent, as JSON has it.
+            match serde_json::from_str(text) {
+                Ok(Json::Number(number)) if text.trim() == text => integer_of_number(&number),
+                _ => Err(NOT_AN_INTEGER.into()),
+            }
         }
-        _ => None,
-    };
-    number.ok_or_else(|| NOT_AN_INTEGER.into())
+        _ => Err(NOT_AN_INTEGER.into()),
+    }
+}
+
+fn integer_of_number(number: &serde_json::Number) -> Result<i128, String> {
+    if let Some(number) = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)) {
+        return Ok(number);
+    }
+    let double = number.as_f64().filter(|double| double.fract() == 0.0).ok_or(NOT_AN_INTEGER)?;
+    // Between them are integers that are read as the same double: it is not known which was meant. What is greater has
+    // its side of every column all the same.
+    if (9_007_199_254_740_992.0..=9_223_372_036_854_775_808.0).contains(&double.abs()) {
+        return Err(NOT_EXACT.into());
+    }
+    Ok(saturate(double))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
