@@ -224,8 +224,13 @@ pub async fn run<T: Transaction>(
             Ok(Outcome::Object(existing(transaction, table, key, action, context).await?))
         }
         Operation::List(query) => {
-            let query =
-                query.as_ref().clone().within(descriptor, descriptor.rules.visible(context.principal));
+            let visible = descriptor.rules.visible(context.principal);
+            let mut query = query.as_ref().clone();
+            if let Some(key) = query.row_beside() {
+                let row = find(transaction, table, key, &visible, false).await?;
+                query = query.beside(row.as_deref())?;
+            }
+            let query = query.within(descriptor, visible);
             Ok(Outcome::Page(scan::page(transaction, table, &query).await?))
         }
     }

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, shown};
 use crate::field::Kind;
@@ -58,7 +59,18 @@ pub(crate) enum Start {
         values: Vec<Value<'static>>,
         backward: bool,
     },
+    /// The same of a row whose values are too long for a link, which it stands in for by its key and a digest of them.
+    /// Before a page is read it becomes [`Start::Beside`].
+    BesideRow {
+        key: Value<'static>,
+        digest: String,
+        backward: bool,
+    },
 }
+
+/// Bytes that the values of a row may take in a page cursor, as JSON. A server reads some 64 KiB of a link, clients and
+/// proxies less.
+const CURSOR_VALUES: usize = 1_024;
 
 /// A parsed list request.
 #[derive(Clone, Debug)]
@@ -151,7 +163,9 @@ impl ListQuery {
     /// The order in which the database is asked: reversed for the way back.
     pub(crate) fn asked_order(&self) -> Vec<OrderKey> {
         match self.start {
-            Start::Beside { backward: true, .. } => self.order.iter().map(|key| key.reversed()).collect(),
+            Start::Beside { backward: true, .. } | Start::BesideRow { backward: true, .. } => {
+                self.order.iter().map(|key| key.reversed()).collect()
+            }
             _ => self.order.clone(),
         }
     }
@@ -162,8 +176,10 @@ impl ListQuery {
         rows.truncate(self.limit);
         let (has_next, has_previous) = match &self.start {
             Start::Offset(offset) => (beyond, *offset > 0),
-            Start::Beside { backward: false, .. } => (beyond, true),
-            Start::Beside { backward: true, .. } => {
+            Start::Beside { backward: false, .. } | Start::BesideRow { backward: false, .. } => {
+                (beyond, true)
+            }
+            Start::Beside { backward: true, .. } | Start::BesideRow { backward: true, .. } => {
                 rows.reverse();
                 (true, beyond)
             }
@@ -179,11 +195,49 @@ impl ListQuery {
     }
 
     fn cursor(&self, descriptor: &Descriptor, row: &dyn Record, backward: bool) -> String {
-        let values = self.order.iter().map(|key| row.value(key.field).to_json()).collect();
-        let parts =
-            [Json::from(backward), Json::from(order_text(descriptor, &self.order)), Json::Array(values)];
-        URL_SAFE_NO_PAD.encode(Json::from(parts.to_vec()).to_string())
+        let values = self.values(row);
+        let order = order_text(descriptor, &self.order);
+        let place = if values.to_string().len() <= CURSOR_VALUES {
+            values
+        } else {
+            json!({"key": row.value(descriptor.key).to_json(), "digest": digest(&values)})
+        };
+        URL_SAFE_NO_PAD.encode(json!([backward, order, place]).to_string())
     }
+
+    /// The values by which a row is ordered.
+    fn values(&self, row: &dyn Record) -> Json {
+        self.order.iter().map(|key| row.value(key.field).to_json()).collect()
+    }
+
+    /// The key of the row that the page begins beside, where its values are not known.
+    pub(crate) fn row_beside(&self) -> Option<&Value<'static>> {
+        match &self.start {
+            Start::BesideRow { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Begins beside that row, as it is now. If its values are others than those that the cursor was made of, nothing
+    /// tells where the page began, and rows would be repeated or skipped.
+    ///
+    /// # Errors
+    /// 400 where the row has changed, or is not there any more.
+    pub(crate) fn beside(mut self, row: Option<&dyn Record>) -> Result<Self, Error> {
+        let Start::BesideRow { digest: wanted, backward, .. } = &self.start else { return Ok(self) };
+        let row = row.filter(|row| digest(&self.values(*row)) == *wanted).ok_or_else(|| {
+            let said = "The row at the end of that page has changed since, and its values were too long to be kept: \
+                        begin the list anew.";
+            Error::validation("cursor", said)
+        })?;
+        let values = self.order.iter().map(|key| row.value(key.field).into_owned()).collect();
+        self.start = Start::Beside { values, backward: *backward };
+        Ok(self)
+    }
+}
+
+fn digest(values: &Json) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(values.to_string()))
 }
 
 fn whole_number(json: &Json) -> Option<u64> {
@@ -243,10 +297,19 @@ fn parse_order(view: &View<'_>, option: Option<&Json>) -> Result<Vec<OrderKey>, 
 
 fn parse_page_cursor(descriptor: &Descriptor, order: &[OrderKey], text: &str) -> Option<Start> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (backward, wanted, values): (bool, String, Vec<Json>) = serde_json::from_slice(&bytes).ok()?;
-    if wanted != order_text(descriptor, order) || values.len() != order.len() {
+    let (backward, wanted, place): (bool, String, Json) = serde_json::from_slice(&bytes).ok()?;
+    if wanted != order_text(descriptor, order) {
         return None;
     }
+    let values = match place {
+        Json::Array(values) if values.len() == order.len() => values,
+        Json::Object(place) => {
+            let key = parse_cursor_value(descriptor.key_field().kind, place.get("key")?)?;
+            let digest = place.get("digest")?.as_str()?.to_owned();
+            return Some(Start::BesideRow { key, digest, backward });
+        }
+        _ => return None,
+    };
     let values = order
         .iter()
         .zip(&values)

@@ -241,3 +241,77 @@ fn a_list_without_limit_has_a_hundred_rows() {
         read(&mut connection, &[], &vec![("count".into(), json!("false")), ("limit".into(), json!(102))]);
     assert_eq!((page.rows.len(), page.count, page.next.is_some()), (102, None, false));
 }
+
+/// Two titles of one length differ at their end only, so that nothing shorter than the whole tells them apart.
+fn long(id: i64) -> Note {
+    let rank = i32::try_from(id % 3).unwrap();
+    Note {
+        title: "é".repeat(9_000) + &(id / 2).to_string(),
+        body: Some("😀".repeat(9_000)),
+        rank,
+        ..Note::plain(id)
+    }
+}
+
+#[test]
+fn a_walk_over_long_values_has_short_cursors_and_neither_repeats_nor_skips() {
+    let mut connection = database();
+    let notes: Vec<Note> = (1..=9).map(long).collect();
+    insert(&mut connection, &notes);
+    for ordering in ["title,body", "-title,-body", "body,-title", "rank,-title"] {
+        let all = keys(&read(&mut connection, &[], &options(ordering, 100, None)));
+        for limit in 1..5 {
+            let (mut walked, mut back, mut cursor) = (Vec::new(), Vec::new(), None);
+            let mut last;
+            loop {
+                last = read(&mut connection, &[], &options(ordering, limit, cursor.as_ref()));
+                walked.extend(keys(&last));
+                let Some(next) = last.next.clone() else { break };
+                assert!(next.len() < 256, "{}", next.len());
+                // The next page is reached whatever becomes of the rows around the last one.
+                connection
+                    .batch_execute(&format!(
+                        "UPDATE notes SET rank = rank WHERE id = {0};
+                         INSERT INTO notes SELECT 100, rank, score, title || 'x', text, done, mood, created, edited
+                         FROM notes WHERE id = {0}; DELETE FROM notes WHERE id = 100",
+                        walked.last().unwrap()
+                    ))
+                    .unwrap();
+                cursor = Some(next);
+            }
+            assert_eq!(walked, all, "{ordering}");
+            while let Some(previous) = last.previous.clone() {
+                last = read(&mut connection, &[], &options(ordering, limit, Some(&previous)));
+                back.splice(0..0, keys(&last));
+            }
+            assert!(
+                all.starts_with(&back) && back.len() + limit >= all.len(),
+                "{ordering}: {back:?} of {all:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_row_that_has_changed_is_no_place_of_a_list_that_could_not_keep_its_values() {
+    let mut connection = database();
+    insert(&mut connection, &(1..=4).map(long).collect::<Vec<_>>());
+    let at = options("title", 2, None);
+    let next = read(&mut connection, &[], &at).next.unwrap();
+    let ask = |connection: &mut diesel::SqliteConnection| {
+        let query = ListQuery::parse(descriptor(), [], &options("title", 2, Some(&next)), &Limits::default());
+        crate::model::try_page(connection, query.unwrap())
+    };
+    assert_eq!(keys(&ask(&mut connection).unwrap()), [3, 4]);
+    // Changed in what the list is not ordered by.
+    connection.batch_execute("UPDATE notes SET rank = 99 WHERE id = 2").unwrap();
+    assert_eq!(keys(&ask(&mut connection).unwrap()), [3, 4]);
+    for sql in ["UPDATE notes SET title = title || 'x' WHERE id = 2", "DELETE FROM notes WHERE id = 2"] {
+        connection.batch_execute(sql).unwrap();
+        let Err(realtime_core::action::Refusal::Refused(error)) = ask(&mut connection) else {
+            panic!("refused")
+        };
+        assert_eq!((error.status(), error.code().name()), (400, "validation_error"));
+        assert!(error.errors()["cursor"][0].contains("begin the list anew"), "{error:?}");
+    }
+}

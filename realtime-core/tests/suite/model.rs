@@ -372,6 +372,17 @@ pub(crate) fn page(connection: &mut SqliteConnection, query: ListQuery) -> realt
     page_of(connection, &note_table(), query)
 }
 
+/// The same where it may be refused.
+pub(crate) fn try_page(
+    connection: &mut SqliteConnection,
+    query: ListQuery,
+) -> Result<realtime_core::list::Page, realtime_core::action::Refusal> {
+    match run(connection, &note_table(), &realtime_core::action::Operation::List(Box::new(query)))? {
+        Outcome::Page(page) => Ok(page),
+        _ => panic!("a list is answered with a page"),
+    }
+}
+
 /// Reads one page of any table.
 pub(crate) fn page_of(
     connection: &mut SqliteConnection,
