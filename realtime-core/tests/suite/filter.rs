@@ -354,6 +354,66 @@ fn timestamps_are_points_in_time_however_they_are_written() {
 }
 
 #[test]
+fn what_cannot_be_read_is_in_the_way_of_no_list_that_leaves_it_out() {
+    let mut connection = database();
+    insert(&mut connection, &[Note::plain(1), Note::plain(2), Note::plain(3), Note::plain(4)]);
+    connection
+        .batch_execute(
+            "UPDATE notes SET created = 'yesterday', edited = '31.01.2026' WHERE id = 2;
+             UPDATE notes SET title = CAST(x'ff41' AS TEXT), text = CAST(x'c3' AS TEXT) WHERE id = 3;",
+        )
+        .unwrap();
+    let rest = json!({"id__in": [1, 4]});
+    for (key, argument) in [
+        ("created__gte", json!("0000-01-01")),
+        ("created__in", json!(["2026-01-31T12:00:00Z"])),
+        ("created__year__gte", json!(0)),
+        ("created__date__lte", json!("9999-12-31")),
+        ("not__edited__lt", json!("9999-12-31")),
+        ("not__edited__hour", json!(3)),
+        ("title__icontains", json!("")),
+        ("title__iendswith", json!("")),
+        ("title__startswith", json!("")),
+        ("title__endswith", json!("")),
+        ("title__regex", json!("")),
+        ("not__body__iexact", json!("c")),
+        ("not__body__iregex", json!(".")),
+    ] {
+        // Neither in a list whose other entries leave the row out …
+        let mut filter = rest.clone();
+        filter[key] = argument.clone();
+        let entries = from_json(&members(&filter));
+        assert_eq!(selected_by_sqlite(&mut connection, entries), [1, 4], "{filter}");
+        // … nor in one that leaves it out for that very value.
+        if !key.starts_with("not__") {
+            let odd = if key.starts_with("title") { 2 } else { 3 };
+            let entries = from_json(&members(&json!({key: argument, "not__id": odd})));
+            assert_eq!(selected_by_sqlite(&mut connection, entries), [1, 4], "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_boolean_is_filtered_as_it_is_shown() {
+    let mut connection = database();
+    insert(&mut connection, &(1..=9).map(Note::plain).collect::<Vec<_>>());
+    let stored = ["1", "0", "2", "'true'", "'1x'", "1.5", "0.5", "4294967296", "x'31'"];
+    for (id, value) in (1..).zip(stored) {
+        connection.batch_execute(&format!("UPDATE notes SET done = {value} WHERE id = {id}")).unwrap();
+    }
+    let shown = |done: bool, rows: &[Row]| -> Vec<i64> {
+        let is =
+            |row: &&Row| (row.as_ref() as &dyn std::any::Any).downcast_ref::<Note>().unwrap().done == done;
+        rows.iter().filter(is).map(key_of).collect()
+    };
+    let rows = all(&mut connection);
+    for done in [true, false] {
+        let entries = from_json(&members(&json!({"done": done})));
+        assert_eq!(selected_by_sqlite(&mut connection, entries), shown(done, &rows), "{done}");
+    }
+}
+
+#[test]
 fn enums_are_compared_by_the_name_that_is_sent() {
     use crate::model::Mood;
     let rows: Vec<Note> =

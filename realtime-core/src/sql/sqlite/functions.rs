@@ -5,8 +5,10 @@ use std::cell::RefCell;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
 use diesel::QueryResult;
-use diesel::sql_types::{Date, Integer, Nullable, Text, Time, Timestamp};
-use diesel::sqlite::SqliteConnection;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::sql_types::is_nullable::NotNull;
+use diesel::sql_types::{Date, Integer, Nullable, SqlType, Text, Time, Timestamp};
+use diesel::sqlite::{Sqlite, SqliteConnection, SqliteValue};
 use serde_json::Value as Json;
 
 use crate::filter::{Regex, holds_by_text};
@@ -54,48 +56,86 @@ extern "SQL" {
     fn realtime_date_part(date: Nullable<Date>, part: Integer) -> Nullable<BigInt>;
 }
 
+/// What a column holds, where it can be read as a value of the field's type: another program may have stored anything.
+///
+/// What cannot be read is to a condition what `NULL` is. So a row with such a value is in the way of those only who would
+/// be shown it, and not of every statement that looks at its column.
+#[derive(FromSqlRow)]
+struct Readable<T>(Option<T>);
+
+impl<T, ST> FromSql<Nullable<ST>, Sqlite> for Readable<T>
+where
+    T: FromSql<ST, Sqlite>,
+    ST: SqlType<IsNull = NotNull>,
+{
+    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        Ok(Self(T::from_sql(value).ok()))
+    }
+
+    fn from_nullable_sql(value: Option<SqliteValue<'_, '_, '_>>) -> deserialize::Result<Self> {
+        Ok(Self(value.and_then(|value| T::from_sql(value).ok())))
+    }
+}
+
 /// Registers the functions that the statements for SQLite use.
 ///
 /// # Errors
 /// Where SQLite refuses.
 pub fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
-    realtime_fold_utils::register_impl(connection, |text: Option<String>| text.map(|text| fold(&text)))?;
-    realtime_starts_with_utils::register_impl(connection, |text: Option<String>, pattern: String| {
-        text.is_some_and(|text| text.starts_with(&pattern))
+    realtime_fold_utils::register_impl(connection, |Readable(text): Readable<String>| {
+        text.map(|text| fold(&text))
     })?;
-    realtime_ends_with_utils::register_impl(connection, |text: Option<String>, pattern: String| {
-        text.is_some_and(|text| text.ends_with(&pattern))
-    })?;
+    realtime_starts_with_utils::register_impl(
+        connection,
+        |Readable(text): Readable<String>, pattern: String| {
+            text.is_some_and(|text| text.starts_with(&pattern))
+        },
+    )?;
+    realtime_ends_with_utils::register_impl(
+        connection,
+        |Readable(text): Readable<String>, pattern: String| text.is_some_and(|text| text.ends_with(&pattern)),
+    )?;
     realtime_regex_utils::register_impl(
         connection,
-        |text: Option<String>, pattern: String, ignores_case: i32| {
+        |Readable(text): Readable<String>, pattern: String, ignores_case: i32| {
             text.is_some_and(|text| regex_matches(&pattern, ignores_case != 0, &text))
         },
     )?;
-    realtime_instant_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>| {
+    realtime_instant_utils::register_impl(connection, |Readable(timestamp): Readable<DateTime<Utc>>| {
         timestamp.map(instant)
     })?;
-    realtime_naive_instant_utils::register_impl(connection, |timestamp: Option<NaiveDateTime>| {
-        timestamp.map(|timestamp| instant(timestamp.and_utc()))
+    realtime_naive_instant_utils::register_impl(
+        connection,
+        |Readable(timestamp): Readable<NaiveDateTime>| {
+            timestamp.map(|timestamp| instant(timestamp.and_utc()))
+        },
+    )?;
+    realtime_date_utils::register_impl(connection, |Readable(date): Readable<NaiveDate>| date.map(day))?;
+    realtime_time_utils::register_impl(connection, |Readable(time): Readable<NaiveTime>| {
+        time.map(time_of_day)
     })?;
-    realtime_date_utils::register_impl(connection, |date: Option<NaiveDate>| date.map(day))?;
-    realtime_time_utils::register_impl(connection, |time: Option<NaiveTime>| time.map(time_of_day))?;
-    realtime_uuid_utils::register_impl(connection, |uuid: Option<Uuid>| {
+    realtime_uuid_utils::register_impl(connection, |Readable(uuid): Readable<Uuid>| {
         uuid.map(|uuid| uuid.as_bytes().to_vec())
     })?;
-    realtime_decimal_utils::register_impl(connection, |number: Option<Decimal>| {
+    realtime_decimal_utils::register_impl(connection, |Readable(number): Readable<Decimal>| {
         number.map(Decimal::comparable)
     })?;
-    realtime_json_utils::register_impl(connection, |json: Option<Json>, condition: String| {
+    realtime_json_utils::register_impl(connection, |Readable(json): Readable<Json>, condition: String| {
         holds_by_text(&condition, json.as_ref())
     })?;
-    realtime_part_utils::register_impl(connection, |timestamp: Option<DateTime<Utc>>, part: i32| {
-        part_of(&timestamp.map(Value::Timestamp)?, part)
-    })?;
-    realtime_naive_part_utils::register_impl(connection, |timestamp: Option<NaiveDateTime>, part: i32| {
-        part_of(&timestamp.map(|timestamp| Value::Timestamp(timestamp.and_utc()))?, part)
-    })?;
-    realtime_date_part_utils::register_impl(connection, |date: Option<NaiveDate>, part: i32| {
+    realtime_part_utils::register_impl(
+        connection,
+        |Readable(timestamp): Readable<DateTime<Utc>>, part: i32| {
+            part_of(&timestamp.map(Value::Timestamp)?, part)
+        },
+    )?;
+    realtime_naive_part_utils::register_impl(
+        connection,
+        |Readable(timestamp): Readable<NaiveDateTime>, part: i32| {
+            part_of(&timestamp.map(|timestamp| Value::Timestamp(timestamp.and_utc()))?, part)
+        },
+    )?;
+    realtime_date_part_utils::register_impl(connection, |Readable(date): Readable<NaiveDate>, part: i32| {
         part_of(&date.map(Value::Date)?, part)
     })
 }

@@ -38,10 +38,11 @@ impl Dialect for Sqlite {
                 table.write_column(statement, field);
                 statement.sql(" COLLATE BINARY");
             }
+            // What is read of it are the last 32 bits of an integer, whatever is stored.
             Kind::Bool => {
-                statement.sql("(");
+                statement.sql("(CAST(");
                 table.write_column(statement, field);
-                statement.sql(" <> 0)");
+                statement.sql(" AS INTEGER) & 4294967295 <> 0)");
             }
             Kind::Integer { .. } | Kind::Float | Kind::Bytes => table.write_column(statement, field),
             kind @ (Kind::Uuid | Kind::Decimal) => {
