@@ -79,6 +79,8 @@ pub struct Alias {
     pub field: usize,
     /// The part of the field that is compared; `None` for the field itself.
     pub part: Option<Part>,
+    /// The keys and indexes that lead into JSON; none for the field itself.
+    pub path: &'static [&'static str],
     /// The lookup it stands for.
     pub lookup: Lookup,
 }

@@ -49,7 +49,16 @@ struct Paper {
 /// The same table, of which less may be asked.
 #[derive(RealtimeResource)]
 #[diesel(table_name = papers)]
-#[realtime(stream = "narrow", lookups(tags(path)))]
+#[realtime(
+    stream = "narrow",
+    lookups(tags(path)),
+    subscription_field_mapping(
+        colour = "tags__colour__iexact",
+        second = "extra__1",
+        first_name = "extra__0__name__in",
+        no_extra = "extra__isnull"
+    )
+)]
 struct Narrow {
     id: Uuid,
     tags: Option<Json>,
@@ -474,6 +483,28 @@ fn a_resource_says_whether_there_are_key_paths() {
     let refused = of_narrow("tags__isnull").unwrap_err();
     assert_eq!(json!(refused.errors()), json!({"tags__isnull": ["Lookups of \"tags\" are key paths."]}));
     assert_eq!(of_narrow("extra__a").unwrap_err().code().name(), "unknown_field");
+    // An alias may stand for what the field's own name does not offer, and means what it stands for.
+    let of_narrow = |filter: Json| parse(Narrow::DESCRIPTOR, entries(&filter), &Limits::default()).unwrap();
+    let row = Narrow {
+        id: Uuid::default(),
+        tags: Some(json!({"colour": "Red"})),
+        extra: json!([{"name": "ann"}, 5]),
+    };
+    for (filter, selected) in [
+        (json!({"colour": "rED"}), true),
+        (json!({"not__colour": "red"}), false),
+        (json!({"second": 5.0}), true),
+        (json!({"second": "5"}), false),
+        (json!({"first_name": ["bob", "ann"]}), true),
+        (json!({"first_name": []}), false),
+        (json!({"no_extra": false}), true),
+    ] {
+        assert_eq!(of_narrow(filter.clone()).matches(&row), selected, "{filter}");
+    }
+    let alias = of_narrow(json!({"colour": "RED"}));
+    assert_eq!(alias.canonical(), of_narrow(json!({"tags__colour__iexact": "red"})).canonical());
+    let wrong = parse(Narrow::DESCRIPTOR, entries(&json!({"colour": 5})), &Limits::default()).unwrap_err();
+    assert_eq!(wrong.errors().keys().collect::<Vec<_>>(), ["colour"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type};
+use syn::{Data, DeriveInput, Expr, Fields, GenericArgument, LitStr, Path, PathArguments, Type};
 
 use crate::attr::{FieldAttrs, Policy, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
@@ -92,6 +92,8 @@ pub(crate) enum Lookups {
 pub(crate) struct Lookup {
     /// The variant of core's `Part` that is compared; `None` for the field itself.
     pub(crate) part: Option<&'static str>,
+    /// The steps into JSON, at whose end the value lies that is compared; none for the field itself.
+    pub(crate) path: Vec<String>,
     /// The variant of core's `Lookup`, or `PATH`.
     pub(crate) variant: &'static str,
     pub(crate) span: Span,
@@ -206,7 +208,9 @@ impl<'a> Model<'a> {
         let span = self.ident.span();
         if let Some(key) = self.key.and_then(|key| self.fields.get_mut(key)) {
             let of_key = ["Exact", "In"];
-            key.lookups = Lookups::These(of_key.map(|variant| Lookup { part: None, variant, span }).into());
+            key.lookups = Lookups::These(
+                of_key.map(|variant| Lookup { part: None, path: Vec::new(), variant, span }).into(),
+            );
         }
         match &attrs.lookups {
             Selection::All => {
@@ -258,6 +262,12 @@ impl<'a> Model<'a> {
         }
         let (field, lookup) = text.split_once(SEPARATOR).unwrap_or((&text, "exact"));
         let field = self.field(field, target.span(), errors);
+        if let Some(index) = field
+            && self.fields.get(index).is_some_and(|field| is_json(field.ty))
+            && let Some(lookup) = path_of(lookup, target.span())
+        {
+            return Some((index, lookup));
+        }
         let lookup = lookup_of(lookup, target.span(), errors);
         Some((field?, lookup?))
     }
@@ -408,18 +418,18 @@ fn resolve_listed(lookup: &Ident, errors: &mut Errors) -> Option<Lookup> {
         return None;
     }
     if name == PATH {
-        return Some(Lookup { part: None, variant: PATH, span: lookup.span() });
+        return Some(Lookup { part: None, path: Vec::new(), variant: PATH, span: lookup.span() });
     }
     lookup_of(&name, lookup.span(), errors)
 }
 
 fn lookup_of(name: &str, span: Span, errors: &mut Errors) -> Option<Lookup> {
     if let Some(variant) = variant_of(LOOKUPS, name) {
-        return Some(Lookup { part: None, variant, span });
+        return Some(Lookup { part: None, path: Vec::new(), variant, span });
     }
     let (part, lookup) = name.split_once(SEPARATOR).unwrap_or((name, "exact"));
     if let (part @ Some(_), Some(variant)) = (variant_of(PARTS, part), variant_of(LOOKUPS, lookup)) {
-        return Some(Lookup { part, variant, span });
+        return Some(Lookup { part, path: Vec::new(), variant, span });
     }
     let first = unknown("lookup", name, names(LOOKUPS).chain(names(PARTS)));
     let (lookups, parts) = (listed(names(LOOKUPS)), listed(names(PARTS)));
@@ -428,6 +438,33 @@ fn lookup_of(name: &str, span: Span, errors: &mut Errors) -> Option<Lookup> {
         format!("{first}\nthe lookups are {lookups}\nthe parts of dates and timestamps are {parts}"),
     );
     None
+}
+
+/// `colour`, `0__colour` or `colour__icontains`, as filters say it: the last step is a lookup if it is called as one.
+fn path_of(name: &str, span: Span) -> Option<Lookup> {
+    let mut path: Vec<String> = name.split(SEPARATOR).map(str::to_owned).collect();
+    let variant = path.last().and_then(|last| variant_of(LOOKUPS, last));
+    if variant.is_some() {
+        path.pop();
+    }
+    let leads_somewhere = !path.is_empty() && path.iter().all(|step| !step.is_empty());
+    leads_somewhere.then(|| Lookup { part: None, path, variant: variant.unwrap_or("Exact"), span })
+}
+
+/// Is the type written as JSON? A macro sees no more than how it is written; what it is, the compiler checks.
+fn is_json(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_json(&group.elem),
+        Type::Paren(paren) => is_json(&paren.elem),
+        Type::Path(path) => path.path.segments.last().is_some_and(|segment| match &segment.arguments {
+            PathArguments::AngleBracketed(arguments) if segment.ident == "Option" => arguments
+                .args
+                .iter()
+                .any(|argument| matches!(argument, GenericArgument::Type(ty) if is_json(ty))),
+            _ => ["Value", "Json", "JsonValue"].iter().any(|name| segment.ident == name),
+        }),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn resolve(view: &View<'_>, key: &str) -> Result<Resolved, Error> {
         return Ok(Resolved {
             field: alias.field,
             part: alias.part,
-            path: Vec::new(),
+            path: alias.path.iter().map(|step| (*step).to_owned()).collect(),
             lookup: alias.lookup,
             negated,
         });

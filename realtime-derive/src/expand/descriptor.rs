@@ -87,7 +87,7 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
 }
 
 /// ```text
-/// Alias { name: "topic", field: 1, part: None, lookup: Lookup::Exact }
+/// Alias { name: "topic", field: 1, part: None, path: &[], lookup: Lookup::Exact }
 /// ```
 fn entry(alias: &Alias<'_>, runtime: &Runtime) -> Option<TokenStream> {
     let name = alias.name.unraw().to_string();
@@ -96,9 +96,16 @@ fn entry(alias: &Alias<'_>, runtime: &Runtime) -> Option<TokenStream> {
         None => quote!(::core::option::Option::None),
         Some(part) => quote!(::core::option::Option::Some(#runtime::Part::#part)),
     };
+    let path = &lookup.path;
     let lookup = variant(lookup.variant);
     Some(quote! {
-        #runtime::Alias { name: #name, field: #field, part: #part, lookup: #runtime::Lookup::#lookup }
+        #runtime::Alias {
+            name: #name,
+            field: #field,
+            part: #part,
+            path: &[#(#path),*],
+            lookup: #runtime::Lookup::#lookup,
+        }
     })
 }
 

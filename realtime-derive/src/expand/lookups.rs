@@ -29,14 +29,14 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
 
 fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
     // Every kind of field has these two, among them the key's, which nobody wrote.
-    if lookup.part.is_none() && matches!(lookup.variant, "Exact" | "In") {
+    if lookup.part.is_none() && lookup.path.is_empty() && matches!(lookup.variant, "Exact" | "In") {
         return TokenStream::new();
     }
     let ty = field.ty;
     let of_type = runtime.at(place(ty));
     let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
     let span = place(&lookup.span);
-    if lookup.variant == PATH {
+    if lookup.variant == PATH || !lookup.path.is_empty() {
         let runtime = runtime.at(span);
         return quote_spanned!(span=> const _: () = #runtime::check_path(#kind););
     }
