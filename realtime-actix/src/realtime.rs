@@ -626,7 +626,7 @@ impl Realtime {
         self.shared.database.wake();
     }
 
-    /// Can requests be served?
+    /// Can requests be served? Not while the database is away or does not answer, or has no room for what is written.
     pub fn is_ready(&self) -> bool {
         self.shared.database.is_ready()
     }

@@ -31,11 +31,14 @@ start() {
 "$1/initdb" -D "$2/data" -N -A trust -U realtime -E UTF8 --locale=C.UTF-8 >"$2/log" 2>&1 || { cat "$2/log"; exit 1; }
 start "$@"
 echo ready
-while read -r command; do
+while read -r command most pids; do
     case $command in
     stop) kill -INT $server; wait $server; echo stopped ;;
     crash) kill -QUIT $server; wait $server; echo stopped ;;
     start) start "$@"; echo started ;;
+    limit)
+        for pid in $server $pids; do prlimit --pid "$pid" --fsize="$most:"; done
+        echo limited ;;
     esac
 done
 kill -INT $server 2>/dev/null
@@ -111,6 +114,21 @@ impl Server {
     /// Where it does not start.
     pub fn start_again(&mut self) {
         self.command("start", "started");
+    }
+
+    /// From now on nobody who is connected to it, or will be, may write further into a file than this, as on a disk that is
+    /// full; `None` ends it.
+    ///
+    /// # Panics
+    /// Where that cannot be done.
+    pub fn limit_files(&mut self, most: Option<u64>) {
+        let clients = psql(
+            &self.url,
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        );
+        let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
+        let command = format!("limit {most} {}", clients.split_whitespace().collect::<Vec<_>>().join(" "));
+        self.command(&command, "limited");
     }
 
     fn command(&mut self, command: &str, answer: &str) {

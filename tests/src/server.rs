@@ -49,9 +49,14 @@ impl Store {
     /// # Panics
     /// Where there can be none.
     pub fn fresh() -> Self {
-        if on_postgres() {
-            return Self::postgres();
-        }
+        if on_postgres() { Self::postgres() } else { Self::sqlite() }
+    }
+
+    /// A fresh SQLite file in a temporary directory.
+    ///
+    /// # Panics
+    /// Where there can be none.
+    pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         Self(Arc::new(Place::File { path: directory.path().join("test.db"), _directory: Some(directory) }))
     }

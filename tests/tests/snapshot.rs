@@ -1,7 +1,10 @@
 //! Snapshots: rows and events together are what the database would answer, page after page and from then on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection as _, RunQueryDsl as _};
 use futures_util::future::join_all;
 use realtime_actix::Limits;
 use realtime_tests::{
@@ -340,6 +343,53 @@ async fn a_client_that_leaves_in_the_midst_of_a_snapshot_leaves_nothing_behind()
     subscribe(&mut socket, json!({})).await;
     whole(&mut socket, &mut view).await;
     assert_eq!(view.rows.len(), 1_000);
+}
+
+/// A client that does not read keeps nobody from cleaning up: neither SQLite's log from being emptied, nor PostgreSQL's rows.
+#[tokio::test]
+async fn between_two_pages_no_transaction_is_open() {
+    let server = with_limits(|limits| {
+        limits.snapshot_rows = 10;
+        limits.outbox_bytes = 64 << 10;
+    })
+    .await;
+    let body = "x".repeat(10_000);
+    server.write(format!("{}; UPDATE comments SET body = '{body}'", adding(1_000))).await;
+    let mut slow = Handshake::to("/api/ws").receive_buffer(4 << 10).open(&server).await.expect("a socket").0;
+    subscribe(&mut slow, json!({})).await;
+    let mut view = View::new("id");
+    view.take(&slow.next_event().await);
+    // A page may just be read, but not for long.
+    let deadline = Instant::now() + WAIT;
+    while is_any_transaction_open(&server) {
+        assert!(Instant::now() < deadline, "a transaction stays open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.write("DELETE FROM comments WHERE id > 900").await;
+    whole(&mut slow, &mut view).await;
+    for event in slow.events(&server).await {
+        view.take(&event);
+    }
+    assert_eq!(view.rows.len(), 900);
+}
+
+fn is_any_transaction_open(server: &Server) -> bool {
+    #[derive(diesel::QueryableByName)]
+    struct Checkpoint {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        busy: i32,
+    }
+
+    if on_postgres() {
+        let open = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        return server.store().psql(open) != "0\n";
+    }
+    let mut own =
+        SqliteConnection::establish(&server.store().path().to_string_lossy()).expect("a connection");
+    let checkpoint: Checkpoint =
+        diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(&mut own).expect("an answer");
+    checkpoint.busy != 0
 }
 
 /// The log is pruned while a client does not read: what it has is dropped, and it begins anew on the same socket.

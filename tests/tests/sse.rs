@@ -195,6 +195,7 @@ async fn where_a_cursor_is_gone_a_lag_is_told_first() {
 
 #[tokio::test]
 async fn a_quiet_stream_says_how_far_it_has_come() {
+    assert_eq!(Limits::default().stream_heartbeat_ms, 15_000, "proxies wait for at least half a minute");
     // Whoever reads nothing for two of them is dropped.
     let server = with_limits(|limits| limits.stream_heartbeat_ms = 200).await;
     let mut stream = open(&server, "").await;

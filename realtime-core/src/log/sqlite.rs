@@ -579,6 +579,16 @@ pub fn prune(connection: &mut SqliteConnection, up_to: Position, at_most: usize)
     statement.execute(connection)
 }
 
+/// Writes something and removes it again: a commit of it fails where the disk takes no more.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn probe(connection: &mut SqliteConnection) -> QueryResult<()> {
+    // More than fits the pages that are there.
+    Statement::new("INSERT INTO realtime_time (seq, at) VALUES (-1, zeroblob(65536))").execute(connection)?;
+    Statement::new("DELETE FROM realtime_time WHERE seq = -1").execute(connection).map(drop)
+}
+
 /// A number that changes when another connection commits.
 ///
 /// # Errors

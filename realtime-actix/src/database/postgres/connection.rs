@@ -17,6 +17,11 @@ use tokio_postgres::{Config, NoTls};
 /// How long a connection may take to come into being, where the URL does not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection may say nothing before the server is asked whether it is there, and after how many questions
+/// without an answer it counts as gone, where the URL does not say.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVES: u32 = 3;
+
 /// How long sent bytes may stay unacknowledged before the server counts as gone, where the URL does not say.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -53,6 +58,16 @@ impl Target {
             if config.get_tcp_user_timeout().is_none() {
                 config.tcp_user_timeout(TCP_USER_TIMEOUT);
             }
+            // Without it a server that has gone in the midst of an answer would be waited for for hours.
+            if config.get_keepalives_idle() > KEEPALIVE && !url.contains("keepalives_idle") {
+                config.keepalives_idle(KEEPALIVE);
+            }
+            if config.get_keepalives_interval().is_none() {
+                config.keepalives_interval(KEEPALIVE / KEEPALIVES);
+            }
+            if config.get_keepalives_retries().is_none() {
+                config.keepalives_retries(KEEPALIVES);
+            }
             if config.get_application_name().is_none() {
                 config.application_name("realtime");
             }
@@ -70,6 +85,11 @@ impl Target {
         let port = self.0.get_ports().first().map_or_else(String::new, |port| format!(":{port}"));
         let user = self.0.get_user().map_or_else(String::new, |user| format!("{user}@"));
         format!("postgres://{user}{host}{port}/{}", self.0.get_dbname().unwrap_or_default())
+    }
+
+    /// How long an answer may take before the database counts as gone: as long as a connection to it may.
+    pub(super) fn patience(&self) -> Duration {
+        self.0.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT)
     }
 
     /// Makes a connection. It is driven by a task of the present runtime.

@@ -1,7 +1,7 @@
 //! The feed: looks at the log, makes marks of what is new, and publishes it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection};
@@ -9,7 +9,7 @@ use realtime_core::change::Batch;
 use realtime_core::cursor::Position;
 use realtime_core::log::postgres::{self as log, Layout, LogRow, Mark, Read, Reader};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::LogError;
 use super::commits::Commits;
@@ -37,12 +37,21 @@ const LOOK_FOR_AGE_EVERY: Duration = Duration::from_secs(60);
 /// How long is waited for a database that cannot be used before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// For how long a service counts as not ready after a write that found no room.
+const FULL_FOR: Duration = Duration::from_secs(10);
+
 /// What the feed tells those who ask.
 #[derive(Debug)]
 pub(super) struct Progress {
     /// The newest mark that is known of.
     newest: AtomicI64,
     healthy: AtomicBool,
+    /// Counts the answers that the feed has got: a step may be long, as long as it goes on.
+    answers: AtomicU64,
+    /// Tells those who wait that it is no longer healthy.
+    lost: Notify,
+    /// When a write last found no room.
+    full: Mutex<Option<Instant>>,
     closing: AtomicBool,
     wake: Notify,
 }
@@ -52,6 +61,9 @@ impl Progress {
         Self {
             newest: AtomicI64::new(newest.0),
             healthy: AtomicBool::new(true),
+            answers: AtomicU64::new(0),
+            lost: Notify::new(),
+            full: Mutex::new(None),
             closing: AtomicBool::new(false),
             wake: Notify::new(),
         }
@@ -63,6 +75,38 @@ impl Progress {
 
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Is the log followed, and can be written to, as far as is known?
+    pub(super) fn is_ready(&self) -> bool {
+        let full = *self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_healthy() && full.is_none_or(|at| at.elapsed() >= FULL_FOR)
+    }
+
+    /// A write has found room, or none.
+    pub(super) fn found_room(&self, room: bool) {
+        *self.full.lock().unwrap_or_else(PoisonError::into_inner) = (!room).then(Instant::now);
+    }
+
+    /// The database answers again, or does not.
+    fn set_healthy(&self, healthy: bool) -> bool {
+        let before = self.healthy.swap(healthy, Ordering::Relaxed);
+        if before && !healthy {
+            self.lost.notify_waiters();
+        }
+        before
+    }
+
+    /// Waits until the database does not answer.
+    pub(super) async fn lost(&self) {
+        loop {
+            // Made before it is asked, so that nothing is missed in between.
+            let lost = self.lost.notified();
+            if !self.is_healthy() {
+                return;
+            }
+            lost.await;
+        }
     }
 
     /// Asks for a look at once.
@@ -88,6 +132,8 @@ pub(super) struct Feed {
     /// Everything up to here has been published.
     pub(super) published: Mark,
     pub(super) poll: Duration,
+    /// How long an answer may take before the database counts as gone.
+    pub(super) patience: Duration,
     pub(super) feed_rows: i64,
     pub(super) feed_seconds: u32,
     pub(super) pruned: Pruned,
@@ -112,18 +158,19 @@ impl Feed {
                 // Where nobody takes batches any more, there is room for none, and the last step says so.
                 _ = self.sender.reserve(), if behind => {}
             }
-            let closing = self.progress.closing.load(Ordering::Acquire);
-            match self.step().await {
+            let progress = Arc::clone(&self.progress);
+            let closing = progress.closing.load(Ordering::Acquire);
+            match self.attended_step().await {
                 Ok(is_behind) => {
                     behind = is_behind;
-                    if !self.progress.healthy.swap(true, Ordering::Relaxed) {
+                    if !progress.set_healthy(true) {
                         tracing::info!("the database can be used again");
                     }
                 }
                 Err(error) => {
                     self.connection = None;
                     behind = false;
-                    if self.progress.healthy.swap(false, Ordering::Relaxed) {
+                    if progress.set_healthy(false) {
                         tracing::error!(%error, "the database cannot be used; trying on");
                     }
                     if !closing {
@@ -137,9 +184,27 @@ impl Feed {
         }
     }
 
+    /// Takes a step, and says so where the database lets it wait.
+    async fn attended_step(&mut self) -> Result<bool, LogError> {
+        let (progress, patience) = (Arc::clone(&self.progress), self.patience);
+        let step = self.step();
+        tokio::pin!(step);
+        loop {
+            let answers = progress.answers.load(Ordering::Relaxed);
+            if let Ok(done) = timeout(patience, &mut step).await {
+                return done;
+            }
+            // It is waited for all the same: what was asked may be answered yet.
+            if progress.answers.load(Ordering::Relaxed) == answers && progress.set_healthy(false) {
+                tracing::error!(?patience, "the database does not answer");
+            }
+        }
+    }
+
     /// Looks, and publishes what there is room for. Is there more?
     async fn step(&mut self) -> Result<bool, LogError> {
         let look = self.marker.look().await?;
+        self.progress.answers.fetch_add(1, Ordering::Relaxed);
         if look.overtaken {
             self.progress.wake();
         }
@@ -152,6 +217,7 @@ impl Feed {
             let (read, mark) =
                 read_part(&mut connection, &mut self.reader, &self.published, look.position, PUBLISHED_ROWS)
                     .await?;
+            self.progress.answers.fetch_add(1, Ordering::Relaxed);
             self.connection = Some(connection);
             for (resource, reason) in &read.corrupt {
                 tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
@@ -188,6 +254,7 @@ impl Feed {
         let is_all = |removed: usize| i64::try_from(removed).is_ok_and(|removed| removed < PRUNED_ROWS);
         let mut all = is_all(connection.execute_returning_count(marks).await?);
         for left in (0..PRUNINGS).rev() {
+            self.progress.answers.fetch_add(1, Ordering::Relaxed);
             if is_all(connection.execute_returning_count(log::prune_rows(PRUNED_ROWS)).await?) {
                 break;
             }

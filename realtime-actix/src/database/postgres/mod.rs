@@ -47,7 +47,7 @@ pub(crate) use self::connection::Target;
 use self::connection::{first, on};
 use self::feed::{Feed, Progress, Pruned, read_part};
 use self::marker::Marker;
-use self::transaction::{PgTransaction, failure_of};
+use self::transaction::{PgTransaction, failure_of, is_full};
 use super::{Missed, WriteError, Written};
 use crate::gate::Gate;
 
@@ -62,6 +62,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long closing waits for requests that run.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a request is not carried out, or no longer waited for.
+const SILENT: &str = "the database does not answer";
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -326,8 +329,14 @@ impl Postgres {
         gate: Option<Gate>,
     ) -> Result<Written<Outcome>, Refusal> {
         let work = Requested { tables: Arc::clone(&self.shared.tables), request, principal };
-        let written = finished(actix_web::rt::spawn(self.transaction(work, gate)).await);
-        written.map_err(|error| match error {
+        self.shared.answers().map_err(Refusal::Unavailable)?;
+        let written = tokio::select! {
+            biased;
+            ended = actix_web::rt::spawn(self.transaction(work, gate)) => finished(ended),
+            // It is carried to its end, whatever that will be: nobody can say now.
+            () = self.shared.progress.lost() => Err(WriteError::Unavailable(SILENT.into())),
+        };
+        let written = written.map_err(|error| match error {
             WriteError::Refused(stop) => self.shared.refusal(stop),
             WriteError::Unavailable(source) => {
                 match source.downcast::<DieselError>().map(|error| failure_of(*error)) {
@@ -341,7 +350,15 @@ impl Postgres {
                 }
             }
             WriteError::Panicked => Refusal::Fault("the request panicked".into()),
-        })
+        });
+        match &written {
+            Ok(_) => self.shared.progress.found_room(true),
+            Err(Refusal::Unavailable(source)) if is_full(source.as_ref()) => {
+                self.shared.progress.found_room(false);
+            }
+            Err(_) => {}
+        }
+        written
     }
 
     /// Runs code of the application in a transaction.
@@ -394,12 +411,17 @@ impl Postgres {
         &self,
         job: impl Future<Output = Result<T, Stop>> + 'static,
     ) -> Result<T, Refusal> {
+        self.shared.answers().map_err(Refusal::Unavailable)?;
         let permit = self.shared.permit().map_err(Refusal::Unavailable)?;
         let job = async move {
             let _permit = permit;
             job.await
         };
-        self.ended(actix_web::rt::spawn(job).await)
+        tokio::select! {
+            biased;
+            ended = actix_web::rt::spawn(job) => self.ended(ended),
+            () = self.shared.progress.lost() => Err(Refusal::Unavailable(SILENT.into())),
+        }
     }
 
     fn ended<T>(&self, result: Result<Result<T, Stop>, JoinError>) -> Result<T, Refusal> {
@@ -415,9 +437,9 @@ impl Postgres {
         self.shared.progress.wake();
     }
 
-    /// Does the feed reach its database?
+    /// Does the feed reach its database, and is there room to write?
     pub(crate) fn is_ready(&self) -> bool {
-        self.shared.progress.is_healthy()
+        self.shared.progress.is_ready()
     }
 
     /// Finishes the requests that run, publishes what they changed and ends the threads. Blocks.
@@ -468,6 +490,7 @@ async fn start(options: Options, sender: mpsc::Sender<Batch>) -> Result<(Shared,
         sender,
         published,
         poll: options.poll,
+        patience: options.target.patience(),
         feed_rows: i64::from(options.feed_rows.max(1)),
         feed_seconds: options.feed_seconds.max(1),
         pruned: Pruned { at: Instant::now(), up_to: Position(0), is_all: true },
@@ -500,6 +523,11 @@ async fn start(options: Options, sender: mpsc::Sender<Batch>) -> Result<(Shared,
 type Unavailable = Box<dyn std::error::Error + Send + Sync>;
 
 impl Shared {
+    /// While the feed waits for an answer in vain, so would everybody else.
+    fn answers(&self) -> Result<(), Unavailable> {
+        if self.progress.is_healthy() { Ok(()) } else { Err(SILENT.into()) }
+    }
+
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Unavailable> {
         Arc::clone(&self.waiting)
             .try_acquire_owned()

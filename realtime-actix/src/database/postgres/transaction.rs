@@ -99,11 +99,20 @@ const PASSING: &[&str] = &[
     "remaining connection slots",
     "deadlock detected",
     "canceling statement",
-    "No space left",
-    "could not extend file",
+    FULL[0],
+    FULL[1],
     "out of shared memory",
     "out of memory",
 ];
+
+/// Messages of errors that say that there is no room for what is written.
+const FULL: [&str; 2] = ["No space left", "could not extend file"];
+
+/// Is it that there is no room?
+pub(super) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let message = error.to_string();
+    FULL.iter().any(|known| message.contains(known))
+}
 
 /// Messages of errors about a value that its column cannot have.
 const UNFIT: &[&str] =

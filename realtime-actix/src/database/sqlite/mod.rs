@@ -290,7 +290,12 @@ impl Sqlite {
         let tables = Arc::clone(&self.tables);
         let job = move |connection: &mut SqliteConnection| run(connection, &tables, &request, &principal);
         self.writer.run(job, gate).await.map_err(|error| match error {
-            WriteError::Refused(refusal) => refusal,
+            WriteError::Refused(refusal) => {
+                if matches!(refusal, Refusal::Unavailable(_)) {
+                    self.writer.doubt();
+                }
+                refusal
+            }
             WriteError::Unavailable(source) => Refusal::Unavailable(source),
             WriteError::Panicked => panicked(),
         })

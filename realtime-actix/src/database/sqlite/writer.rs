@@ -31,6 +31,9 @@ const PRUNED_PER_COMMIT: usize = 1_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// How long a database that cannot be used is left alone before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
 /// A job, without its types.
 trait Job: Send {
     /// Runs it in its savepoint; `false` rolls back.
@@ -163,6 +166,11 @@ impl Writer {
         self.healthy.load(Ordering::Relaxed)
     }
 
+    /// A write has found no room, or the database gone: until it can be written to again, it is not ready.
+    pub(super) fn doubt(&self) {
+        self.healthy.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn close(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -241,7 +249,8 @@ impl Writing {
             let mut jobs: Vec<Box<dyn Job>> = Vec::new();
             let mut look = self.behind;
             let mut open = true;
-            match inbox.recv_timeout(poll) {
+            let ready = self.healthy.load(Ordering::Relaxed);
+            match inbox.recv_timeout(if ready { poll } else { RETRY }) {
                 Ok(task) => take(task, &mut jobs, &mut look, &mut open),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -252,14 +261,18 @@ impl Writing {
                     Err(_) => break,
                 }
             }
-            let outcome = if jobs.is_empty() { self.look(look) } else { self.commit(jobs) };
-            let healthy = outcome.is_ok();
-            if let Err(error) = outcome
-                && self.healthy.swap(false, Ordering::Relaxed)
-            {
-                tracing::error!(%error, "the database cannot be used; trying on");
-            } else if healthy && !self.healthy.swap(true, Ordering::Relaxed) {
-                tracing::info!("the database can be used again");
+            match if jobs.is_empty() { self.look(look) } else { self.commit(jobs, false) } {
+                Ok(true) => {
+                    if !self.healthy.swap(true, Ordering::Relaxed) {
+                        tracing::info!("the database can be used again");
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    if self.healthy.swap(false, Ordering::Relaxed) {
+                        tracing::error!(%error, "the database cannot be used; trying on");
+                    }
+                }
             }
             if !open {
                 return;
@@ -267,19 +280,20 @@ impl Writing {
         }
     }
 
-    /// Reads what other connections have committed, if they have.
-    fn look(&mut self, anyway: bool) -> QueryResult<()> {
+    /// Reads what other connections have committed, if they have. Is the database known to be usable?
+    fn look(&mut self, anyway: bool) -> QueryResult<bool> {
         let version = log::data_version(&mut self.connection)?;
-        if version == self.version && !anyway && !self.age.is_due() && !self.has_old_rows {
-            return Ok(());
+        let probes = !self.healthy.load(Ordering::Relaxed);
+        if version == self.version && !anyway && !self.age.is_due() && !self.has_old_rows && !probes {
+            return Ok(false);
         }
-        self.commit(Vec::new())?;
+        let usable = self.commit(Vec::new(), probes)?;
         self.version = version;
-        Ok(())
+        Ok(usable)
     }
 
-    /// One transaction for all jobs; publishes what it and other connections have changed.
-    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> QueryResult<()> {
+    /// One transaction for all jobs; publishes what it and other connections have changed. Has something been written?
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>, probes: bool) -> QueryResult<bool> {
         let (seen, reader, feed_rows, age) = (self.seen, &self.reader, self.feed_rows, &mut self.age);
         // The place is taken before the log is read: what is read can then be published.
         let place = self.feed.try_reserve();
@@ -287,6 +301,10 @@ impl Writing {
         let committed = self.connection.immediate_transaction(|connection| {
             // Rows that other connections have added since the last look count as one transaction.
             let mut position = log::close_unmarked(connection)?;
+            let before = position;
+            if probes {
+                log::probe(connection)?;
+            }
             for job in &mut jobs {
                 let done = connection.transaction::<(), diesel::result::Error, _>(|connection| {
                     match catch_unwind(AssertUnwindSafe(|| job.run(connection))) {
@@ -311,9 +329,9 @@ impl Writing {
             let oldest = Position(seen.0.min(age.position.0.max(position.0 - feed_rows)));
             let pruned = if oldest.0 > 0 { log::prune(connection, oldest, PRUNED_PER_COMMIT)? } else { 0 };
             let read = if readable && position > seen { Some(reader.read(connection, seen)?) } else { None };
-            Ok((read, position, pruned))
+            Ok((read, position, pruned, probes || position > before))
         });
-        let (read, position, pruned) = match committed {
+        let (read, position, pruned, written) = match committed {
             Ok(committed) => committed,
             Err(error) => {
                 for job in jobs {
@@ -334,7 +352,7 @@ impl Writing {
             self.seen = read.batch.position;
             place.send(read.batch);
         }
-        Ok(())
+        Ok(written)
     }
 }
 
