@@ -70,12 +70,13 @@ async fn answer(
     // Nobody waits longer than his session lasts.
     let left = identity.expires_at().map_or(wait, |end| (end - Utc::now()).to_std().unwrap_or_default());
     let deadline = Instant::now() + wait.min(left);
-    let subscription = asked.subscription;
+    let descriptor = worker.surface().descriptors[asked.subscription.resource().0];
+    let Asked { subscription, start, .. } = asked.with_named_row_groups(descriptor)?;
     let ended = || Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0);
     if worker.is_draining() {
         return Err(ended());
     }
-    let Some(since) = asked.start.since else {
+    let Some(since) = start.since else {
         let cursor = worker.position().await.ok_or_else(ended)?;
         return Ok(body(&subscription, &[], cursor));
     };

@@ -30,6 +30,10 @@ pub(crate) async fn events(request: HttpRequest, CurrentWorker(worker): CurrentW
         Ok(asked) => asked,
         Err(error) => return rest::not_followed(&request, &error),
     };
+    let asked = match rest::to_row_groups(asked, &worker, identity.principal()).await {
+        Ok(asked) => asked,
+        Err(error) => return problem::response(&error),
+    };
     if worker.is_draining() {
         let error = Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0);
         return problem::response(&error);

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::draft::Draft;
 use crate::error::{Code, Error};
 use crate::filter::{self, Filter};
+use crate::grouping::{self, RowGroupsQuery};
 use crate::idempotency::{self, Once};
 use crate::list::{ListQuery, Page};
 use crate::resource::{Action, Descriptor, Row};
@@ -53,6 +54,8 @@ pub enum Operation {
     Retrieve(Value<'static>),
     /// Read a page of rows.
     List(Box<ListQuery>),
+    /// Find the row groups that a subscription is about.
+    FindRowGroups(Box<RowGroupsQuery>),
 }
 
 impl Operation {
@@ -65,6 +68,7 @@ impl Operation {
             Self::Delete(_) => Action::Delete,
             Self::Retrieve(_) => Action::Retrieve,
             Self::List(_) => Action::List,
+            Self::FindRowGroups(_) => Action::Subscribe,
         }
     }
 }
@@ -82,6 +86,8 @@ pub enum Outcome {
     Deleted,
     /// A page of rows.
     Page(Page),
+    /// What selects the row groups.
+    RowGroups(Filter),
 }
 
 /// A foreign key of a table.
@@ -232,6 +238,10 @@ pub async fn run<T: Transaction>(
             }
             let query = query.within(descriptor, visible);
             Ok(Outcome::Page(scan::page(transaction, table, &query).await?))
+        }
+        Operation::FindRowGroups(query) => {
+            let visible = descriptor.rules.visible(context.principal);
+            Ok(Outcome::RowGroups(grouping::find(transaction, table, query, visible).await?))
         }
     }
 }

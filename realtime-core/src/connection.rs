@@ -84,7 +84,28 @@ struct Pending {
     head: Head,
     descriptor: Option<&'static Descriptor>,
     ordered: bool,
-    subscription: Option<Arc<Subscription>>,
+    waits_for: WaitsFor,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+enum WaitsFor {
+    /// Its answer, and no more.
+    Answer,
+    /// The row groups that a subscription is about.
+    RowGroups(Asked),
+    /// The subscription to be followed; as what it was asked for, where that is not what is followed.
+    Subscription(Arc<Subscription>, Option<String>),
+}
+
+impl WaitsFor {
+    fn subscription(&self) -> Option<&Arc<Subscription>> {
+        match self {
+            Self::Answer => None,
+            Self::RowGroups(asked) => Some(&asked.subscription),
+            Self::Subscription(subscription, _) => Some(subscription),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -92,6 +113,8 @@ struct Held {
     ticket: Ticket,
     count: usize,
     subscription: Arc<Subscription>,
+    /// The identities of what it was asked for as, where those are not its own.
+    asked_as: Vec<String>,
 }
 
 /// A request that must not overtake the one before it.
@@ -106,7 +129,7 @@ struct Queued {
 #[derive(Debug)]
 enum Work {
     Write(Operation),
-    Subscribe(Arc<Subscription>, Start),
+    Subscribe(Asked),
     Unsubscribe(Unsubscribe),
     /// A write that cannot be carried out: it is refused in its turn.
     Refuse(Error),
@@ -314,10 +337,7 @@ impl Connection {
                     self.asked(resource, descriptor, message)?.subscription,
                 )),
             },
-            Action::Subscribe => {
-                let Asked { subscription, start } = self.asked(resource, descriptor, message)?;
-                Work::Subscribe(subscription, start)
-            }
+            Action::Subscribe => Work::Subscribe(self.asked(resource, descriptor, message)?),
             Action::Create => Work::Write(Operation::Create(message.payload)),
             // Reads keep no place.
             Action::List | Action::Retrieve => return Err(not_allowed(descriptor, action.name())),
@@ -335,8 +355,12 @@ impl Connection {
                 return Err(Error::validation("token", "authenticate has a payload with a token, a string."));
             }
         };
-        let ticket =
-            self.issue(Pending { head: message.head, descriptor: None, ordered: false, subscription: None });
+        let ticket = self.issue(Pending {
+            head: message.head,
+            descriptor: None,
+            ordered: false,
+            waits_for: WaitsFor::Answer,
+        });
         Ok(vec![match token {
             None => Effect::AskPosition(ticket),
             Some(token) => Effect::Authenticate(ticket, token),
@@ -377,7 +401,8 @@ impl Connection {
         operation: Operation,
         ordered: bool,
     ) -> Vec<Effect> {
-        let ticket = self.issue(Pending { head, descriptor: Some(descriptor), ordered, subscription: None });
+        let waits_for = WaitsFor::Answer;
+        let ticket = self.issue(Pending { head, descriptor: Some(descriptor), ordered, waits_for });
         vec![Effect::Execute(ticket, Box::new(Request::new(resource, operation)))]
     }
 
@@ -396,9 +421,7 @@ impl Connection {
                     self.busy = true;
                     effects.extend(self.execute(head, resource, descriptor, operation, true));
                 }
-                Work::Subscribe(subscription, start) => {
-                    effects.extend(self.subscribe(head, descriptor, subscription, start));
-                }
+                Work::Subscribe(asked) => effects.extend(self.subscribe(head, descriptor, asked, None)),
                 Work::Refuse(error) => effects.extend(refuse(&head, &error)),
                 Work::Unsubscribe(which) => effects.extend(self.unsubscribe(&head, descriptor, &which)),
             }
@@ -410,9 +433,22 @@ impl Connection {
         &mut self,
         head: Head,
         descriptor: &'static Descriptor,
-        subscription: Arc<Subscription>,
-        start: Start,
+        mut asked: Asked,
+        asked_as: Option<String>,
     ) -> Vec<Effect> {
+        if let Some(groups) = asked.row_groups.take() {
+            self.busy = true;
+            let resource = asked.subscription.resource();
+            let ticket = self.issue(Pending {
+                head,
+                descriptor: Some(descriptor),
+                ordered: true,
+                waits_for: WaitsFor::RowGroups(asked),
+            });
+            let operation = Operation::FindRowGroups(groups);
+            return vec![Effect::Execute(ticket, Box::new(Request::new(resource, operation)))];
+        }
+        let Asked { subscription, start, .. } = asked;
         // It may have waited for its turn.
         let subscription = seen_by(&self.surface, &subscription, &self.principal).unwrap_or(subscription);
         let held = self.held.get(subscription.identity()).map(|held| held.ticket);
@@ -426,7 +462,7 @@ impl Connection {
             head,
             descriptor: Some(descriptor),
             ordered: true,
-            subscription: Some(Arc::clone(&subscription)),
+            waits_for: WaitsFor::Subscription(Arc::clone(&subscription), asked_as),
         });
         vec![match held {
             None => Effect::Join(ticket, subscription, start),
@@ -439,7 +475,7 @@ impl Connection {
     /// Success also where nothing was held.
     fn unsubscribe(&mut self, head: &Head, descriptor: &Descriptor, which: &Unsubscribe) -> Vec<Effect> {
         let identity = match which {
-            Unsubscribe::Same(subscription) => Some(subscription.identity().to_owned()),
+            Unsubscribe::Same(subscription) => Some(self.held_as(subscription.identity())),
             Unsubscribe::Id(id) => self
                 .held
                 .iter()
@@ -453,6 +489,15 @@ impl Connection {
             && let Some(held) = self.held.get_mut(&identity)
         {
             held.count -= 1;
+            // Which of equal ones is ended makes no difference, but for the last that is left.
+            let wanted = match which {
+                Unsubscribe::Same(asked) => held.asked_as.iter().rposition(|one| one == asked.identity()),
+                Unsubscribe::Id(_) => None,
+            };
+            if let Some(at) = wanted {
+                held.asked_as.remove(at);
+            }
+            held.asked_as.truncate(held.count);
             if held.count == 0 {
                 effects.push(Effect::Leave(held.ticket));
                 self.held.remove(&identity);
@@ -462,16 +507,27 @@ impl Connection {
         effects
     }
 
+    /// The identity of what is held as what somebody asks for: of several, the one begun last.
+    fn held_as(&self, asked: &str) -> String {
+        let held = self.held.iter().filter(|(_, held)| held.asked_as.iter().any(|one| one == asked));
+        let newest = held.max_by_key(|(_, held)| held.ticket.0);
+        newest.map_or(asked, |(identity, _)| identity).to_owned()
+    }
+
     /// The subscription is followed from now on: its events begin after the cursor. Is that the one that was asked for?
     pub fn joined(&mut self, ticket: Ticket, cursor: Cursor, recovered: bool) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(ticket)] };
-        let Some(subscription) = pending.subscription else { return vec![Effect::Leave(ticket)] };
+        let WaitsFor::Subscription(subscription, asked_as) = pending.waits_for else {
+            return vec![Effect::Leave(ticket)];
+        };
         let held = self.held.entry(subscription.identity().to_owned()).or_insert_with(|| Held {
             ticket,
             count: 0,
             subscription: Arc::clone(&subscription),
+            asked_as: Vec::new(),
         });
         held.count += 1;
+        held.asked_as.extend(asked_as);
         // He may have become somebody else, as far as he sees, while it was begun.
         let narrowed = seen_by(&self.surface, &held.subscription, &self.principal);
         if let Some(narrowed) = &narrowed {
@@ -489,14 +545,15 @@ impl Connection {
     /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
     pub fn positioned(&mut self, ticket: Ticket, cursor: Cursor, time: &str) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
-        let text = match &pending.subscription {
-            Some(subscription) => {
+        let text = match pending.waits_for {
+            WaitsFor::Subscription(subscription, asked_as) => {
                 if let Some(held) = self.held.get_mut(subscription.identity()) {
                     held.count += 1;
+                    held.asked_as.extend(asked_as);
                 }
-                subscribed(&pending.head, subscription, cursor, false)
+                subscribed(&pending.head, &subscription, cursor, false)
             }
-            None => {
+            WaitsFor::Answer | WaitsFor::RowGroups(_) => {
                 let data = format!(r#"{{"time":"{time}","cursor":"{cursor}"}}"#);
                 encode::reply(&pending.head, 200, Some(&data))
             }
@@ -534,9 +591,9 @@ impl Connection {
                 && subscription.is_known_to(descriptor, principal)
         };
         let held = self.held.values().map(|held| &held.subscription);
-        let begun = self.pending.values().filter_map(|pending| pending.subscription.as_ref());
+        let begun = self.pending.values().filter_map(|pending| pending.waits_for.subscription());
         let waiting = self.queue.iter().filter_map(|queued| match &queued.work {
-            Work::Subscribe(subscription, _) => Some(subscription),
+            Work::Subscribe(asked) => Some(&asked.subscription),
             _ => None,
         });
         if !self.principal.may_become(principal) || !held.chain(begun).chain(waiting).all(may_follow) {
@@ -557,6 +614,16 @@ impl Connection {
     /// A request has been carried out; `feed` is the position that a list is true at.
     pub fn answered(&mut self, ticket: Ticket, result: Result<(Outcome, Cursor), Error>) -> Vec<Effect> {
         let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        if let (WaitsFor::RowGroups(asked), Some(descriptor), Ok((Outcome::RowGroups(groups), _))) =
+            (&pending.waits_for, pending.descriptor, &result)
+        {
+            let asked_as = asked.subscription.identity().to_owned();
+            let asked = asked.clone().to_row_groups(descriptor, &self.principal, groups.clone());
+            self.busy = false;
+            let mut effects = self.subscribe(pending.head, descriptor, asked, Some(asked_as));
+            effects.extend(self.advance());
+            return effects;
+        }
         let text = match (result, pending.descriptor) {
             (Ok((outcome, feed)), Some(descriptor)) => {
                 answer(&pending.head, descriptor.seen_by(&self.principal), &outcome, feed)
@@ -603,7 +670,8 @@ fn answer(head: &Head, view: View<'_>, outcome: &Outcome, feed: Cursor) -> Strin
         Outcome::Created(row) => encode::reply(head, 201, Some(&encode::object(view, row.as_ref()))),
         Outcome::CreatedBefore(object) => encode::reply(head, 201, Some(object)),
         Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(view, row.as_ref()))),
-        Outcome::Deleted => encode::reply(head, 204, None),
+        // Groups are for a subscription, which is answered when it begins.
+        Outcome::Deleted | Outcome::RowGroups(_) => encode::reply(head, 204, None),
         Outcome::Page(page) => {
             let links = [page.next.clone(), page.previous.clone()];
             encode::reply(head, 200, Some(&page_object(view, page, links, Some(feed))))

@@ -70,6 +70,7 @@ mod field;
 pub mod filter;
 mod fold;
 pub mod group;
+pub mod grouping;
 pub mod idempotency;
 mod json;
 mod limits;

@@ -245,6 +245,14 @@ pub const fn check_path(kind: Kind) {
     }
 }
 
+/// Stops the build where a field makes groups whose values nobody can name.
+#[track_caller]
+pub const fn check_group(kind: Kind) {
+    if kind.is_json() {
+        panic!("JSON makes no groups: two documents are never compared");
+    }
+}
+
 /// Stops the build where a resource names a part that the field's type does not have.
 #[track_caller]
 pub const fn check_part(kind: Kind, part: Part) {

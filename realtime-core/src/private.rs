@@ -12,7 +12,9 @@ pub use crate::context::Context;
 pub use crate::draft::Hooks;
 pub use crate::error::Error;
 pub use crate::field::{Field, FieldEnum};
-pub use crate::lookup::{Lookup, LookupSet, check_lookup, check_part, check_part_lookup, check_path};
+pub use crate::lookup::{
+    Lookup, LookupSet, check_group, check_lookup, check_part, check_part_lookup, check_path,
+};
 pub use crate::part::Part;
 pub use crate::policy::{Ask, Permission, Policy, Rule, Rules, Verdict};
 pub use crate::resource::{

@@ -27,6 +27,9 @@ pub struct Descriptor {
     pub key: usize,
     /// The subscription field mapping.
     pub aliases: &'static [Alias],
+    /// The fields whose values make the row groups that subscriptions are about, by index; none where a subscription is
+    /// about the rows that its filter selects.
+    pub group_by: &'static [usize],
     /// The actions that the resource offers.
     pub actions: ActionSet,
     /// Who may carry them out, and on which rows.

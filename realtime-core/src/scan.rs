@@ -77,7 +77,7 @@ async fn count<T: Transaction>(
 
 /// Calls a function with each row that the filter selects, from where the page begins on, until it breaks off. An offset
 /// is left to the function: it counts rows that are selected.
-async fn select<T: Transaction>(
+pub(crate) async fn select<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     query: &ListQuery,

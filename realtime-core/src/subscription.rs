@@ -13,6 +13,7 @@ use crate::context::Principal;
 use crate::cursor::Cursor;
 use crate::error::{Code, Error};
 use crate::filter::{self, Filter, RawArgument};
+use crate::grouping::{RowGroups, RowGroupsQuery};
 use crate::limits::Limits;
 use crate::resource::Descriptor;
 use crate::value::Value;
@@ -135,6 +136,13 @@ impl Subscription {
         Self { resource, filter, fields, form, actions, identity, id, narrowed: None }
     }
 
+    /// The same subscription to other rows, of whom nothing is hidden from.
+    #[must_use]
+    fn to_rows(&self, descriptor: &Descriptor, filter: Filter) -> Self {
+        let fields = self.narrowed.as_ref().map_or(&self.fields, |narrowed| &narrowed.fields).clone();
+        Self::new(self.resource, descriptor, filter, Some(fields), self.form, self.actions)
+    }
+
     /// The same subscription of somebody for whom only some rows and fields exist, whatever those were before. Its id
     /// stays: it says what was asked for.
     #[must_use]
@@ -223,6 +231,9 @@ pub struct Asked {
     pub subscription: Arc<Subscription>,
     /// From where on.
     pub start: Start,
+    /// What finds the row groups that it is about, where its filter does not name them. The subscription is then the one that
+    /// was asked for, and [`Asked::to_row_groups`] makes the one that is followed.
+    pub row_groups: Option<Box<RowGroupsQuery>>,
 }
 
 impl Asked {
@@ -251,6 +262,10 @@ impl Asked {
             Some(_) => return Err(Error::bad_request("form is \"diff\" or \"full\".")),
         };
         let view = descriptor.seen_by(principal);
+        if !descriptor.group_by.iter().all(|field| view.shows(*field)) {
+            // What it is about would tell of what is hidden.
+            return Err(Error::permission_denied("You may not subscribe to this stream."));
+        }
         let fields = option("fields").map(|json| parse_fields(&view, json)).transpose()?;
         let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
         let mut filter = filter::parse(view, filter, limits)?;
@@ -263,9 +278,36 @@ impl Asked {
             };
             filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
         }
+        let (filter, row_groups) = match RowGroups::of(descriptor, &filter, limits) {
+            None => (filter, None),
+            Some(RowGroups::Named(named)) => (named, None),
+            Some(RowGroups::OfRows(query)) => (filter, Some(Box::new(query))),
+        };
         let asked = Subscription::new(resource, descriptor, filter, fields, form, actions);
         let subscription = Arc::new(asked.seen_by(descriptor, principal));
-        Ok(Self { subscription, start: Start { since, snapshot } })
+        Ok(Self { subscription, start: Start { since, snapshot }, row_groups })
+    }
+
+    /// The same, if it says itself which row groups it is about.
+    ///
+    /// # Errors
+    /// 400 where they would have to be found: those of the next request may be others.
+    pub fn with_named_row_groups(self, descriptor: &Descriptor) -> Result<Self, Error> {
+        if self.row_groups.is_none() {
+            return Ok(self);
+        }
+        let refused = Error::new(Code::ValidationError, "A long poll has to say which groups it is about.");
+        let names = descriptor.group_by.iter().map(|field| descriptor.fields[*field].name);
+        Err(names.fold(refused, |error, name| error.and(name, "This field is required.")))
+    }
+
+    /// The same, about the row groups that were found. Those of another moment may have been others, so nothing that came
+    /// before can be told.
+    #[must_use]
+    pub fn to_row_groups(self, descriptor: &Descriptor, principal: &Principal, groups: Filter) -> Self {
+        let subscription = self.subscription.to_rows(descriptor, groups).seen_by(descriptor, principal);
+        let since = self.start.since.map(|_| Cursor::NOWHERE);
+        Self { subscription: Arc::new(subscription), start: Start { since, ..self.start }, row_groups: None }
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Model<'a> {
     pub(crate) key: Option<usize>,
     /// The subscription field mapping.
     pub(crate) aliases: Vec<Alias<'a>>,
+    /// The option's name, and the indexes of the fields that make groups, each with the token that names it.
+    pub(crate) group_by: Option<(&'a Ident, Vec<(usize, &'a Ident)>)>,
     /// The variants of core's `Action`; `None` for all of them.
     pub(crate) actions: Option<Vec<&'static str>>,
     /// Does the user implement `Hooks` himself?
@@ -146,6 +148,7 @@ impl<'a> Model<'a> {
             skipped,
             key: None,
             aliases: Vec::new(),
+            group_by: None,
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             hooks: attrs.hooks,
             policy: attrs.policy.clone(),
@@ -155,6 +158,11 @@ impl<'a> Model<'a> {
         model.key = model.resolve_key(attrs, errors);
         model.resolve_lookups(attrs, errors);
         model.resolve_ordering(attrs, errors);
+        model.group_by = attrs.group_by.as_ref().map(|(key, names)| {
+            let field =
+                |name: &'a Ident| Some((model.field(&name.unraw().to_string(), name.span(), errors)?, name));
+            (key, names.iter().filter_map(field).collect())
+        });
         model.aliases = attrs
             .mapping
             .iter()

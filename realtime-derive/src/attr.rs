@@ -32,6 +32,8 @@ pub(crate) struct StructAttrs {
     pub(crate) lookups: Selection<(Ident, Selection<Ident>)>,
     /// `#[realtime(ordering(..))]`
     pub(crate) ordering: Selection<Ident>,
+    /// `#[realtime(group_by = field)]` or `#[realtime(group_by(field, ..))]`
+    pub(crate) group_by: Option<(Ident, Vec<Ident>)>,
     /// `#[realtime(allowed_actions(..))]`
     pub(crate) actions: Option<Vec<Ident>>,
     /// `#[realtime(hooks)]`
@@ -71,6 +73,7 @@ const STRUCT_OPTIONS: &[&str] = &[
     "subscription_field_mapping",
     "lookups",
     "ordering",
+    "group_by",
     "allowed_actions",
     "hooks",
     "permission",
@@ -111,6 +114,19 @@ impl StructAttrs {
                 "ordering" => {
                     let form = "`ordering` lists fields: `ordering(all)` or `ordering(id, created_at)`";
                     attrs.ordering = Selection::of(words(key, input, errors, form)?, "ordering", errors);
+                }
+                "group_by" => {
+                    let form =
+                        "`group_by` names fields: `group_by = topic_id` or `group_by(topic_id, author_id)`";
+                    let fields = if input.peek(token::Paren) {
+                        words(key, input, errors, form)?
+                    } else {
+                        vec![assigned(key, input, form, Ident::parse_any)?]
+                    };
+                    if fields.is_empty() {
+                        return Err(syn::Error::new(key.span(), form));
+                    }
+                    attrs.group_by = Some((key.clone(), fields));
                 }
                 "allowed_actions" => {
                     let form =

@@ -27,6 +27,8 @@ pub(crate) fn resource(model: &Model<'_>, errors: &mut Errors) {
         alias_does_not_hide_a_field(alias, model, errors);
     }
     aliases_are_unique(model, errors);
+    groups_are_for_subscriptions(model, errors);
+    groups_are_made_of_each_field_once(model, errors);
 }
 
 /// Applies every rule about enums.
@@ -193,6 +195,28 @@ fn aliases_are_unique(model: &Model<'_>, errors: &mut Errors) {
             errors.on(alias.name, format!("two aliases are called `{}`: choose another name", alias.name));
         }
         seen.push(alias.name);
+    }
+}
+
+/// Only a subscription is about groups.
+fn groups_are_for_subscriptions(model: &Model<'_>, errors: &mut Errors) {
+    if let (Some((group_by, _)), Some(actions)) = (&model.group_by, &model.actions)
+        && !actions.contains(&"Subscribe")
+    {
+        errors.on(
+            group_by,
+            "`group_by` says what subscriptions are about: add `subscribe` to `allowed_actions`, or remove it",
+        );
+    }
+}
+
+/// `pk` is a field, too.
+fn groups_are_made_of_each_field_once(model: &Model<'_>, errors: &mut Errors) {
+    let Some((_, fields)) = &model.group_by else { return };
+    for (at, (field, name)) in fields.iter().enumerate() {
+        if let Some((_, first)) = fields[..at].iter().find(|(first, _)| first == field) {
+            errors.on(name, format!("`{name}` is the field `{first}`: name it once"));
+        }
     }
 }
 

@@ -225,15 +225,16 @@ impl Policy for Comment {
     }
 }
 
-/// The comments as a feed that is read only.
+/// The comments as a feed of whole topics that is read only.
 #[derive(RealtimeResource)]
 #[diesel(table_name = comments)]
 #[realtime(
     stream = "topic-feed",
     allowed_actions(list, retrieve, subscribe),
     subscription_field_mapping(topic = "topic_id__exact"),
-    lookups(id(exact, in), topic_id(exact, in), created_at(all)),
-    ordering(created_at)
+    lookups(id(exact, in), topic_id(exact, in), body(regex), created_at(all)),
+    ordering(created_at),
+    group_by = topic_id
 )]
 pub(crate) struct FeedItem {
     id: i64,

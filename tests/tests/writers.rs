@@ -415,7 +415,7 @@ async fn a_change_that_cannot_be_read_ends_the_sockets_that_should_have_seen_it(
     let server = Server::start().await;
     server.write(insert(&["a"])).await;
     let mut concerned = Socket::subscribed(&server, "comments", json!({})).await;
-    let mut feed = Socket::subscribed(&server, "topic-feed", json!({})).await;
+    let mut feed = Socket::subscribed(&server, "topic-feed", json!({"topic": 1})).await;
     let mut other = Socket::subscribed(&server, "labels", json!({})).await;
     let mut own = server.connection();
     own.batch_execute("UPDATE comments SET status = 'unheard of', body = 'b'").expect("a commit");

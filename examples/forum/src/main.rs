@@ -25,7 +25,7 @@ use clap::Parser as _;
 use database::Database;
 use demo::Demo;
 use identity::Sessions;
-use models::{Comment, Note, Topic, User};
+use models::{Comment, FeedItem, Note, Topic, User};
 use options::{LimitsChoice, Options};
 use realtime_actix::{Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,6 +74,7 @@ async fn run(options: Options) -> Result<(), String> {
         .resource::<User>()
         .resource::<Topic>()
         .resource::<Comment>()
+        .resource::<FeedItem>()
         .resource::<Note>()
         .limits(limits)
         .authenticator(sessions.clone());

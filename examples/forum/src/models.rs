@@ -12,8 +12,8 @@ use realtime_actix::policy::{
 };
 use realtime_actix::types::{Decimal, Uuid};
 use realtime_actix::{
-    Action, Context, Draft, Error, Field as _, Hooks, Principal, RealtimeEnum, RealtimeResource, Rows, Store,
-    Value,
+    Action, Context, Draft, Error, Field as _, Fields, Hooks, Principal, RealtimeEnum, RealtimeResource,
+    Rows, Store, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -182,6 +182,38 @@ impl Policy for Comment {
             Ok(user) => published.or(Rows::equal(comments::author_id, user)),
             Err(_) => published,
         }
+    }
+}
+
+/// What is published in a topic, to be followed as a whole.
+#[derive(RealtimeResource)]
+#[diesel(table_name = comments)]
+#[realtime(
+    stream = "topic-feed",
+    allowed_actions(list, retrieve, subscribe),
+    subscription_field_mapping(topic = "topic_id__exact"),
+    lookups(id(exact, in), topic_id(exact, in), author_id(exact, in), created_at(gt, gte, lt, lte, range)),
+    ordering(all),
+    group_by = topic_id,
+    policy
+)]
+pub(crate) struct FeedItem {
+    id: i64,
+    topic_id: i32,
+    author_id: i32,
+    body: String,
+    status: Status,
+    created_at: DateTime<Utc>,
+}
+
+impl Policy for FeedItem {
+    fn visible(_: &Principal) -> Rows<Self> {
+        Rows::equal(comments::status, Status::Published)
+    }
+
+    /// It is there to be looked at by the rule above.
+    fn hidden(_: &Principal) -> Fields<Self> {
+        Fields::of(comments::status)
     }
 }
 

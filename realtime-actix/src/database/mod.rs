@@ -58,7 +58,7 @@ impl Database {
         gate: Option<Gate>,
     ) -> Result<Answer, Error> {
         let result = match request.operation {
-            Operation::Retrieve(_) | Operation::List(_) => {
+            Operation::Retrieve(_) | Operation::List(_) | Operation::FindRowGroups(_) => {
                 either!(&self.backend, database => database.read(request, principal).await)
                     .map(|(outcome, position)| (outcome, position, None))
             }

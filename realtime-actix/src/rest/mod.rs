@@ -129,6 +129,20 @@ pub(crate) async fn follow(
     Ok((asked, identity, seat))
 }
 
+/// The same, about the row groups of the rows that its filter selects, where it does not name them.
+pub(crate) async fn to_row_groups(
+    mut asked: Asked,
+    worker: &Worker,
+    principal: &Principal,
+) -> Result<Asked, Error> {
+    let Some(groups) = asked.row_groups.take() else { return Ok(asked) };
+    let resource = asked.subscription.resource();
+    let request = Request::new(resource, Operation::FindRowGroups(groups));
+    let (outcome, ..) = worker.database().execute(request, principal.clone(), None).await?;
+    let Outcome::RowGroups(groups) = outcome else { unreachable!("what was asked for are row groups") };
+    Ok(asked.to_row_groups(worker.surface().descriptors[resource.0], principal, groups))
+}
+
 /// The answer to a request that follows a stream and may not. GET is the only method, and none where nobody may follow it.
 pub(crate) fn not_followed(request: &HttpRequest, error: &Error) -> HttpResponse {
     let allow = if *request.method() == Method::GET { "" } else { "GET" };
@@ -289,7 +303,8 @@ fn answer(
             }
             tagged(json(200, object), &tag)
         }
-        Outcome::Deleted => HttpResponse::NoContent().finish(),
+        // Groups are for a subscription, which is no answer of its own.
+        Outcome::Deleted | Outcome::RowGroups(_) => HttpResponse::NoContent().finish(),
         Outcome::Page(page) => {
             let link = |cursor: &Option<String>| {
                 cursor.as_ref().map(|cursor| query::page_link(request.path(), request.query_string(), cursor))

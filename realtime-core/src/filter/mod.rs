@@ -199,8 +199,13 @@ impl Filter {
 
     /// What at least one of them selects.
     pub fn or(self, descriptor: &Descriptor, other: Self) -> Self {
+        Self::any(descriptor, [self, other])
+    }
+
+    /// What at least one of the filters selects.
+    pub fn any(descriptor: &Descriptor, filters: impl IntoIterator<Item = Self>) -> Self {
         let mut alternatives: Vec<Self> = Vec::new();
-        for filter in [self, other] {
+        for filter in filters {
             match <[Term; 1]>::try_from(filter.terms) {
                 Ok([Term::Any(filters)]) => alternatives.extend(filters),
                 Ok(terms) => alternatives.push(Self { terms: terms.into(), canonical: filter.canonical }),

@@ -410,6 +410,7 @@ mod tests {
         key: 0,
         aliases: &[],
         actions: ActionSet::ALL,
+        group_by: &[],
         rules: crate::policy::Rules::OF_EVERYBODY,
         description: "",
     };

@@ -12,7 +12,7 @@ mod table;
 mod write;
 
 pub use predicate::{Sign, Subject};
-pub(crate) use read::{count, decides, keys_present, select_by_key, select_page};
+pub(crate) use read::{count, decides, keys_present, select_by_key, select_page, select_row_groups};
 pub use statement::Statement;
 pub use table::Table;
 pub(crate) use write::{delete, insert, update};

@@ -64,6 +64,30 @@ pub(crate) fn select_page<DB: Dialect>(
     Ok(statement)
 }
 
+/// One row of each group that has rows which a filter selects, and one more than the limit where there are more groups.
+pub(crate) fn select_row_groups<DB: Dialect>(
+    table: &Table<DB>,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Statement<DB>, NotOfItsType> {
+    let mut statement = Statement::new("SELECT ");
+    table.write_columns(&mut statement);
+    statement.sql(" FROM (SELECT ");
+    table.write_columns(&mut statement);
+    statement.sql(", row_number() OVER (PARTITION BY ");
+    for (at, field) in table.descriptor.group_by.iter().enumerate() {
+        if at > 0 {
+            statement.sql(", ");
+        }
+        DB::write_comparable(&mut statement, table, *field);
+    }
+    statement.sql(") AS realtime_nth FROM ").identifier(table.descriptor.table);
+    write_filter(&mut statement, table, filter)?;
+    statement.sql(") AS realtime_rows WHERE realtime_nth = 1 LIMIT ");
+    DB::write_number(&mut statement, i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    Ok(statement)
+}
+
 /// The number of rows that a filter selects.
 pub(crate) fn count<DB: Dialect>(table: &Table<DB>, filter: &Filter) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = Statement::new("SELECT count(*) FROM ");
@@ -124,15 +148,29 @@ fn write_terms<DB: Dialect>(
             Term::Any(filters) if filters.is_empty() => {
                 statement.sql("1 = 0");
             }
-            Term::Any(filters) => {
-                for (at, filter) in filters.iter().enumerate() {
-                    statement.sql(if at == 0 { "((" } else { ") OR (" });
-                    write_terms(statement, table, filter)?;
-                }
-                statement.sql("))");
-            }
+            Term::Any(filters) => write_alternatives(statement, table, filters)?,
         }
     }
+    Ok(())
+}
+
+/// The condition that a row satisfies one of the filters. In halves: SQLite refuses expressions that are 1,000 deep.
+fn write_alternatives<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    table: &Table<DB>,
+    filters: &[Filter],
+) -> Result<(), NotOfItsType> {
+    statement.sql("(");
+    match filters {
+        [filter] => write_terms(statement, table, filter)?,
+        _ => {
+            let (first, second) = filters.split_at(filters.len() / 2);
+            write_alternatives(statement, table, first)?;
+            statement.sql(" OR ");
+            write_alternatives(statement, table, second)?;
+        }
+    }
+    statement.sql(")");
     Ok(())
 }
 

@@ -144,6 +144,7 @@ fn operation(surface: &Surface, request: &Request) -> String {
         }
         Operation::Delete(key) | Operation::Retrieve(key) => json(key).to_string(),
         Operation::List(query) => format!("{query:?}"),
+        Operation::FindRowGroups(query) => format!("{query:?}"),
     };
     format!("{stream} {name} {rest}")
 }

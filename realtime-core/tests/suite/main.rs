@@ -6,6 +6,7 @@ mod connection;
 mod diff;
 mod filter;
 mod group;
+mod grouping;
 mod hidden;
 mod list;
 mod log;

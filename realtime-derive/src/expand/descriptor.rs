@@ -18,6 +18,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         model.table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
     let fields = model.fields.iter().map(|field| descriptor(field, model, runtime));
     let aliases = model.aliases.iter().filter_map(|alias| entry(alias, runtime));
+    let group_by = model.group_by.iter().flat_map(|(_, fields)| fields.iter().map(|(field, _)| field));
     let actions = match &model.actions {
         None => quote!(#runtime::ActionSet::ALL),
         Some(actions) => {
@@ -32,6 +33,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             fields: &[#(#fields),*],
             key: #key,
             aliases: &[#(#aliases),*],
+            group_by: &[#(#group_by),*],
             actions: #actions,
             rules: #runtime::Rules::of::<Self>(),
             description: #description,

@@ -40,6 +40,7 @@ pub(super) fn implementation(
                     fields: &[],
                     key: 0,
                     aliases: &[],
+                    group_by: &[],
                     actions: #runtime::ActionSet::ALL,
                     rules: #runtime::Rules::of::<Self>(),
                     description: "",

@@ -1,4 +1,4 @@
-//! The checks that the compiler makes of lookups: a macro does not know what a field's type is.
+//! The checks that the compiler makes of lookups and groups: a macro does not know what a field's type is.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
@@ -7,7 +7,7 @@ use super::{Runtime, place};
 use crate::ast::{Field, Lookup, Lookups, Model};
 use crate::vocabulary::PATH;
 
-/// One constant per named lookup, on the user's token that names it.
+/// One constant per named lookup and per field that makes groups, on the user's token that names it.
 ///
 /// ```text
 /// const _: () = check_lookup(<String as Field>::KIND, Lookup::IStartsWith);
@@ -24,7 +24,15 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         let (field, lookup) = alias.target.as_ref()?;
         Some(check(model.fields.get(*field)?, lookup, runtime))
     });
-    named.chain(aliases).collect()
+    let groups = model.group_by.iter().flat_map(|(_, fields)| fields).filter_map(|(field, name)| {
+        let ty = model.fields.get(*field)?.ty;
+        let of_type = runtime.at(place(ty));
+        let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
+        let span = place(name);
+        let runtime = runtime.at(span);
+        Some(quote_spanned!(span=> const _: () = #runtime::check_group(#kind);))
+    });
+    named.chain(aliases).chain(groups).collect()
 }
 
 fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {

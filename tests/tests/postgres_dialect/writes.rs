@@ -44,7 +44,9 @@ fn answer(bench: &mut Bench, table: &Table<Pg>, operation: &Operation) -> (u16, 
         Ok(Outcome::Created(row)) => (201, shown(&row)),
         Ok(Outcome::Object(row)) => (200, shown(&row)),
         Ok(Outcome::Deleted) => (204, Json::Null),
-        Ok(Outcome::Page(_) | Outcome::CreatedBefore(_)) => panic!("nothing of the sort was asked for"),
+        Ok(Outcome::Page(_) | Outcome::CreatedBefore(_) | Outcome::RowGroups(_)) => {
+            panic!("nothing of the sort was asked for")
+        }
         Err(Refusal::Refused(error)) => (error.status(), Json::Null),
         Err(other) => panic!("{other:?}"),
     }

@@ -203,6 +203,77 @@ async fn nothing_is_put_into_a_locked_topic_but_by_staff() {
     assert_eq!((unknown.status, unknown.mistakes()), (400, vec!["topic_id"]));
 }
 
+/// The feed of a topic has what is published, for everybody alike, and says no word of the rest.
+#[tokio::test]
+async fn a_topic_is_followed_as_a_whole_by_what_is_published_in_it() {
+    let (forum, people) = start().await;
+    let topic = make(&forum, &people.ann, "topics", json!({"title": "Followed"})).await["id"].clone();
+    let other = make(&forum, &people.ann, "topics", json!({"title": "Elsewhere"})).await["id"].clone();
+    let comment = |body: &str| json!({"topic_id": topic, "body": body});
+    let first = make(&forum, &people.ann, "comments", comment("first")).await;
+    let mut draft = comment("canary");
+    draft["status"] = "draft".into();
+    let draft = make(&forum, &people.ann, "comments", draft).await;
+
+    let feed = format!("/api/topic-feed/?topic={topic}");
+    let shown = json!({
+        "id": first["id"], "topic_id": topic, "author_id": people.ann.id, "body": "first",
+        "created_at": first["created_at"],
+    });
+    for login in people.all() {
+        let list = forum.ask("GET", &feed, login, Json::Null).await;
+        assert_eq!((&list.json["count"], &list.json["results"]), (&json!(1), &json!([shown])));
+        for query in
+            ["status=draft", "ordering=status", "body=first", "topic_id__gte=1", "created_at__year=2026"]
+        {
+            let refused = forum.ask("GET", &format!("{feed}&{query}"), login, Json::Null).await;
+            assert_eq!(refused.status, 400, "{query}");
+            assert!(!refused.json.to_string().contains("status,"), "{}", refused.json);
+        }
+    }
+    let path = format!("/api/topic-feed/{}/", first["id"]);
+    assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [200; 4]);
+    let path = format!("/api/topic-feed/{}/", draft["id"]);
+    assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [404; 4]);
+    assert_eq!(statuses(&forum, &people, "POST", "/api/topic-feed/", comment("no")).await, [405; 4]);
+
+    // Even its author is told of his draft when it is published. Who asks by a comment follows its topic.
+    let mut sockets = Vec::new();
+    for (login, filter) in [
+        (None, json!({ "topic": topic })),
+        (Some(&people.ann), json!({"topic_id__in": [topic]})),
+        (Some(&people.staff), json!({"id": first["id"]})),
+    ] {
+        let mut socket = forum.socket(login).await;
+        let message = json!({"stream": "topic-feed/subscribe", "payload": filter});
+        let reply = socket.request(message).await;
+        assert_eq!(reply["status"], 200, "{reply}");
+        sockets.push((socket, reply["data"]["subscription"].clone()));
+    }
+    let comments = |row: &Json| format!("/api/comments/{}/", row["id"]);
+    for (row, fields) in [
+        (&draft, json!({"body": "canary, again"})),
+        (&draft, json!({"status": "published", "body": "second"})),
+        (&first, json!({"score": 5})),
+        (&first, json!({ "topic_id": other })),
+        (&draft, json!({"body": "last"})),
+    ] {
+        let changed = forum.ask("PATCH", &comments(row), Some(&people.ann), fields).await;
+        assert_eq!(changed.status, 200, "{}", changed.json);
+    }
+    for (socket, id) in &mut sockets {
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let event = socket.next_event().await;
+            assert_eq!(event["subscription"], *id);
+            assert!(!event.to_string().contains("canary"), "{event}");
+            told.push(json!([event["action"], event["pk"]]));
+        }
+        let expected = json!([["create", draft["id"]], ["delete", first["id"]], ["update", draft["id"]]]);
+        assert_eq!(json!(told), expected);
+    }
+}
+
 #[tokio::test]
 async fn notes_are_private() {
     let (forum, people) = start().await;
