@@ -92,7 +92,7 @@ async fn answer(
     let until = waiting.join(since).await.ok_or_else(ended)?;
     let mut at = since;
     while at.position < until.position {
-        let part = database.missed(Arc::clone(&subscription), None, at, until).await?.ok_or_else(gone)?;
+        let part = database.missed(Arc::clone(&subscription), None, (at, until)).await?.ok_or_else(gone)?;
         if !part.events.is_empty() {
             return Ok(body(&subscription, &part.events, part.cursor));
         }

@@ -470,7 +470,7 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match &self.shared.database.backend {
+        match self.shared.database.backend() {
             Backend::Sqlite(database) => Ok(database.run(work).await.map(|Written { value, .. }| value)?),
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => Err(ServiceError::OtherDatabase),
@@ -499,7 +499,7 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match &self.shared.database.backend {
+        match self.shared.database.backend() {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(_) => Err(ServiceError::OtherDatabase),
             Backend::Postgres(database) => Ok(database.run(work).await.map(|Written { value, .. }| value)?),
@@ -594,7 +594,7 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match &self.shared.database.backend {
+        match self.shared.database.backend() {
             Backend::Sqlite(database) => looked(database.look(work).await),
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => Err(ServiceError::OtherDatabase),
@@ -614,7 +614,7 @@ impl Realtime {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match &self.shared.database.backend {
+        match self.shared.database.backend() {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(_) => Err(ServiceError::OtherDatabase),
             Backend::Postgres(database) => looked(database.look(work).await),
@@ -631,10 +631,14 @@ impl Realtime {
         self.shared.database.is_ready()
     }
 
-    /// Closes every socket with 1001 and refuses new ones, so that the server can be stopped gracefully.
+    /// Refuses new sockets and closes those there are with 1001, spread over the time of `Limits::drain_ms`, so that the
+    /// server can be stopped gracefully. Returns when all have been told.
     pub async fn drain(&self) {
+        let (done, mut all_done) = mpsc::channel(1);
         // Where the actor has ended there is nothing to close.
-        let _ = self.shared.groups.send(DrainSockets).await;
+        if self.shared.groups.send(DrainSockets(done)).await.is_ok() {
+            let _ = all_done.recv().await;
+        }
     }
 
     /// Finishes the writes that wait and closes the database.

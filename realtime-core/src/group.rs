@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Position};
 use crate::diff::diff;
 use crate::encode;
 use crate::matching::{Index, Slot};
@@ -292,26 +292,26 @@ impl Groups {
 /// shows, the change, what it is for the subscription, and whether more follows.
 type Written<'a> = HashMap<(&'a str, &'a [usize], usize, EventAction, bool), Arc<str>>;
 
-/// The events of a batch for one subscription, in the words in which its group was told or would have been; where a key
-/// is given, only those about rows up to it. `cursor` is the position right after the batch.
-pub fn events(
+/// The events of changes for one subscription, each with its position, in the words in which its group was told or would
+/// have been; where a key is given, only those about rows up to it. `cursor` is the position right after the last of
+/// the changes.
+pub fn events<'a>(
     descriptor: &Descriptor,
     subscription: &Subscription,
-    batch: &Batch,
+    changes: impl IntoIterator<Item = &'a Change>,
     up_to: Option<&Value<'static>>,
     cursor: Cursor,
-) -> Vec<Event> {
+) -> Vec<(Position, Event)> {
     // The order of keys is the one in which the database gives the rows of a snapshot.
     let is_wanted =
         |key: &Value<'static>| up_to.is_none_or(|last| key.compare(last) != Some(Ordering::Greater));
-    let of_resource = batch
-        .changes
-        .iter()
+    let of_resource = changes
+        .into_iter()
         .filter(|change| change.resource == subscription.resource() && is_wanted(&change.key));
     let told: Vec<Told<'_>> = of_resource.filter_map(|change| tell(subscription, change)).collect();
-    let texts = told.iter().enumerate().map(|(at, event)| Event {
-        action: event.action,
-        text: event.write(descriptor, subscription, at + 1 < told.len(), cursor),
+    let texts = told.iter().enumerate().map(|(at, event)| {
+        let text = event.write(descriptor, subscription, at + 1 < told.len(), cursor);
+        (event.change.cursor, Event { action: event.action, text })
     });
     texts.collect()
 }

@@ -46,6 +46,16 @@ impl<'a> Value<'a> {
         matches!(self, Self::Null)
     }
 
+    /// The bytes that its text takes beside it, about.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Json(json) => json_weight(json),
+            _ => 0,
+        }
+    }
+
     /// The same value, owning its text.
     pub fn into_owned(self) -> Value<'static> {
         match self {
@@ -267,6 +277,19 @@ pub(crate) fn write_text(text: &str, out: &mut String) {
     }
     out.push_str(&text[start..]);
     out.push('"');
+}
+
+/// The bytes that a JSON value takes, about.
+fn json_weight(json: &Json) -> usize {
+    size_of::<Json>()
+        + match json {
+            Json::String(text) => text.len(),
+            Json::Array(values) => values.iter().map(json_weight).sum(),
+            Json::Object(members) => {
+                members.iter().map(|(name, value)| name.len() + json_weight(value)).sum()
+            }
+            _ => 0,
+        }
 }
 
 #[cfg(test)]

@@ -63,10 +63,11 @@ async fn run(options: Options) -> Result<(), String> {
         return Err(format!("--bus {:?} is not yet built; the only one so far is memory", options.bus));
     }
     let demo = if options.no_demo_data { Demo::Nothing } else { Demo::IfEmpty };
-    let limits = match options.limits {
+    let mut limits = match options.limits {
         LimitsChoice::Default => Limits::default(),
         LimitsChoice::Off => Limits::default().without_rates(),
     };
+    limits.drain_ms = 1_000 * u64::from(options.drain);
     let sessions = Sessions::default();
     let mut connect = Realtime::connect(&options.database_url)
         .prepare(move |connection| demo::prepare(connection, demo))

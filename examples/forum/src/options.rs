@@ -40,6 +40,10 @@ pub(crate) struct Options {
     #[arg(long, env = "FORUM_LIMITS", value_name = "LIMITS", default_value = "default")]
     pub(crate) limits: LimitsChoice,
 
+    /// Seconds over which the sockets are closed when the program is told to end
+    #[arg(long, env = "FORUM_DRAIN", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=600))]
+    pub(crate) drain: u16,
+
     /// What is logged to standard error, as a `tracing` filter
     #[arg(long, env = "FORUM_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,

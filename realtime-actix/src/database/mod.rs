@@ -3,6 +3,7 @@
 mod parts;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod recall;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
@@ -13,10 +14,11 @@ use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::subscription::Subscription;
-use realtime_core::{Error, Principal, Value};
+use realtime_core::{Descriptor, Error, Principal, Value};
 
 pub use self::parts::{OnPostgres, OnSqlite};
 pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding};
+use self::recall::Recall;
 use crate::fault;
 use crate::gate::{Gate, Hold};
 
@@ -25,8 +27,9 @@ pub(crate) type Answer = (Outcome, Cursor, Option<Hold>);
 
 /// An open database.
 pub(crate) struct Database {
-    pub(crate) backend: Backend,
+    backend: Backend,
     pub(crate) epoch: Epoch,
+    recall: Arc<Recall>,
 }
 
 /// Which one it is.
@@ -50,6 +53,14 @@ macro_rules! either {
 }
 
 impl Database {
+    pub(crate) fn new(backend: Backend, epoch: Epoch, descriptors: Vec<&'static Descriptor>) -> Self {
+        Self { backend, epoch, recall: Arc::new(Recall::new(descriptors)) }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     /// Carries out a request in a transaction of its own. A write holds the gate from its commit on.
     pub(crate) async fn execute(
         self: &Arc<Self>,
@@ -81,16 +92,28 @@ impl Database {
         &self,
         subscription: Arc<Subscription>,
         up_to: Option<Value<'static>>,
-        after: Cursor,
-        until: Cursor,
+        (after, until): (Cursor, Cursor),
     ) -> Result<Option<Missed>, Error> {
-        either!(&self.backend, database => database.missed(subscription, up_to, after, until).await)
-            .map_err(answer)
+        let read = async |until| {
+            let read = either!(&self.backend, database => database.read_log(after.position, until).await)?;
+            let to = read.as_ref().map_or(after.position, |batch| batch.position);
+            tracing::debug!(after = after.position.0, to = to.0, "the log is read for those who catch up");
+            Ok(read)
+        };
+        self.recall.missed(subscription, up_to, (after, until), read).await.map_err(answer)
     }
 
-    /// A page of a snapshot.
-    pub(crate) async fn snapshot_page(&self, request: PageRequest) -> Result<Page, Error> {
-        either!(&self.backend, database => database.snapshot_page(request, self.epoch).await).map_err(answer)
+    /// A page of a snapshot that is true at a position or at a later one; at the present where none is given.
+    pub(crate) async fn snapshot_page(
+        &self,
+        request: PageRequest,
+        not_before: Option<Position>,
+    ) -> Result<Arc<Page>, Error> {
+        let read = async |request| {
+            tracing::debug!("a page of a snapshot is read");
+            either!(&self.backend, database => database.snapshot_page(request, self.epoch).await)
+        };
+        self.recall.page(request, not_before, read).await.map_err(answer)
     }
 
     /// Looks for other connections' commits at once.

@@ -171,6 +171,7 @@ pub(crate) async fn open(
     feed: mpsc::Sender<Batch>,
 ) -> Result<(Database, Position), Refused> {
     let (location, shown) = Location::parse(url)?;
+    let descriptors = parts.descriptors().to_vec();
     match location {
         #[cfg(feature = "sqlite")]
         Location::Sqlite(location) => {
@@ -190,7 +191,7 @@ pub(crate) async fn open(
             let opened = actix_web::web::block(move || sqlite::Sqlite::open(options, feed)).await;
             match opened {
                 Ok(Ok((database, epoch, position))) => {
-                    Ok((Database { backend: Backend::Sqlite(database), epoch }, position))
+                    Ok((Database::new(Backend::Sqlite(database), epoch, descriptors), position))
                 }
                 Ok(Err(error)) => Err(Refused::Database(shown, error.to_string())),
                 Err(error) => Err(Refused::Database(shown, error.to_string())),
@@ -211,7 +212,7 @@ pub(crate) async fn open(
             };
             match postgres::Postgres::open(options, feed).await {
                 Ok((database, epoch, position)) => {
-                    Ok((Database { backend: Backend::Postgres(database), epoch }, position))
+                    Ok((Database::new(Backend::Postgres(database), epoch, descriptors), position))
                 }
                 Err(error) => Err(Refused::Database(shown, error.to_string())),
             }

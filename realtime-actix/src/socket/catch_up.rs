@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use realtime_core::cursor::Cursor;
+use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest, Resync};
 use realtime_core::{Code, Error, Value};
@@ -41,16 +41,17 @@ pub(super) struct CatchUp {
 pub(super) enum Step {
     /// Send what came after a position, and become live. Is that to be told as a lag?
     Follow { after: Cursor, lagged: bool },
-    /// Send a snapshot. Is that to be told as a lag?
-    Snapshot { lagged: bool },
+    /// Send a snapshot that is true at a position or later ones, at the present where none is given. Is that to be told as
+    /// a lag?
+    Snapshot { not_before: Option<Position>, lagged: bool },
 }
 
 /// Why a step did not lead to the next one.
 enum Stop {
     /// It is live, or nobody wants it any more, or the client is about to be closed.
     Over,
-    /// The log does not hold what is needed.
-    Lost,
+    /// The log does not hold what is needed to go on, from a position that the client has come to.
+    Lost(Option<Position>),
     /// The database failed.
     Failed(Error),
 }
@@ -62,16 +63,16 @@ impl CatchUp {
         loop {
             let done = match step {
                 Step::Follow { after, lagged } => self.follow(after, lagged).await,
-                Step::Snapshot { lagged } => self.snapshot(lagged).await,
+                Step::Snapshot { not_before, lagged } => self.snapshot(not_before, lagged).await,
             };
             step = match done {
                 Ok(next) => next,
                 Err(Stop::Over) => return,
-                Err(Stop::Lost) if lost < TIMES_LOST => {
+                Err(Stop::Lost(not_before)) if lost < TIMES_LOST => {
                     lost += 1;
-                    Step::Snapshot { lagged: true }
+                    Step::Snapshot { not_before, lagged: true }
                 }
-                Err(Stop::Lost) => {
+                Err(Stop::Lost(_)) => {
                     self.follower
                         .client
                         .cut_off("the changes are kept for less long than they take to be read");
@@ -100,7 +101,7 @@ impl CatchUp {
             };
             while at.position < until.position {
                 let Some(part) = self.missed(None, at, until).await? else {
-                    return self.cannot_follow(until);
+                    return self.cannot_follow(at, until);
                 };
                 self.tell_start(at, &mut lagged).await?;
                 self.send(&part.events, Some(part.cursor)).await?;
@@ -131,24 +132,24 @@ impl CatchUp {
     }
 
     /// What was missed cannot be had.
-    fn cannot_follow(&self, until: Cursor) -> Result<Step, Stop> {
+    fn cannot_follow(&self, at: Cursor, until: Cursor) -> Result<Step, Stop> {
         let Self { worker, follower, .. } = self;
         if follower.unanswered.get().is_none() {
             worker.leave_group(follower);
-            return Err(Stop::Lost);
+            return Err(Stop::Lost(Some(at.position)));
         }
         // Nothing has been promised yet.
         worker.leave_group(follower);
         if follower.start.snapshot {
             follower.answer(worker, until, false, true);
-            return Ok(Step::Snapshot { lagged: follower.tells_gap() });
+            return Ok(Step::Snapshot { not_before: Some(until.position), lagged: follower.tells_gap() });
         }
         follower.answer(worker, until, false, false);
         Ok(Step::Follow { after: until, lagged: false })
     }
 
     /// Sends the rows, page by page. Before a page come the events of the rows sent so far, up to its position.
-    async fn snapshot(&self, mut lagged: bool) -> Result<Step, Stop> {
+    async fn snapshot(&self, not_before: Option<Position>, mut lagged: bool) -> Result<Step, Stop> {
         let Self { worker, follower, .. } = self;
         let client = &follower.client;
         let limits = worker.limits();
@@ -162,10 +163,12 @@ impl CatchUp {
         let mut at: Option<Cursor> = None;
         loop {
             client.outbox.room(request.bytes, 1).await;
-            let page = self.page(&request).await?;
+            let page = self.page(&request, at.map_or(not_before, |at| Some(at.position))).await?;
+            follower.answer(worker, page.cursor, false, true);
             if let (Some(mut from), Some(last)) = (at, &request.after) {
                 while from.position < page.cursor.position {
-                    let part = self.missed(Some(last.clone()), from, page.cursor).await?.ok_or(Stop::Lost)?;
+                    let part =
+                        self.missed(Some(last.clone()), from, page.cursor).await?.ok_or(Stop::Lost(None))?;
                     // A part of a snapshot is nothing to go on from.
                     self.send(&part.events, None).await?;
                     from = part.cursor;
@@ -183,13 +186,18 @@ impl CatchUp {
                 return Ok(Step::Follow { after: page.cursor, lagged: false });
             }
             at = Some(page.cursor);
-            request.after = page.last;
+            request.after.clone_from(&page.last);
         }
     }
 
-    async fn page(&self, request: &PageRequest) -> Result<Page, Stop> {
+    /// A page that the log leads on from. One that somebody else has read may be from before what the log still has.
+    async fn page(&self, request: &PageRequest, not_before: Option<Position>) -> Result<Arc<Page>, Stop> {
         let database = self.worker.database();
-        self.ask(|| database.snapshot_page(request.clone())).await
+        let page = self.ask(|| database.snapshot_page(request.clone(), not_before)).await?;
+        if not_before.is_none() || self.ask(|| database.reaches_back_to(page.cursor)).await? {
+            return Ok(page);
+        }
+        self.ask(|| database.snapshot_page(request.clone(), None)).await
     }
 
     async fn missed(
@@ -200,7 +208,7 @@ impl CatchUp {
     ) -> Result<Option<Missed>, Stop> {
         let database = self.worker.database();
         let subscription = &self.follower.subscription;
-        self.ask(|| database.missed(Arc::clone(subscription), up_to.clone(), after, until)).await
+        self.ask(|| database.missed(Arc::clone(subscription), up_to.clone(), (after, until))).await
     }
 
     /// Asks the database, again where it is not available for a moment. An answer that nobody wants any more is none.

@@ -4,6 +4,7 @@
 //! order, and a group costs its table entries instead of a mailbox.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ pub(super) enum RelayMessage {
     Lost(GroupId),
     /// Close, or look anew at, the connections of somebody.
     Revoke(Revocation),
-    /// End every connection with 1001.
-    Drain,
+    /// End every connection with 1001, by and by. The sender is dropped when that has been done.
+    Drain(mpsc::Sender<Infallible>),
 }
 
 pub(crate) struct GroupActor {
@@ -234,18 +235,18 @@ impl Handler<Revoke> for GroupActor {
     }
 }
 
-/// Close every socket with 1001.
+/// Close every socket with 1001, by and by. The sender is dropped when that has been done.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub(crate) struct DrainSockets;
+pub(crate) struct DrainSockets(pub(crate) mpsc::Sender<Infallible>);
 
 impl Handler<DrainSockets> for GroupActor {
     type Result = ();
 
-    fn handle(&mut self, _: DrainSockets, context: &mut Self::Context) {
+    fn handle(&mut self, DrainSockets(done): DrainSockets, context: &mut Self::Context) {
         let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
         for worker in workers {
-            self.tell(worker, RelayMessage::Drain, context);
+            self.tell(worker, RelayMessage::Drain(done.clone()), context);
         }
     }
 }

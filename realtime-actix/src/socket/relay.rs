@@ -81,9 +81,9 @@ impl StreamHandler<RelayMessage> for Relay {
                 self.worker.lose(group);
             }
             RelayMessage::Revoke(revocation) => self.worker.revoke(&revocation),
-            RelayMessage::Drain => {
+            RelayMessage::Drain(done) => {
                 self.flush();
-                self.worker.drain();
+                self.worker.drain(done);
             }
         }
     }

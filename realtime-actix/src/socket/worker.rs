@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -34,6 +35,14 @@ use crate::realtime::Shared;
 
 /// Messages of the groups that wait for a relay, at most. More make the feed wait.
 const RELAY_QUEUE: usize = 256;
+
+/// Milliseconds between two steps of closing all clients.
+const DRAIN_STEP_MS: u64 = 50;
+
+/// How many of those who are left are to be closed at the next of the steps that are left: all at the last one.
+fn share(clients: usize, steps: u64) -> usize {
+    clients.div_ceil(usize::try_from(steps).unwrap_or(usize::MAX).max(1))
+}
 
 /// One actix worker's clients.
 pub(crate) struct Worker {
@@ -180,6 +189,13 @@ impl Worker {
             match reached {
                 _ if follower.left.get() => {}
                 Ok(true) => worker.catch_up(follower, Step::Follow { after: since, lagged: false }),
+                // Its client knows of nothing after `since`: a page that was read after that serves.
+                Ok(false) if follower.start.snapshot => {
+                    let is_of_now = since.epoch == worker.database().epoch;
+                    let not_before = Some(if is_of_now { since.position } else { Position(0) });
+                    let lagged = follower.tells_gap();
+                    worker.catch_up(follower, Step::Snapshot { not_before, lagged });
+                }
                 Ok(false) => worker.begin(follower),
                 Err(error) => follower.refuse(&worker, error),
             }
@@ -221,7 +237,7 @@ impl Worker {
         match unanswered {
             // Nothing has been promised yet.
             Some(_) => self.begin(follower),
-            None => self.catch_up(follower, Step::Snapshot { lagged: true }),
+            None => self.catch_up(follower, Step::Snapshot { not_before: None, lagged: true }),
         }
     }
 
@@ -386,14 +402,17 @@ impl Worker {
                     self.leave_group(&follower);
                     follower.unanswered.set(Some(ticket));
                     follower.answer(self, cursor, false, true);
-                    self.catch_up(follower, Step::Snapshot { lagged: false });
+                    self.catch_up(
+                        follower,
+                        Step::Snapshot { not_before: Some(cursor.position), lagged: false },
+                    );
                 }
             }
             Some(Waiting::Snapshot(follower)) if !follower.left.get() => {
                 self.leave_group(&follower);
                 let lagged = follower.tells_gap();
                 follower.answer(self, cursor, false, true);
-                self.catch_up(follower, Step::Snapshot { lagged });
+                self.catch_up(follower, Step::Snapshot { not_before: Some(cursor.position), lagged });
             }
             Some(Waiting::Position(sender)) => {
                 // Where the poll has ended meanwhile, nobody wants to know.
@@ -464,7 +483,7 @@ impl Worker {
                         follower.client.end_backlog(follower.ticket);
                         self.begin(follower);
                     } else {
-                        self.catch_up(follower, Step::Snapshot { lagged: true });
+                        self.catch_up(follower, Step::Snapshot { not_before: None, lagged: true });
                     }
                 }
                 Member::Poll(poll) => poll.wake(|| Woken::Lost),
@@ -496,17 +515,35 @@ impl Worker {
         }
     }
 
-    /// Ends every connection with 1001.
-    pub(super) fn drain(&self) {
+    /// Ends every connection with 1001, by and by, and then drops the sender.
+    pub(super) fn drain(self: &Rc<Self>, done: mpsc::Sender<Infallible>) {
         self.draining.set(true);
-        let clients: Vec<Rc<Client>> = self.clients.borrow().values().cloned().collect();
-        for client in clients {
-            client.close(1001, "the server is shutting down");
-        }
         for member in self.members.borrow().values().flat_map(BTreeMap::values) {
             if let Member::Poll(poll) = member {
                 poll.wake(|| Woken::Ended);
             }
+        }
+        let worker = Rc::clone(self);
+        actix::spawn(async move {
+            worker.close_by_and_by().await;
+            drop(done);
+        });
+    }
+
+    /// Closes the same number of clients at each step. What a client follows is delivered until then.
+    async fn close_by_and_by(&self) {
+        let steps = (self.limits().drain_ms / DRAIN_STEP_MS).max(1);
+        for left in (1..=steps).rev() {
+            let mut clients: Vec<Rc<Client>> = self.clients.borrow().values().cloned().collect();
+            clients.retain(|client| !client.outbox.is_closed());
+            let share = share(clients.len(), left);
+            for client in clients.drain(..share) {
+                client.close(1001, "the server is shutting down");
+            }
+            if clients.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(DRAIN_STEP_MS)).await;
         }
     }
 
@@ -583,6 +620,28 @@ async fn beats(worker: Weak<Worker>) {
         let Some(worker) = worker.upgrade() else { return };
         if worker.clients.borrow().values().any(|client| client.is_event_stream()) {
             worker.ask(Waiting::Beat);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_closed_evenly_and_all_of_them() {
+        for (clients, steps) in
+            [(0, 1), (1, 1), (1, 200), (5, 200), (199, 200), (201, 200), (10_000, 200), (7, 3)]
+        {
+            let mut open = clients;
+            let mut shares = Vec::new();
+            for left in (1..=steps).rev() {
+                shares.push(share(open, left));
+                open -= share(open, left);
+            }
+            assert_eq!(open, 0, "{clients} in {steps} steps");
+            let (most, least) = (shares.iter().max(), shares.iter().min());
+            assert!(most <= least.map(|least| least + 1).as_ref(), "{shares:?}");
         }
     }
 }

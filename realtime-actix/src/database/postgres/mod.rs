@@ -31,12 +31,10 @@ use realtime_core::__private::read;
 use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request};
 use realtime_core::change::Batch;
 use realtime_core::cursor::{Cursor, Epoch, Position};
-use realtime_core::group;
 use realtime_core::log::postgres::{self as log, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::{Statement, Table};
-use realtime_core::subscription::Subscription;
-use realtime_core::{Code, Context, Error, Principal, Value};
+use realtime_core::{Code, Context, Error, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinHandle};
@@ -48,7 +46,7 @@ use self::connection::{first, on};
 use self::feed::{Feed, Progress, Pruned, read_part};
 use self::marker::Marker;
 use self::transaction::{PgTransaction, failure_of, is_full};
-use super::{Missed, WriteError, Written};
+use super::{WriteError, Written};
 use crate::gate::Gate;
 
 /// Threads that drive connections, decode the log and encode nothing.
@@ -251,39 +249,23 @@ impl Postgres {
         .await
     }
 
-    /// The events between two positions for a subscription, or the first of them; `None` where the log no longer holds
-    /// them or they cannot be read.
-    pub(crate) async fn missed(
-        &self,
-        subscription: Arc<Subscription>,
-        up_to: Option<Value<'static>>,
-        after: Cursor,
-        until: Cursor,
-    ) -> Result<Option<Missed>, Refusal> {
+    /// What the log has after a position, up to another one, or the first of it; `None` where the log no longer holds it.
+    pub(crate) async fn read_log(&self, after: Position, until: Position) -> Result<Option<Batch>, Refusal> {
         let shared = Arc::clone(&self.shared);
         self.carry_out(async move {
             let mut connection = shared.connection().await?;
             // One snapshot for all of it, so that nothing is pruned in between.
             let result = async {
                 AnsiTransactionManager::begin_transaction_sql(&mut *connection, READ).await?;
-                let Some(mark) = first(&mut connection, log::mark_at(after.position), Mark::read).await?
-                else {
+                let Some(mark) = first(&mut connection, log::mark_at(after), Mark::read).await? else {
                     return Ok(None);
                 };
                 let mut reader = Reader::new(shared.tables.to_vec());
-                let (read, last) =
-                    read_part(&mut connection, &mut reader, &mark, until.position, MISSED_ROWS).await?;
-                let resource = subscription.resource();
-                for (_, reason) in read.corrupt.iter().filter(|(corrupt, _)| *corrupt == resource) {
+                let (read, _) = read_part(&mut connection, &mut reader, &mark, until, MISSED_ROWS).await?;
+                for (resource, reason) in &read.corrupt {
                     tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
                 }
-                if read.batch.lost.contains(&resource) {
-                    return Ok(None);
-                }
-                let cursor = Cursor { position: last.position, ..until };
-                let descriptor = shared.tables[resource.0].descriptor();
-                let events = group::events(descriptor, &subscription, &read.batch, up_to.as_ref(), cursor);
-                Ok(Some(Missed { events, cursor }))
+                Ok(Some(read.batch))
             };
             let result = result.await;
             end_read(connection).await;

@@ -15,19 +15,17 @@ use diesel::{Connection as _, ConnectionError};
 use futures_util::FutureExt as _;
 use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
 use realtime_core::cursor::{Cursor, Epoch, Position};
-use realtime_core::group;
 use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Table;
-use realtime_core::subscription::Subscription;
-use realtime_core::{Context, Principal, Value};
+use realtime_core::{Context, Principal};
 use tokio::sync::mpsc;
 
 use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 pub(crate) use self::writer::Pace;
 use self::writer::Writer;
-use super::{Missed, WriteError, Written};
+use super::{WriteError, Written};
 use crate::gate::Gate;
 use realtime_core::change::Batch;
 
@@ -186,34 +184,20 @@ impl Sqlite {
         .await
     }
 
-    /// The events between two positions for a subscription, or the first of them; `None` where the log no longer holds
-    /// them or they cannot be read.
-    pub(crate) async fn missed(
-        &self,
-        subscription: Arc<Subscription>,
-        up_to: Option<Value<'static>>,
-        after: Cursor,
-        until: Cursor,
-    ) -> Result<Option<Missed>, Refusal> {
+    /// What the log has after a position, up to another one, or the first of it; `None` where the log no longer holds it.
+    pub(crate) async fn read_log(&self, after: Position, until: Position) -> Result<Option<Batch>, Refusal> {
         let tables = Arc::clone(&self.tables);
         self.read_with(move |connection| {
-            if !log::reaches_back_to(connection, after.position)? {
+            if !log::reaches_back_to(connection, after)? {
                 return Ok(None);
             }
             // Anew each time: another process may have laid rows out otherwise meanwhile.
             let reader = Reader::new(connection, tables.to_vec())?;
-            let read = reader.read_part(connection, after.position, until.position, MISSED_ROWS)?;
-            let resource = subscription.resource();
-            for (_, reason) in read.corrupt.iter().filter(|(corrupt, _)| *corrupt == resource) {
+            let read = reader.read_part(connection, after, until, MISSED_ROWS)?;
+            for (resource, reason) in &read.corrupt {
                 tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
             }
-            if read.batch.lost.contains(&resource) {
-                return Ok(None);
-            }
-            let cursor = Cursor { position: read.batch.position, ..until };
-            let descriptor = tables[resource.0].descriptor();
-            let events = group::events(descriptor, &subscription, &read.batch, up_to.as_ref(), cursor);
-            Ok(Some(Missed { events, cursor }))
+            Ok(Some(read.batch))
         })
         .await
     }
