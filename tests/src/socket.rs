@@ -281,7 +281,14 @@ impl Socket {
     /// # Panics
     /// Where the feed does not come that far.
     pub async fn catch_up(&mut self, server: &Server) -> u64 {
-        let wanted = server.feed().await;
+        self.reach(server.feed().await).await
+    }
+
+    /// Waits until everything up to a position has been told, and gives the position reached.
+    ///
+    /// # Panics
+    /// Where the feed does not come that far.
+    pub async fn reach(&mut self, wanted: u64) -> u64 {
         let deadline = Instant::now() + WAIT;
         loop {
             let reply = self.request(json!({"action": "ping"})).await;

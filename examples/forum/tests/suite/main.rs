@@ -2,5 +2,6 @@
 
 mod accounts;
 mod manners;
+mod parity;
 mod policies;
 mod running;
