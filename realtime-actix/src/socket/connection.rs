@@ -31,7 +31,7 @@ const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How long one that breaks the rules must have sent nothing: its answer cannot be counted on.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(100);
 
 pub(super) struct ConnectionActor {
     client: Rc<Client>,

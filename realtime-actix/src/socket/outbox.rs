@@ -282,6 +282,29 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_allocates_nothing() {
+        let outboxes: Vec<Outbox> = (0..100).map(|_| Outbox::new(Gate::default(), 1 << 20, 1_000)).collect();
+        let frame = Bytes::from(vec![b'x'; 200]);
+        let context = Context::from_waker(Waker::noop());
+        let round = |in_flight: usize| {
+            for _ in 0..in_flight {
+                for outbox in &outboxes {
+                    outbox.push_events(frame.clone(), 1).expect("room");
+                }
+            }
+            for outbox in &outboxes {
+                while outbox.poll_next(&context).is_ready() {}
+            }
+        };
+        // The queues grow to what is needed once.
+        round(16);
+        for in_flight in [1, 16] {
+            let counted = allocation_counter::measure(|| (0..100).for_each(|_| round(in_flight)));
+            assert_eq!(counted.count_total, 0, "with {in_flight} in flight");
+        }
+    }
+
+    #[test]
     fn events_wait_for_the_reply_to_the_write_that_caused_them() {
         let outbox = Outbox::new(Gate::default(), 1_000, 10);
         outbox.push_events(Bytes::from_static(b"earlier"), 1).expect("room");
