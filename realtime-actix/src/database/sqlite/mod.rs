@@ -1,5 +1,6 @@
 //! SQLite: one thread that writes, a few connections that read.
 
+mod glance;
 mod readers;
 mod transaction;
 mod writer;
@@ -21,6 +22,7 @@ use realtime_core::sql::Table;
 use realtime_core::{Context, Principal};
 use tokio::sync::mpsc;
 
+use self::glance::Glance;
 use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 pub(crate) use self::writer::Pace;
@@ -150,11 +152,13 @@ impl Sqlite {
             Ok(())
         })?;
         let epoch = connection.immediate_transaction(log::begin_epoch)?;
+        let glance = Glance::at(&options.location);
         let readers = match options.location {
             Location::Memory => None,
             Location::File(_) => Some(Readers::new(options.location, options.readers)),
         };
-        let (writer, position) = Writer::start(connection, options.tables.clone(), feed, &options.pace)?;
+        let (writer, position) =
+            Writer::start(connection, glance, options.tables.clone(), feed, &options.pace)?;
         Ok((Self { tables: options.tables.into(), writer, readers }, epoch, position))
     }
 

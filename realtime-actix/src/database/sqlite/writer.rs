@@ -20,6 +20,7 @@ use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::sql::Table;
 use tokio::sync::{mpsc, oneshot};
 
+use super::glance::{Glance, Seen};
 use crate::database::{WriteError, Written};
 use crate::gate::Gate;
 
@@ -30,6 +31,12 @@ const JOBS_PER_COMMIT: usize = 128;
 const PRUNED_PER_COMMIT: usize = 1_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// After so long without a commit there are fewer looks: each time that a thread wakes up costs, even where nothing is new.
+const QUIET_AFTER: Duration = Duration::from_secs(1);
+
+/// How many times longer it then is between two of them.
+const QUIET_POLL: u32 = 5;
 
 /// How long a database that cannot be used is left alone before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -110,6 +117,7 @@ impl Writer {
     /// Starts the thread. The feed begins at the position that is returned.
     pub(super) fn start(
         mut connection: SqliteConnection,
+        glance: Glance,
         tables: Vec<Table<diesel::sqlite::Sqlite>>,
         feed: mpsc::Sender<Batch>,
         pace: &Pace,
@@ -122,6 +130,7 @@ impl Writer {
         let healthy = Arc::new(AtomicBool::new(true));
         let writing = Writing {
             connection,
+            glance,
             reader,
             feed,
             seen,
@@ -189,6 +198,7 @@ impl Drop for Writer {
 /// The thread's own state.
 struct Writing {
     connection: SqliteConnection,
+    glance: Glance,
     reader: Reader,
     feed: mpsc::Sender<Batch>,
     /// Everything up to here has been published.
@@ -245,12 +255,19 @@ impl Age {
 
 impl Writing {
     fn run(mut self, inbox: &Receiver<Task>, poll: Duration) {
+        let mut last_commit = Instant::now();
         loop {
             let mut jobs: Vec<Box<dyn Job>> = Vec::new();
             let mut look = self.behind;
             let mut open = true;
-            let ready = self.healthy.load(Ordering::Relaxed);
-            match inbox.recv_timeout(if ready { poll } else { RETRY }) {
+            let pause = if !self.healthy.load(Ordering::Relaxed) {
+                RETRY
+            } else if last_commit.elapsed() < QUIET_AFTER {
+                poll
+            } else {
+                poll.saturating_mul(QUIET_POLL)
+            };
+            match inbox.recv_timeout(pause) {
                 Ok(task) => take(task, &mut jobs, &mut look, &mut open),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -261,7 +278,12 @@ impl Writing {
                     Err(_) => break,
                 }
             }
-            match if jobs.is_empty() { self.look(look) } else { self.commit(jobs, false) } {
+            let changed = if jobs.is_empty() { self.glance.changed() } else { None };
+            if !jobs.is_empty() || changed.is_some() {
+                last_commit = Instant::now();
+            }
+            let done = if jobs.is_empty() { self.look(look, changed) } else { self.commit(jobs, false) };
+            match done {
                 Ok(true) => {
                     if !self.healthy.swap(true, Ordering::Relaxed) {
                         tracing::info!("the database can be used again");
@@ -281,14 +303,21 @@ impl Writing {
     }
 
     /// Reads what other connections have committed, if they have. Is the database known to be usable?
-    fn look(&mut self, anyway: bool) -> QueryResult<bool> {
-        let version = log::data_version(&mut self.connection)?;
+    fn look(&mut self, anyway: bool, changed: Option<Seen>) -> QueryResult<bool> {
         let probes = !self.healthy.load(Ordering::Relaxed);
-        if version == self.version && !anyway && !self.age.is_due() && !self.has_old_rows && !probes {
+        let due = anyway || probes || self.has_old_rows || self.age.is_due();
+        if changed.is_none() && !due {
             return Ok(false);
         }
-        let usable = self.commit(Vec::new(), probes)?;
-        self.version = version;
+        let version = log::data_version(&mut self.connection)?;
+        let mut usable = false;
+        if version != self.version || due {
+            usable = self.commit(Vec::new(), probes)?;
+            self.version = version;
+        }
+        if let Some(seen) = changed {
+            self.glance.has_seen(seen);
+        }
         Ok(usable)
     }
 
