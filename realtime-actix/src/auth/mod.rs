@@ -1,10 +1,14 @@
 //! Who is asking: from what a request brings with it to a principal.
 
+#[cfg(feature = "session")]
+mod cookie_session;
 mod credentials;
 mod cross_site;
 mod revocation;
 mod tickets;
+mod tokens;
 
+use std::fmt;
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
@@ -12,11 +16,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use realtime_core::{Error, Principal};
 
+#[cfg(feature = "session")]
+pub use self::cookie_session::{CookieSession, begin_session, session_name};
 pub use self::credentials::Credentials;
 pub(crate) use self::credentials::{bearer, offered_token, ticket};
 pub(crate) use self::cross_site::is_cross_site;
 pub(crate) use self::revocation::Revocation;
 pub(crate) use self::tickets::Tickets;
+pub use self::tokens::{Anonymous, Tokens};
 
 /// Whoever asks, in which session, and until when that holds.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +31,22 @@ pub struct Identity {
     principal: Principal,
     session: Option<String>,
     expires_at: Option<DateTime<Utc>>,
+    proof: Option<Proof>,
+}
+
+/// By what an authenticator of ours knows somebody, so that it can ask again.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    Token(String),
+    #[cfg(feature = "session")]
+    User(String),
+}
+
+impl fmt::Debug for Proof {
+    /// Whoever reads it in a log cannot log in with it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Proof(..)")
+    }
 }
 
 impl Identity {
@@ -50,6 +73,14 @@ impl Identity {
         Self { expires_at: Some(expires_at), ..self }
     }
 
+    pub(crate) fn known_by(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
+    }
+
+    pub(crate) fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
+    }
+
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -67,6 +98,10 @@ impl Identity {
 }
 
 /// What an application knows about logging in: who presents which credentials.
+///
+/// [`Tokens`] is made of a function that looks tokens up, `CookieSession` (feature `session`) of one that looks up the
+/// users of actix-session and actix-identity, [`Anonymous`] knows nobody. Tickets need none of them: see
+/// [`Realtime::ticket`](crate::Realtime::ticket).
 ///
 /// ```
 /// use actix_web::HttpRequest;
