@@ -32,7 +32,8 @@ mod tables {
     }
 }
 
-/// A comment whose score and rating are for staff.
+// What is written as its documentation is shown to everybody: it does not say what is hidden.
+/// A comment of which staff sees more.
 #[derive(RealtimeResource)]
 #[diesel(table_name = comments)]
 #[realtime(
@@ -341,4 +342,33 @@ async fn who_sees_other_fields_is_shown_them_at_once_or_has_no_such_filter_any_m
     accounts.log_in("ann", ANN, Account::default());
     server.realtime().refresh_user(ANN);
     assert_eq!(ann.closed().await, Some(4401), "what he asked for is nothing to him any more");
+}
+
+#[actix_web::test]
+async fn metadata_and_tags_are_those_of_what_is_shown() {
+    let (server, _) = server().await;
+    let authorization = |token: &str| ("authorization", format!("Bearer {token}"));
+    let tag = async |token: &str| {
+        let (name, value) = authorization(token);
+        server.http("GET", "/api/reviews/1/", &[(name, &value)], "").await.header("etag").to_owned()
+    };
+    for (token, is_named) in [("ann", false), ("staff", true)] {
+        for path in ["/api/reviews/", "/api/reviews/1/"] {
+            let (name, value) = authorization(token);
+            let options = server.http("OPTIONS", path, &[(name, &value)], "").await;
+            assert_eq!((options.status, options.text.contains("score")), (200, is_named), "{}", options.text);
+            assert!(options.text.contains("body"), "{}", options.text);
+        }
+    }
+    let before = [tag("ann").await, tag("staff").await];
+    assert!(before.iter().all(|tag| !tag.is_empty()), "{before:?}");
+    server.write("UPDATE comments SET score = score + 1 WHERE id = 1").await;
+    let after = [tag("ann").await, tag("staff").await];
+    assert_eq!(before[0], after[0], "nothing that she sees has changed");
+    assert_ne!(before[1], after[1]);
+    // So what she has read is what she changes.
+    let (name, value) = authorization("ann");
+    let headers = [(name, value.as_str()), ("content-type", "application/json"), ("if-match", &before[0])];
+    assert_eq!(server.http("PATCH", "/api/reviews/1/", &headers, r#"{"body": "changed"}"#).await.status, 200);
+    assert_eq!(server.http("PATCH", "/api/reviews/1/", &headers, r#"{"body": "again"}"#).await.status, 412);
 }
