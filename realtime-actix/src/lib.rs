@@ -76,6 +76,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | SQLite, compiled in |
 //! | `postgres` | no | PostgreSQL, through diesel-async, without a C library |
+//! | `testing` | no | clients and users in the process of a test: the module `testing` |
 //! | `conformance` | no | `RealtimeScope::with_echo`, for programs that check how the socket speaks WebSocket |
 //!
 //! At least one of them. Where both are on, every resource must fit both, and the URL says which one a program uses.
@@ -93,6 +94,8 @@ mod scope;
 mod server;
 mod socket;
 mod sse;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub use realtime_core::__private;

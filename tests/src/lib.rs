@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod accounts;
 mod event_stream;
+mod kit;
 mod models;
 pub mod postgres;
 mod relay;
@@ -15,6 +16,7 @@ mod view;
 
 pub use accounts::{Account, Accounts};
 pub use event_stream::{Block, EventStream, StreamRequest};
+pub use kit::Kit;
 pub use models::{ANN, AllResources, BOB, POSTGRES_SCHEMA, SCHEMA};
 pub use relay::Relay;
 pub use rest::Answer;

@@ -61,6 +61,11 @@ impl Store {
         Self(Arc::new(Place::File { path: directory.path().join("test.db"), _directory: Some(directory) }))
     }
 
+    /// One in memory, which only the service can open: of SQLite, or a fresh one where the environment says PostgreSQL.
+    pub fn memory() -> Self {
+        if on_postgres() { Self::postgres() } else { Self(Arc::new(Place::Memory)) }
+    }
+
     /// A database that stays: a SQLite file, or a PostgreSQL database by its URL.
     pub fn at(place: &str) -> Self {
         Self(Arc::new(if place.starts_with("postgres") {
@@ -182,7 +187,7 @@ impl Setup {
 
     /// On a SQLite database in memory; on PostgreSQL where the environment says so.
     pub fn memory() -> Self {
-        if on_postgres() { Self::file() } else { Self::on(&Store(Arc::new(Place::Memory))) }
+        Self::on(&Store::memory())
     }
 
     /// On a database that may be there already.

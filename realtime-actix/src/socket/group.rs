@@ -50,11 +50,22 @@ pub(crate) struct GroupActor {
     observers: Vec<Observer>,
     /// Those who know of a commit already that the feed has not come to.
     early: Vec<Join>,
+    /// Tests that wait for the feed.
+    #[cfg(feature = "testing")]
+    awaited: Vec<Reached>,
 }
 
 impl GroupActor {
     pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>) -> Self {
-        Self { groups, relays: HashMap::new(), feed: Some(feed), observers: Vec::new(), early: Vec::new() }
+        Self {
+            groups,
+            relays: HashMap::new(),
+            feed: Some(feed),
+            observers: Vec::new(),
+            early: Vec::new(),
+            #[cfg(feature = "testing")]
+            awaited: Vec::new(),
+        }
     }
 
     /// Tells a relay. A relay whose queue is full makes the feed wait: the log keeps what is not read yet.
@@ -123,6 +134,10 @@ impl StreamHandler<Batch> for GroupActor {
         for join in self.early.extract_if(.., |join| join.not_before <= reached) {
             context.notify(join);
         }
+        #[cfg(feature = "testing")]
+        for awaited in self.awaited.extract_if(.., |awaited| awaited.position <= reached) {
+            context.notify(awaited);
+        }
     }
 
     /// The database has been closed; the groups stay, in silence, until the program ends.
@@ -183,6 +198,29 @@ impl Handler<Join> for GroupActor {
         let Join { worker, request, subscription, .. } = join;
         let (group, cursor) = self.groups.join(worker, &subscription);
         self.tell(worker, RelayMessage::Joined { request, group, cursor }, context);
+    }
+}
+
+/// Somebody wants to know when everything up to a position has been handed to the relays.
+#[cfg(feature = "testing")]
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reached {
+    pub(crate) position: Position,
+    pub(crate) tell: tokio::sync::oneshot::Sender<()>,
+}
+
+#[cfg(feature = "testing")]
+impl Handler<Reached> for GroupActor {
+    type Result = ();
+
+    fn handle(&mut self, reached: Reached, _context: &mut Self::Context) {
+        if reached.position > self.groups.cursor().position {
+            self.awaited.push(reached);
+        } else {
+            // Whoever no longer waits need not know.
+            let _ = reached.tell.send(());
+        }
     }
 }
 

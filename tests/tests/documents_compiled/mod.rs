@@ -4,3 +4,4 @@
 
 mod attributes;
 mod postgres;
+mod testing;

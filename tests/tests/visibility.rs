@@ -1,0 +1,145 @@
+//! Which rows there are for whom, and what becomes of subscriptions as that changes.
+
+use actix_web::http::Method;
+use realtime_actix::testing::{Client, Socket, User};
+use realtime_tests::Kit;
+use serde_json::{Value as Json, json};
+
+/// The owner of the first topic, another user, and one of the staff.
+struct People {
+    ann: User,
+    bob: User,
+    staff: User,
+}
+
+async fn start() -> (Kit, People) {
+    let kit = Kit::start().await;
+    let users = &kit.users;
+    let people = People { ann: users.user(), bob: users.user(), staff: users.admin() };
+    (kit, people)
+}
+
+async fn comment(client: &mut Client, body: &str, status: &str) -> Json {
+    client.post("/api/comments/", json!({"topic_id": 1, "body": body, "status": status})).await.expect(201)
+}
+
+#[actix_web::test]
+async fn what_a_user_may_is_looked_at_anew_on_request() {
+    let (kit, People { ann, bob, .. }) = start().await;
+    let made = comment(&mut kit.client_of(&bob), "bob's", "published").await;
+    let mut client = kit.client_of(&ann);
+    let mut socket = kit.follower(&client, "comments", json!({})).await;
+    let update = json!({"stream": "comments/update", "pk": made["id"], "payload": {"score": 1}});
+    assert_eq!(socket.request(update.clone()).await["status"], 403);
+    kit.users.set_admin(&ann, true);
+    kit.app.realtime().refresh_user(ann.key);
+    // What she sees now is told once she has become one of the staff.
+    assert_eq!(socket.next_event().await["type"], "lagged");
+    assert_eq!(socket.request(update).await["status"], 200);
+    client.logout();
+    socket.assert_closed(4401).await;
+}
+
+/// The bodies of a snapshot that closes a gap.
+async fn resynced(socket: &mut Socket, subscription: &str) -> Vec<String> {
+    let lagged = socket.next_event().await;
+    assert_eq!((&lagged["type"], &lagged["resync"]), (&json!("lagged"), &json!("snapshot")), "{lagged}");
+    let snapshot = socket.next_event().await;
+    assert_eq!((&snapshot["type"], &snapshot["done"]), (&json!("snapshot"), &json!(true)), "{snapshot}");
+    for message in [&lagged, &snapshot] {
+        assert_eq!(message["subscription"], subscription);
+    }
+    let rows = snapshot["data"].as_array().expect("rows").iter();
+    rows.map(|row| row["body"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[actix_web::test]
+async fn who_sees_other_rows_is_shown_them_at_once() {
+    let (kit, People { ann, bob, staff }) = start().await;
+    comment(&mut kit.client_of(&ann), "own", "draft").await;
+    comment(&mut kit.client_of(&bob), "shown", "published").await;
+    kit.write(
+        "INSERT INTO comments (topic_id, author_id, body, status, created_at)
+               VALUES (1, 2, 'canary', 'hidden', '2026-01-01 00:00:00')",
+    )
+    .await;
+    let mut socket = kit.app.client().connect("/api/ws").await;
+    let id = socket.subscribe("comments", json!({"topic": 1})).await;
+    let feed = socket.subscribe("topic-feed", json!({})).await;
+    assert_ne!(id, feed);
+    // Somebody who logs in sees his drafts.
+    let token = kit.users.log_in(&ann.name, "pw").expect("the password");
+    let authenticate = json!({"action": "authenticate", "payload": {"token": token}});
+    assert_eq!(socket.request(authenticate).await["status"], 200);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    // One of the staff sees everything, and no longer when he is not one any more. What shows the same goes on.
+    kit.users.set_admin(&ann, true);
+    kit.app.realtime().refresh_user(ann.key);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown", "canary"]);
+    kit.write("UPDATE comments SET score = 1 WHERE body = 'canary'").await;
+    assert_eq!(socket.next_event().await["diff"], json!({"score": 1}));
+    kit.users.set_admin(&ann, false);
+    kit.app.realtime().refresh_user(ann.key);
+    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    kit.write("UPDATE comments SET score = 2 WHERE body = 'canary'").await;
+    socket.assert_silent().await;
+    kit.client_of(&staff).patch("/api/comments/3/", json!({"status": "published"})).await.expect(200);
+    assert_eq!(socket.next_event().await["action"], "create");
+}
+
+#[actix_web::test]
+async fn a_row_that_may_not_be_seen_does_not_exist() {
+    let (kit, People { ann, bob, staff }) = start().await;
+    let made = comment(&mut kit.client_of(&ann), "canary", "draft").await;
+    let path = format!("/api/comments/{}/", made["id"]);
+    let missing = "/api/comments/999999/";
+    for (mut client, known) in [(kit.app.client(), false), (kit.client_of(&bob), true)] {
+        for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
+            let there = client.send(method.clone(), &path, json!({})).await;
+            let nowhere = client.send(method.clone(), missing, json!({})).await;
+            there.expect(if known || method == Method::GET { 404 } else { 401 });
+            assert_eq!((there.status, &there.body), (nowhere.status, &nowhere.body), "{method}");
+        }
+        let list = client.get("/api/comments/?body__contains=canary").await;
+        assert_eq!(list.json()["count"], 0);
+        assert!(!String::from_utf8_lossy(&list.body).contains("canary\""), "{list:?}");
+    }
+    for user in [&ann, &staff] {
+        assert_eq!(kit.client_of(user).get(&path).await.expect(200)["body"], "canary");
+    }
+}
+
+#[actix_web::test]
+async fn rows_come_and_go_as_they_are_shown_and_hidden() {
+    let (kit, People { ann, bob, staff }) = start().await;
+    let mut bob = kit.client_of(&bob).connect("/api/ws").await;
+    let mut staff = kit.client_of(&staff).connect("/api/ws").await;
+    let id = bob.subscribe("comments", json!({"topic": 1})).await;
+    let same = staff.subscribe("comments", json!({"topic": 1})).await;
+    assert_eq!(id, same, "the id is that of what was asked for");
+    let made = comment(&mut kit.client_of(&ann), "now you see me", "published").await;
+    kit.write("UPDATE comments SET status = 'hidden', body = 'canary'").await;
+    kit.write("UPDATE comments SET body = 'canary 2'").await;
+    kit.write("UPDATE comments SET status = 'published', body = 'again'").await;
+    let told = |events: Vec<Json>| -> Vec<String> {
+        events
+            .iter()
+            .map(|event| {
+                let what =
+                    if event["action"] == "create" { &event["data"]["body"] } else { &event["diff"]["body"] };
+                assert_eq!(event["pk"], made["id"]);
+                format!("{} {what}", event["action"].as_str().expect("an action"))
+            })
+            .collect()
+    };
+    let create = |body: &str| format!("create {body:?}");
+    assert_eq!(
+        told(bob.events().await),
+        [create("now you see me"), "delete null".to_owned(), create("again")]
+    );
+    let update = |body: &str| format!("update {body:?}");
+    assert_eq!(
+        told(staff.events().await),
+        [create("now you see me"), update("canary"), update("canary 2"), update("again")]
+    );
+}
