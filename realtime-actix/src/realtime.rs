@@ -83,6 +83,7 @@ pub struct Connect {
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     origins: Origins,
+    links: String,
 }
 
 impl Connect {
@@ -176,6 +177,14 @@ impl Connect {
         self
     }
 
+    /// Makes links absolute: they begin with this, `https://forum.example` for instance, and where a proxy takes a part of
+    /// the path away, with that part too. By default they are relative to the root of the server, so that they are right
+    /// whatever the server is called.
+    pub fn absolute_links(mut self, base: impl Into<String>) -> Self {
+        self.links = base.into().trim_end_matches('/').to_owned();
+        self
+    }
+
     /// Believes a proxy with this address which host the browser asked for, and from where: it says so in
     /// `X-Forwarded-Host` and `X-Forwarded-For`. May be called more than once. Without it a proxy has to pass the header
     /// `Host` on, and all who come by it count as one address (limit `connections_per_address`).
@@ -190,7 +199,7 @@ impl Connect {
     /// # Errors
     /// Where the database cannot be opened or a resource does not fit its table.
     pub fn outstanding_sql(self) -> Result<String, StartError> {
-        self.check_streams()?;
+        self.check()?;
         let statements = database::outstanding(&self.url, self.parts)?;
         Ok(statements.into_iter().map(|statement| statement + ";\n").collect())
     }
@@ -202,7 +211,7 @@ impl Connect {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(self) -> Result<Realtime, StartError> {
-        self.check_streams()?;
+        self.check()?;
         let descriptors = self.parts.descriptors().to_vec();
         let opening = Opening {
             install: self.change_log == ChangeLog::Install,
@@ -231,8 +240,51 @@ impl Connect {
                 polls: Arc::new(Semaphore::new(polls)),
                 admission,
                 origins: self.origins,
+                links: self.links,
             }),
         })
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        self.check_streams()?;
+        self.check_relations()?;
+        let is_base = ["http://", "https://"].iter().any(|scheme| self.links.starts_with(scheme))
+            && self.links.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"?#".contains(&byte));
+        if self.links.is_empty() || is_base {
+            return Ok(());
+        }
+        Err(StartError::Url(format!(
+            "absolute links cannot begin with {:?}: write http://HOST or https://HOST",
+            self.links
+        )))
+    }
+
+    /// What a relation leads to is mounted, and its key is of the type of the foreign key.
+    fn check_relations(&self) -> Result<(), StartError> {
+        let mounted = self.parts.descriptors();
+        for descriptor in mounted {
+            let mut nested = Vec::new();
+            for relation in descriptor.lists.relations {
+                let target = (relation.target)();
+                let refuse = |reason: String| {
+                    let (stream, name) = (descriptor.stream, relation.name);
+                    Err(StartError::Stream(format!("the relation {name:?} of {stream:?} {reason}")))
+                };
+                if !mounted.iter().any(|mounted| mounted.stream == target.stream) {
+                    return refuse(format!("leads to {:?}, which is not live", target.stream));
+                }
+                let (from, to) = (&descriptor.fields[relation.field], target.key_field());
+                if from.kind.name() != to.kind.name() {
+                    let (from, to) = (from.kind.name(), to.kind.name());
+                    return refuse(format!("is of type {from}, and the key it leads to of type {to}"));
+                }
+                if relation.nested && nested.contains(&target.stream) {
+                    return refuse(format!("is the second one that is nested in {:?}", target.stream));
+                }
+                nested.extend(relation.nested.then_some(target.stream));
+            }
+        }
+        Ok(())
     }
 
     fn check_streams(&self) -> Result<(), StartError> {
@@ -275,6 +327,8 @@ pub(crate) struct Shared {
     recheck: Duration,
     tickets: Tickets,
     origins: Origins,
+    /// What links begin with.
+    links: String,
 }
 
 impl Shared {
@@ -359,6 +413,11 @@ impl Shared {
             return Err(Error::permission_denied("A page of another site may not write here."));
         }
         Ok(())
+    }
+
+    /// A path of the server as a link.
+    pub(crate) fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.links)
     }
 
     pub(crate) fn origins(&self) -> &Origins {
@@ -457,6 +516,7 @@ impl Realtime {
             authenticator: Arc::new(Everyone(Principal::anonymous())),
             recheck: Duration::from_secs(60),
             origins: Origins::default(),
+            links: String::new(),
         }
     }
 

@@ -83,6 +83,10 @@ impl HttpServiceFactory for RealtimeScope {
                     guarded(rest::object(request, payload, worker))
                 },
             ))
+            .service(
+                web::resource(["/{stream}/{pk}/{nested}", "/{stream}/{pk}/{nested}/"])
+                    .to(|request: HttpRequest, worker: CurrentWorker| guarded(rest::nested(request, worker))),
+            )
             .default_service(web::to(rest::nothing_here))
             .register(config);
     }

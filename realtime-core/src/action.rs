@@ -8,6 +8,7 @@ use crate::condition::Condition;
 use crate::context::Context;
 use crate::draft::Draft;
 use crate::error::{Code, Error};
+use crate::expand;
 use crate::filter::{self, Filter};
 use crate::grouping::{self, RowGroupsQuery};
 use crate::idempotency::{self, Once};
@@ -236,8 +237,13 @@ pub async fn run<T: Transaction>(
                 let row = find(transaction, table, key, &visible, false).await?;
                 query = query.beside(row.as_deref())?;
             }
-            let query = query.within(descriptor, visible);
-            Ok(Outcome::Page(scan::page(transaction, table, &query).await?))
+            let query = query.seen_by(descriptor, context.principal);
+            let mut page = scan::page(transaction, (tables, table), &query).await?;
+            for relation in &query.expand {
+                let expanded = expand::read(transaction, tables, relation, &page, context).await?;
+                page.expanded.push(expanded);
+            }
+            Ok(Outcome::Page(page))
         }
         Operation::FindRowGroups(query) => {
             let visible = descriptor.rules.visible(context.principal);
@@ -434,7 +440,7 @@ async fn validated<T: Transaction>(
 }
 
 /// A table, and all of those that hooks may look into.
-type Place<'a, DB> = (&'a [Table<DB>], &'a Table<DB>);
+pub(crate) type Place<'a, DB> = (&'a [Table<DB>], &'a Table<DB>);
 
 /// A transaction, for hooks.
 struct Within<'a, T: Transaction> {

@@ -686,7 +686,10 @@ pub fn page_object<'a>(
     [next, previous]: [Option<String>; 2],
     feed: Option<Cursor>,
 ) -> String {
-    let view = view.into();
+    let mut view = view.into();
+    if let Some(fields) = &page.fields {
+        view = view.only(fields);
+    }
     let mut out = String::with_capacity(64 + page.rows.len() * 192);
     out.push_str(r#"{"results":["#);
     for (at, row) in page.rows.iter().enumerate() {
@@ -694,6 +697,14 @@ pub fn page_object<'a>(
             out.push(',');
         }
         encode::write_object(view.descriptor(), row.as_ref(), view.indexes(), &mut out);
+        if !page.expanded.is_empty() {
+            // The key is always there, so a comma is right.
+            out.pop();
+            for expanded in &page.expanded {
+                expanded.write(row.as_ref(), &mut out);
+            }
+            out.push('}');
+        }
     }
     out.push(']');
     for (name, link) in [("next", next), ("previous", previous)] {

@@ -180,6 +180,15 @@ impl Error {
         if self.errors.len() < before { self.and(NON_FIELD_ERRORS, NOT_ACCEPTABLE) } else { self }
     }
 
+    /// The same error, with its messages under the key by which the caller has named what they are about.
+    pub(crate) fn under(mut self, key: &str) -> Self {
+        let messages = std::mem::take(&mut self.errors).into_values().flatten().collect::<Vec<_>>();
+        if !messages.is_empty() {
+            self.errors.insert(key.to_owned(), messages);
+        }
+        self
+    }
+
     /// Says in how many seconds the request may be tried again.
     #[must_use]
     pub fn retry_after(mut self, seconds: f64) -> Self {

@@ -10,7 +10,7 @@ use crate::action::{Refusal, Transaction, other_failure};
 use crate::error::{Error, NON_FIELD_ERRORS};
 use crate::filter::{self, Condition, Filter, Predicate};
 use crate::limits::Limits;
-use crate::list::{ListQuery, OrderKey, Start};
+use crate::list::ListQuery;
 use crate::resource::{Descriptor, Record};
 use crate::scan;
 use crate::sql::{self, Table};
@@ -76,15 +76,9 @@ pub(crate) async fn find<T: Transaction>(
             found.add(descriptor, row.as_ref());
         }
     } else {
-        let rows = ListQuery {
-            filter,
-            order: vec![OrderKey { field: descriptor.key, descending: false }],
-            limit: 1,
-            start: Start::Offset(0),
-            count: false,
-            scanned_rows: query.scanned_rows,
-        };
-        scan::select(transaction, table, &rows, |row| {
+        let scanned_rows = query.scanned_rows;
+        let rows = ListQuery { scanned_rows, ..ListQuery::whole(descriptor, filter, 1) };
+        scan::select(transaction, (std::slice::from_ref(table), table), &rows, |row| {
             found.add(descriptor, row.as_ref());
             if found.0.len() > query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })

@@ -66,6 +66,7 @@ pub mod diff;
 mod draft;
 mod encode;
 mod error;
+pub mod expand;
 mod field;
 pub mod filter;
 mod fold;
@@ -82,9 +83,11 @@ mod message;
 pub mod metadata;
 mod part;
 pub mod policy;
+mod related;
 pub mod resource;
 mod rows;
 mod scan;
+mod search;
 pub mod snapshot;
 pub mod sql;
 mod store;
@@ -111,8 +114,8 @@ pub use part::Part;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};
 pub use resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
-    ResourceOn, Row,
+    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, Lists, RealtimeResource, Record,
+    Relation, ResourceOn, Row,
 };
 pub use rows::{FieldOf, Rows};
 pub use store::Store;

@@ -5,16 +5,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use crate::context::Principal;
 use crate::error::{Error, shown};
+use crate::expand::{self, Expanded};
 use crate::field::Kind;
-use crate::filter::{self, Filter, RawArgument};
+use crate::filter::{self, Filter, Predicate, RawArgument};
 use crate::limits::Limits;
-use crate::resource::{Descriptor, Record, Row};
+use crate::related::{self, Related};
+use crate::resource::{Descriptor, Record, Relation, Row};
+use crate::search;
 use crate::value::Value;
 use crate::view::View;
 
 /// The names that stand beside a list's filter. No filter may bear them.
-pub const LIST_OPTIONS: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count"];
+pub const LIST_OPTIONS: &[&str] =
+    &["limit", "offset", "page", "page_size", "cursor", "ordering", "search", "count", "fields", "expand"];
 
 /// Names that the protocol keeps for other requests or for later. In a query string they are no filter.
 pub const RESERVED: &[&str] = &[
@@ -76,6 +81,12 @@ const CURSOR_VALUES: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct ListQuery {
     pub(crate) filter: Filter,
+    /// What must hold beside it, of rows of other resources.
+    pub(crate) related: Vec<Related>,
+    /// The fields to show, `None` for all.
+    pub(crate) fields: Option<Vec<usize>>,
+    /// The relations whose rows are shown beside.
+    pub(crate) expand: Vec<&'static Relation>,
     /// Never empty: the primary key breaks every tie.
     pub(crate) order: Vec<OrderKey>,
     pub(crate) limit: usize,
@@ -96,6 +107,10 @@ pub struct Page {
     pub previous: Option<String>,
     /// The number of all rows that the filter selects.
     pub count: Option<u64>,
+    /// The fields to show, `None` for all.
+    pub fields: Option<Vec<usize>>,
+    /// The rows that relations lead to.
+    pub expanded: Vec<Expanded>,
 }
 
 impl ListQuery {
@@ -104,6 +119,39 @@ impl ListQuery {
     pub fn within(mut self, descriptor: &Descriptor, filter: Filter) -> Self {
         self.filter = self.filter.and(descriptor, filter);
         self
+    }
+
+    /// Only those of the rows that exist for somebody, by rows of other resources that exist for him.
+    #[must_use]
+    pub fn seen_by(mut self, descriptor: &Descriptor, principal: &Principal) -> Self {
+        for Related { relation, filter, .. } in &mut self.related {
+            let target = (relation.target)();
+            *filter = filter.clone().and(target, target.rules.visible(principal));
+        }
+        self.within(descriptor, descriptor.rules.visible(principal))
+    }
+
+    /// The rows that a filter selects, in the order of their keys, and no more than so many.
+    pub(crate) fn whole(descriptor: &Descriptor, filter: Filter, limit: usize) -> Self {
+        Self {
+            filter,
+            related: Vec::new(),
+            fields: None,
+            expand: Vec::new(),
+            order: vec![OrderKey { field: descriptor.key, descending: false }],
+            limit,
+            start: Start::Offset(0),
+            count: false,
+            scanned_rows: limit,
+        }
+    }
+
+    /// Only those of the rows that refer to the row with a key.
+    #[must_use]
+    pub fn of(self, descriptor: &Descriptor, relation: &Relation, key: Value<'static>) -> Self {
+        let condition = filter::one_of(vec![key]);
+        let refers = Predicate { field: relation.field, part: None, negated: false, condition };
+        self.within(descriptor, Filter::new(descriptor, vec![refers]))
     }
 
     /// Parses a filter and the options beside it.
@@ -118,22 +166,26 @@ impl ListQuery {
     ) -> Result<Self, Error> {
         let view = view.into();
         let descriptor = view.descriptor();
-        let filter = filter::parse(view.clone(), filter, limits)?;
+        let (filter, related) = related::take(&view, filter.into_iter().collect(), limits)?;
+        let mut filter = filter::parse(view.clone(), filter, limits)?;
         let option = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
-        if option("search").is_some() {
-            return Err(Error::validation("search", "This stream has no search."));
+        if let Some(json) = option("search") {
+            let text = json.as_str().ok_or_else(|| Error::validation("search", "Not a valid string."))?;
+            filter = filter.and(descriptor, search::parse(&view, text, limits)?);
         }
-        let limit = match option("limit") {
-            None => limits.default_page_rows.min(limits.page_rows),
-            Some(json) => whole_number(json)
-                .and_then(|limit| usize::try_from(limit).ok())
-                .filter(|limit| (1..=limits.page_rows).contains(limit))
-                .ok_or_else(|| {
-                    Error::validation(
-                        "limit",
-                        format!("A number from 1 to {} is required.", limits.page_rows),
-                    )
-                })?,
+        let fields = option("fields").map(|json| parse_fields(&view, json)).transpose()?;
+        let expand = option("expand").map_or(Ok(Vec::new()), |json| expand::parse(&view, json))?;
+        let limit = match (option("limit"), option("page_size")) {
+            (Some(_), Some(_)) => {
+                return Err(Error::validation("page_size", "It says the same as limit: give one of them."));
+            }
+            (Some(json), None) => rows_of_page(descriptor, limits, "limit", json)?,
+            (None, Some(json)) => rows_of_page(descriptor, limits, "page_size", json)?,
+            (None, None) => descriptor
+                .lists
+                .default_rows
+                .unwrap_or(limits.default_page_rows)
+                .min(most_rows(descriptor, limits)),
         };
         let count = match option("count") {
             None => true,
@@ -142,22 +194,43 @@ impl ListQuery {
             Some(_) => return Err(Error::validation("count", "Must be a valid boolean.")),
         };
         let order = parse_order(&view, option("ordering"))?;
-        let start = match (option("offset"), option("cursor")) {
-            (Some(_), Some(_)) => {
-                return Err(Error::validation("cursor", "A list has an offset or a cursor, not both."));
-            }
-            (None, None) => Start::Offset(0),
-            (Some(json), None) => Start::Offset(
+        let places: Vec<(&str, &Json)> =
+            ["offset", "page", "cursor"].iter().filter_map(|name| Some((*name, option(name)?))).collect();
+        let start = match places.as_slice() {
+            [] => Start::Offset(0),
+            [("offset", json)] => Start::Offset(
                 whole_number(json)
                     .filter(|offset| i64::try_from(*offset).is_ok())
                     .ok_or_else(|| Error::validation("offset", "A number from 0 is required."))?,
             ),
-            (None, Some(json)) => json
+            [("page", json)] => Start::Offset(
+                whole_number(json)
+                    .and_then(|page| page.checked_sub(1)?.checked_mul(limit as u64))
+                    .filter(|offset| i64::try_from(*offset).is_ok())
+                    .ok_or_else(|| Error::validation("page", "A number from 1 is required."))?,
+            ),
+            [(_, json)] => json
                 .as_str()
                 .and_then(|text| parse_page_cursor(descriptor, &order, text))
                 .ok_or_else(|| Error::validation("cursor", "Not a cursor of this list."))?,
+            [.., (name, _)] => {
+                return Err(Error::validation(
+                    *name,
+                    "A list has an offset, a page or a cursor, not several of them.",
+                ));
+            }
         };
-        Ok(Self { filter, order, limit, start, count, scanned_rows: limits.scanned_rows })
+        Ok(Self {
+            filter,
+            related,
+            fields,
+            expand,
+            order,
+            limit,
+            start,
+            count,
+            scanned_rows: limits.scanned_rows,
+        })
     }
 
     /// The order in which the database is asked: reversed for the way back.
@@ -191,6 +264,8 @@ impl ListQuery {
             previous: if has_previous { cursor(rows.first(), true) } else { None },
             rows,
             count,
+            fields: self.fields.clone(),
+            expanded: Vec::new(),
         }
     }
 
@@ -238,6 +313,35 @@ impl ListQuery {
 
 fn digest(values: &Json) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(values.to_string()))
+}
+
+/// The names in a list of JSON, or in a text between commas.
+pub(crate) fn names(json: &Json) -> Option<Vec<String>> {
+    match json {
+        Json::String(text) => {
+            Some(text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        }
+        Json::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+fn parse_fields(view: &View<'_>, json: &Json) -> Result<Vec<usize>, Error> {
+    let names = names(json).ok_or_else(|| Error::validation("fields", "Not a list of names."))?;
+    crate::subscription::parse_fields(view, &Json::from(names))
+}
+
+/// Rows of a page, at most.
+fn most_rows(descriptor: &Descriptor, limits: &Limits) -> usize {
+    descriptor.lists.most_rows.map_or(limits.page_rows, |most| most.min(limits.page_rows))
+}
+
+fn rows_of_page(descriptor: &Descriptor, limits: &Limits, name: &str, json: &Json) -> Result<usize, Error> {
+    let most = most_rows(descriptor, limits);
+    whole_number(json)
+        .and_then(|rows| usize::try_from(rows).ok())
+        .filter(|rows| (1..=most).contains(rows))
+        .ok_or_else(|| Error::validation(name, format!("A number from 1 to {most} is required.")))
 }
 
 fn whole_number(json: &Json) -> Option<u64> {

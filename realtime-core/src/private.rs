@@ -18,10 +18,11 @@ pub use crate::lookup::{
 pub use crate::part::Part;
 pub use crate::policy::{Ask, Permission, Policy, Rule, Rules, Verdict};
 pub use crate::resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, RealtimeResource, Record,
-    ResourceOn,
+    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, Lists, RealtimeResource, Record,
+    Relation, ResourceOn,
 };
 pub use crate::rows::FieldOf;
+pub use crate::search::check_search;
 pub use crate::value::Value;
 
 /// The SQL type of a column.

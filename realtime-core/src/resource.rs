@@ -32,6 +32,8 @@ pub struct Descriptor {
     pub group_by: &'static [usize],
     /// The actions that the resource offers.
     pub actions: ActionSet,
+    /// What lists offer beside filters and orders.
+    pub lists: Lists,
     /// Who may carry them out, and on which rows.
     pub rules: Rules,
     /// The model's doc comment.
@@ -42,6 +44,11 @@ impl Descriptor {
     /// The index of the field with a public name.
     pub fn field_index(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name == name)
+    }
+
+    /// The relation of a name.
+    pub fn relation(&self, name: &str) -> Option<&'static Relation> {
+        self.lists.relations.iter().find(|relation| relation.name == name)
     }
 
     /// The primary key's descriptor.
@@ -71,6 +78,37 @@ pub struct FieldDescriptor {
     pub orderable: bool,
     /// The field's doc comment.
     pub description: &'static str,
+}
+
+/// What the lists of a resource offer beside filters and orders.
+#[derive(Debug)]
+pub struct Lists {
+    /// The indexes of the fields in which `search` looks.
+    pub search: &'static [usize],
+    /// Rows of a page that names no limit; `None` for the scope's own default.
+    pub default_rows: Option<usize>,
+    /// Rows of a page, at most; `None` for the scope's own limit.
+    pub most_rows: Option<usize>,
+    /// The foreign keys that lead to other resources.
+    pub relations: &'static [Relation],
+}
+
+impl Lists {
+    /// Nothing beside them.
+    pub const PLAIN: Self = Self { search: &[], default_rows: None, most_rows: None, relations: &[] };
+}
+
+/// A foreign key that leads to another resource.
+#[derive(Debug)]
+pub struct Relation {
+    /// What `expand` and filters call it.
+    pub name: &'static str,
+    /// The index of the field that has the key of the other's row.
+    pub field: usize,
+    /// The other resource. A function, so that two may lead to each other.
+    pub target: fn() -> &'static Descriptor,
+    /// Has the other resource a route to these rows, `/topics/{pk}/comments/`?
+    pub nested: bool,
 }
 
 /// One entry of a subscription field mapping.

@@ -3,11 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use crate::action::{Refusal, Transaction, other_failure};
+use crate::action::{Place, Refusal, Transaction, other_failure};
 use crate::error::{Error, NON_FIELD_ERRORS};
 use crate::list::{ListQuery, OrderKey, Page, Start};
 use crate::resource::{Record, Row};
-use crate::sql::{self, Table};
+use crate::sql;
 use crate::view::View;
 
 /// Rows that are read at first, and at most, at a time. A page is often full early; but each chunk is a statement, which
@@ -17,15 +17,23 @@ const CHUNK_ROWS: std::ops::Range<usize> = 1_000..8_000;
 /// Reads one page, and counts where that is asked for.
 pub(crate) async fn page<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
+    (tables, table): Place<'_, T::Backend>,
     query: &ListQuery,
 ) -> Result<Page, Refusal> {
+    let place = (tables, table);
+    for related in &query.related {
+        if !sql::decides::<T::Backend>(&related.filter) {
+            let message =
+                format!("The database cannot decide this filter across {:?}.", related.relation.name);
+            return Err(Error::validation(NON_FIELD_ERRORS, message).into());
+        }
+    }
     let descriptor = table.descriptor();
     let fail = |failure| other_failure(&View::from(descriptor), failure);
     if sql::decides::<T::Backend>(&query.filter) {
-        let rows = transaction.rows(table, sql::select_page(table, query)?).await.map_err(fail)?;
+        let rows = transaction.rows(table, sql::select_page(place, query)?).await.map_err(fail)?;
         let count = if query.count {
-            let number = transaction.number(sql::count(table, &query.filter)?).await.map_err(fail)?;
+            let number = transaction.number(sql::count(place, query)?).await.map_err(fail)?;
             Some(number.unsigned_abs())
         } else {
             None
@@ -36,15 +44,15 @@ pub(crate) async fn page<T: Transaction>(
     let Start::Offset(offset) = query.start else {
         // A count looks at all rows, also at those before the cursor. It comes first: if they are too many for it, no
         // page is to be answered either.
-        let count = if query.count { Some(count(transaction, table, query).await?) } else { None };
-        select(transaction, table, query, |row| {
+        let count = if query.count { Some(count(transaction, place, query).await?) } else { None };
+        select(transaction, place, query, |row| {
             rows.push(row);
             if rows.len() > query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
         return Ok(query.page(descriptor, rows, count));
     };
-    select(transaction, table, query, |row| {
+    select(transaction, place, query, |row| {
         seen += 1;
         if seen > offset && rows.len() <= query.limit {
             rows.push(row);
@@ -61,13 +69,13 @@ pub(crate) async fn page<T: Transaction>(
 
 async fn count<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
+    place: Place<'_, T::Backend>,
     query: &ListQuery,
 ) -> Result<u64, Refusal> {
-    let order = vec![OrderKey { field: table.descriptor().key, descending: false }];
+    let order = vec![OrderKey { field: place.1.descriptor().key, descending: false }];
     let all = ListQuery { order, start: Start::Offset(0), ..query.clone() };
     let mut count = 0;
-    select(transaction, table, &all, |_| {
+    select(transaction, place, &all, |_| {
         count += 1;
         ControlFlow::Continue(())
     })
@@ -79,7 +87,7 @@ async fn count<T: Transaction>(
 /// is left to the function: it counts rows that are selected.
 pub(crate) async fn select<T: Transaction>(
     transaction: &mut T,
-    table: &Table<T::Backend>,
+    (tables, table): Place<'_, T::Backend>,
     query: &ListQuery,
     mut take: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), Refusal> {
@@ -95,7 +103,7 @@ pub(crate) async fn select<T: Transaction>(
         chunk.limit = chunk_rows.min(undecided);
         chunk_rows = CHUNK_ROWS.end.min(chunk_rows * 2);
         let rows = transaction
-            .rows(table, sql::select_page(table, &chunk)?)
+            .rows(table, sql::select_page((tables, table), &chunk)?)
             .await
             .map_err(|failure| other_failure(&View::from(table.descriptor()), failure))?;
         let is_last = rows.len() <= chunk.limit;

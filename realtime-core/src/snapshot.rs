@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cursor::Cursor;
 use crate::encode;
-use crate::list::{ListQuery, OrderKey, Start};
+use crate::list::{ListQuery, Start};
 use crate::resource::{Descriptor, Row};
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
 use crate::subscription::Subscription;
@@ -48,16 +48,10 @@ impl PageRequest {
             Some(key) => Start::Beside { values: vec![key.clone()], backward: false },
             None => Start::Offset(0),
         };
-        let query = ListQuery {
-            filter: self.subscription.filter().clone(),
-            order: vec![OrderKey { field: table.descriptor().key, descending: false }],
-            limit: self.rows,
-            start,
-            count: false,
-            // Each page looks at so many rows at most, whatever the database leaves to memory.
-            scanned_rows: self.rows,
-        };
-        sql::select_page(table, &query)
+        // Each page looks at so many rows at most, whatever the database leaves to memory.
+        let whole = ListQuery::whole(table.descriptor(), self.subscription.filter().clone(), self.rows);
+        let query = ListQuery { start, ..whole };
+        sql::select_page((std::slice::from_ref(table), table), &query)
     }
 
     /// Begins to put the page together.

@@ -15,6 +15,7 @@ use crate::error::{Code, Error};
 use crate::filter::{self, Filter, RawArgument};
 use crate::grouping::{RowGroups, RowGroupsQuery};
 use crate::limits::Limits;
+use crate::related;
 use crate::resource::Descriptor;
 use crate::value::Value;
 use crate::view::View;
@@ -268,6 +269,10 @@ impl Asked {
         }
         let fields = option("fields").map(|json| parse_fields(&view, json)).transpose()?;
         let actions = option("actions").map(EventActions::parse).transpose()?.unwrap_or_default();
+        let filter: Vec<(String, RawArgument)> = filter.into_iter().collect();
+        for (key, _) in &filter {
+            related::refuse(&view, key)?;
+        }
         let mut filter = filter::parse(view, filter, limits)?;
         if let Some(key) = key {
             let of_key = filter::Predicate {
@@ -322,7 +327,7 @@ fn parse_since(json: Option<&Json>) -> Result<Option<Cursor>, Error> {
     }
 }
 
-fn parse_fields(view: &View<'_>, json: &Json) -> Result<Vec<usize>, Error> {
+pub(crate) fn parse_fields(view: &View<'_>, json: &Json) -> Result<Vec<usize>, Error> {
     let names = json.as_array().ok_or_else(|| Error::bad_request("fields is a list of names."))?;
     names
         .iter()

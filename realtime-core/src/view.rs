@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 
 use crate::context::Principal;
-use crate::resource::{Descriptor, FieldDescriptor, RealtimeResource};
+use crate::error::Error;
+use crate::resource::{Action, Descriptor, FieldDescriptor, RealtimeResource, Relation};
 use crate::rows::FieldOf;
 
 /// Some of the fields of a resource, said with the columns that Diesel knows.
@@ -78,18 +79,20 @@ pub struct View<'a> {
     descriptor: &'a Descriptor,
     /// Sorted.
     hidden: Vec<usize>,
+    /// Who sees it, where it is somebody.
+    principal: Option<Principal>,
 }
 
 impl<'a> From<&'a Descriptor> for View<'a> {
     fn from(descriptor: &'a Descriptor) -> Self {
-        Self { descriptor, hidden: Vec::new() }
+        Self { descriptor, hidden: Vec::new(), principal: None }
     }
 }
 
 impl Descriptor {
     /// The resource as somebody sees it.
     pub fn seen_by(&self, principal: &Principal) -> View<'_> {
-        View { descriptor: self, hidden: self.rules.hidden(principal) }
+        View { descriptor: self, hidden: self.rules.hidden(principal), principal: Some(principal.clone()) }
     }
 }
 
@@ -97,6 +100,28 @@ impl<'a> View<'a> {
     /// The resource, whole.
     pub fn descriptor(&self) -> &'a Descriptor {
         self.descriptor
+    }
+
+    /// What the same one sees of the resource that a relation leads to.
+    ///
+    /// # Errors
+    /// 401 or 403 where he may not do this with it.
+    pub(crate) fn across(&self, relation: &Relation, action: Action) -> Result<View<'static>, Error> {
+        let target = (relation.target)();
+        let Some(principal) = &self.principal else { return Ok(target.into()) };
+        target.rules.admit(principal, action)?;
+        Ok(target.seen_by(principal))
+    }
+
+    /// The view with no more than these fields and the key.
+    #[must_use]
+    pub fn only(mut self, fields: &[usize]) -> Self {
+        let key = self.descriptor.key;
+        let left_out = |field: &usize| *field != key && !fields.contains(field);
+        self.hidden.extend((0..self.descriptor.fields.len()).filter(left_out));
+        self.hidden.sort_unstable();
+        self.hidden.dedup();
+        self
     }
 
     /// Is there a field of this index?

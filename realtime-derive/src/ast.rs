@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Expr, Fields, GenericArgument, LitStr, Path, PathArguments, Type};
+use syn::{Data, DeriveInput, Expr, Fields, GenericArgument, LitInt, LitStr, Path, PathArguments, Type};
 
 use crate::attr::{FieldAttrs, Policy, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
@@ -27,6 +27,12 @@ pub(crate) struct Model<'a> {
     pub(crate) aliases: Vec<Alias<'a>>,
     /// The option's name, and the indexes of the fields that make groups, each with the token that names it.
     pub(crate) group_by: Option<(&'a Ident, Vec<(usize, &'a Ident)>)>,
+    /// The fields in which `search` looks, each on the token that names it.
+    pub(crate) search: Vec<(usize, Span)>,
+    /// How many rows a page has where a request does not say, and at most.
+    pub(crate) pagination: [Option<LitInt>; 2],
+    /// The foreign keys that lead to other resources.
+    pub(crate) relations: Vec<Relation>,
     /// The variants of core's `Action`; `None` for all of them.
     pub(crate) actions: Option<Vec<&'static str>>,
     /// Does the user implement `Hooks` himself?
@@ -37,6 +43,19 @@ pub(crate) struct Model<'a> {
     pub(crate) backends: Backends,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// A foreign key that leads to another resource.
+pub(crate) struct Relation {
+    /// What clients call it.
+    pub(crate) name: String,
+    /// Where a mistake about the name is reported.
+    pub(crate) span: Span,
+    /// The index of the field.
+    pub(crate) field: usize,
+    /// The other resource.
+    pub(crate) target: Path,
+    pub(crate) nested: bool,
 }
 
 /// The databases that a model is for, as far as they are enabled.
@@ -149,6 +168,9 @@ impl<'a> Model<'a> {
             key: None,
             aliases: Vec::new(),
             group_by: None,
+            search: Vec::new(),
+            pagination: [attrs.pagination.default.clone(), attrs.pagination.most.clone()],
+            relations: Vec::new(),
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             hooks: attrs.hooks,
             policy: attrs.policy.clone(),
@@ -156,6 +178,7 @@ impl<'a> Model<'a> {
             description: attrs.description.clone(),
         };
         model.key = model.resolve_key(attrs, errors);
+        model.relations = model.resolve_relations(errors);
         model.resolve_lookups(attrs, errors);
         model.resolve_ordering(attrs, errors);
         model.group_by = attrs.group_by.as_ref().map(|(key, names)| {
@@ -163,6 +186,12 @@ impl<'a> Model<'a> {
                 |name: &'a Ident| Some((model.field(&name.unraw().to_string(), name.span(), errors)?, name));
             (key, names.iter().filter_map(field).collect())
         });
+        for name in &attrs.search {
+            let span = name.span();
+            model
+                .search
+                .extend(model.field(&name.unraw().to_string(), span, errors).map(|field| (field, span)));
+        }
         model.aliases = attrs
             .mapping
             .iter()
@@ -210,6 +239,39 @@ impl<'a> Model<'a> {
             errors.on(&wanted, format!("{first}\nthe fields are {}", listed(fields)));
         }
         None
+    }
+
+    fn resolve_relations(&self, errors: &mut Errors) -> Vec<Relation> {
+        let mut relations = Vec::new();
+        for (at, field) in self.fields.iter().enumerate() {
+            let attrs = &field.attrs;
+            let Some((key, target)) = &attrs.references else {
+                let others = [attrs.relation.as_ref().map(|(key, _)| key), attrs.nested.as_ref()];
+                for other in others.into_iter().flatten() {
+                    errors.on(other, format!("`{other}` is about a foreign key: add `references = Topic`"));
+                }
+                continue;
+            };
+            let (name, span) = match &attrs.relation {
+                Some((_, name)) => (name.value(), name.span()),
+                None => match field.name.strip_suffix("_id").filter(|name| !name.is_empty()) {
+                    Some(name) => (name.to_owned(), field.name_span()),
+                    None => {
+                        errors.on(
+                            key,
+                            format!(
+                                "the relation needs a name that is not `{}`: add `relation = \"..\"`",
+                                field.name
+                            ),
+                        );
+                        continue;
+                    }
+                },
+            };
+            let (target, nested) = (target.clone(), attrs.nested.is_some());
+            relations.push(Relation { name, span, field: at, target, nested });
+        }
+        relations
     }
 
     fn resolve_lookups(&mut self, attrs: &StructAttrs, errors: &mut Errors) {

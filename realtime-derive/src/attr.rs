@@ -5,7 +5,7 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Path, Token, parenthesized, token};
+use syn::{Attribute, Expr, ExprLit, Lit, LitInt, LitStr, Meta, Path, Token, parenthesized, token};
 
 use crate::errors::{Errors, listed, unknown};
 
@@ -34,6 +34,10 @@ pub(crate) struct StructAttrs {
     pub(crate) ordering: Selection<Ident>,
     /// `#[realtime(group_by = field)]` or `#[realtime(group_by(field, ..))]`
     pub(crate) group_by: Option<(Ident, Vec<Ident>)>,
+    /// `#[realtime(search(..))]`
+    pub(crate) search: Vec<Ident>,
+    /// `#[realtime(pagination(default = rows, most = rows))]`
+    pub(crate) pagination: Pagination,
     /// `#[realtime(allowed_actions(..))]`
     pub(crate) actions: Option<Vec<Ident>>,
     /// `#[realtime(hooks)]`
@@ -42,6 +46,15 @@ pub(crate) struct StructAttrs {
     pub(crate) policy: Policy,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// How many rows a page of a list has.
+#[derive(Default)]
+pub(crate) struct Pagination {
+    /// Where a request does not say.
+    pub(crate) default: Option<LitInt>,
+    /// At most.
+    pub(crate) most: Option<LitInt>,
 }
 
 /// Who says who may do what.
@@ -74,6 +87,8 @@ const STRUCT_OPTIONS: &[&str] = &[
     "lookups",
     "ordering",
     "group_by",
+    "search",
+    "pagination",
     "allowed_actions",
     "hooks",
     "permission",
@@ -128,6 +143,14 @@ impl StructAttrs {
                     }
                     attrs.group_by = Some((key.clone(), fields));
                 }
+                "search" => {
+                    let form = "`search` lists fields of text: `search(title, body)`";
+                    attrs.search = words(key, input, errors, form)?;
+                    if attrs.search.is_empty() {
+                        return Err(syn::Error::new(key.span(), form));
+                    }
+                }
+                "pagination" => attrs.pagination = pagination(key, input)?,
                 "allowed_actions" => {
                     let form =
                         "`allowed_actions` lists actions: `allowed_actions(list, retrieve, subscribe)`";
@@ -212,6 +235,12 @@ pub(crate) struct FieldAttrs {
     pub(crate) read_only: Option<Ident>,
     /// `#[realtime(rename = "name")]`
     pub(crate) rename: Option<(Ident, LitStr)>,
+    /// `#[realtime(references = Topic)]`
+    pub(crate) references: Option<(Ident, Path)>,
+    /// `#[realtime(relation = "topic")]`
+    pub(crate) relation: Option<(Ident, LitStr)>,
+    /// `#[realtime(nested)]`
+    pub(crate) nested: Option<Ident>,
     /// `#[realtime(skip)]`
     pub(crate) skip: Option<Ident>,
     /// `#[realtime(default = expression)]`
@@ -226,7 +255,8 @@ pub(crate) struct FieldAttrs {
     pub(crate) description: String,
 }
 
-const FIELD_OPTIONS: &[&str] = &["read_only", "rename", "skip", "default", "on_create"];
+const FIELD_OPTIONS: &[&str] =
+    &["read_only", "rename", "skip", "default", "on_create", "references", "relation", "nested"];
 
 impl FieldAttrs {
     /// Reads the attributes of a field.
@@ -240,6 +270,18 @@ impl FieldAttrs {
                 }
                 "skip" => {
                     attrs.skip = Some(key.clone());
+                    flag(key, input)?;
+                }
+                "references" => {
+                    let form =
+                        "`references` names the resource of the row that the key is of: `references = Topic`";
+                    attrs.references = Some((key.clone(), assigned(key, input, form, path)?));
+                }
+                "relation" => {
+                    attrs.relation = Some((key.clone(), string(key, input, "relation = \"topic\"")?));
+                }
+                "nested" => {
+                    attrs.nested = Some(key.clone());
                     flag(key, input)?;
                 }
                 "rename" => {
@@ -401,6 +443,43 @@ fn skip_entry(input: ParseStream<'_>) {
     while !input.is_empty() && !input.peek(Token![,]) {
         let _ = input.parse::<TokenTree>();
     }
+}
+
+/// Reads `key(default = rows, most = rows)`.
+fn pagination(key: &Ident, input: ParseStream<'_>) -> syn::Result<Pagination> {
+    let form = "`pagination` says how many rows a page has: `pagination(default = 20, most = 100)`";
+    if !input.peek(token::Paren) {
+        return Err(syn::Error::new(key.span(), form));
+    }
+    let content;
+    parenthesized!(content in input);
+    let read = rows_of_pages(&content, form);
+    // After a mistake the rest is passed over: it would be reported as one of its own.
+    while content.parse::<TokenTree>().is_ok() {}
+    read
+}
+
+fn rows_of_pages(content: ParseStream<'_>, form: &str) -> syn::Result<Pagination> {
+    let mut pagination = Pagination::default();
+    while !content.is_empty() {
+        let name = Ident::parse_any(content).map_err(|error| syn::Error::new(error.span(), form))?;
+        let place = match name.to_string().as_str() {
+            "default" => &mut pagination.default,
+            "most" => &mut pagination.most,
+            word => {
+                let first = unknown("option", word, ["default", "most"]);
+                return Err(syn::Error::new(name.span(), format!("{first}\n{form}")));
+            }
+        };
+        content.parse::<Token![=]>().map_err(|_| syn::Error::new(name.span(), form))?;
+        let rows: LitInt = content.parse().map_err(|error| syn::Error::new(error.span(), form))?;
+        if !matches!(rows.base10_parse::<usize>(), Ok(1..)) {
+            return Err(syn::Error::new(rows.span(), "a page has at least one row"));
+        }
+        *place = Some(rows);
+        content.parse::<Option<Token![,]>>()?;
+    }
+    Ok(pagination)
 }
 
 /// Reads nothing: `key`

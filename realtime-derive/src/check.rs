@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Fields, Type};
 
-use crate::ast::{Alias, Field, Model};
+use crate::ast::{Alias, Field, Model, Relation};
 use crate::attr;
 use crate::errors::{Errors, listed};
 use crate::vocabulary::{KEY, NEGATION, RESERVED, RESERVED_STREAMS, SEPARATOR};
@@ -21,6 +21,7 @@ pub(crate) fn resource(model: &Model<'_>, errors: &mut Errors) {
         field_is_one_column(field, errors);
     }
     names_are_unique(model, errors);
+    relations_can_be_asked_for(model, errors);
     skip_stands_alone(model, errors);
     for alias in &model.aliases {
         alias_can_be_asked_for(alias, errors);
@@ -137,6 +138,22 @@ fn on_create_is_for_read_only_fields(field: &Field<'_>, errors: &mut Errors) {
     }
 }
 
+/// The name of a relation is a member of objects, and begins keys of filters, so it must not read as anything else.
+fn relations_can_be_asked_for(model: &Model<'_>, errors: &mut Errors) {
+    let mut seen: Vec<&str> = Vec::new();
+    for Relation { name, span, .. } in &model.relations {
+        let advice = "choose another name with `relation = \"..\"`";
+        if let Some(reason) = refusal(name) {
+            errors.at(*span, format!("a relation cannot be called `{name}`: {reason}\n{advice}"));
+        } else if model.fields.iter().any(|field| field.name == *name) {
+            errors.at(*span, format!("a field is called `{name}`, so a relation cannot be\n{advice}"));
+        } else if seen.contains(&name.as_str()) {
+            errors.at(*span, format!("two relations are called `{name}`\n{advice}"));
+        }
+        seen.push(name);
+    }
+}
+
 /// Diesel's `embed` puts several columns into one field; a field of a resource is one column.
 fn field_is_one_column(field: &Field<'_>, errors: &mut Errors) {
     if let Some(embed) = &field.attrs.embed {
@@ -156,6 +173,9 @@ fn skip_stands_alone(model: &Model<'_>, errors: &mut Errors) {
             attrs.rename.as_ref().map(|(key, _)| key),
             attrs.default.as_ref().map(|(key, _)| key),
             attrs.on_create.as_ref().map(|(key, _)| key),
+            attrs.references.as_ref().map(|(key, _)| key),
+            attrs.relation.as_ref().map(|(key, _)| key),
+            attrs.nested.as_ref(),
         ];
         for other in others.into_iter().flatten() {
             errors.on(

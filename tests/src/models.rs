@@ -138,6 +138,7 @@ diesel::table! {
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith"),
     lookups(all),
     ordering(all),
+    search(title),
     permission = ReadOnly.or(IsAuthenticated),
     hooks
 )]
@@ -172,12 +173,14 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
+    search(body),
     policy,
     hooks
 )]
 pub(crate) struct Comment {
     #[realtime(read_only)]
     id: i64,
+    #[realtime(references = Topic, nested)]
     topic_id: i32,
     #[realtime(read_only, on_create = |context| context.user_key())]
     author_id: i32,
@@ -234,7 +237,8 @@ impl Policy for Comment {
     subscription_field_mapping(topic = "topic_id__exact"),
     lookups(id(exact, in), topic_id(exact, in), body(regex), created_at(all)),
     ordering(created_at),
-    group_by = topic_id
+    group_by = topic_id,
+    pagination(default = 2, most = 3)
 )]
 pub(crate) struct FeedItem {
     id: i64,

@@ -156,11 +156,24 @@ fn wrong_types() -> Vec<Json> {
                 frames.push(json!({"stream": "comments/subscribe", option: value}));
             }
         }
-        for option in ["limit", "offset", "cursor", "ordering", "count", "search"] {
+        for option in [
+            "limit",
+            "offset",
+            "page",
+            "page_size",
+            "cursor",
+            "ordering",
+            "count",
+            "search",
+            "fields",
+            "expand",
+        ] {
             let is_right = match (option, &value) {
                 ("offset", Json::Number(number)) => number.as_i64().is_some_and(|number| number >= 0),
                 ("count", Json::Bool(_)) => true,
-                ("ordering", Json::String(text)) => text.is_empty(),
+                ("ordering" | "fields" | "expand", Json::String(text)) => text.is_empty(),
+                ("fields" | "expand", Json::Array(names)) => names.is_empty(),
+                ("search", Json::String(_)) => true,
                 _ => false,
             };
             if !is_right {
@@ -292,7 +305,7 @@ fn bad_addresses() -> Vec<Json> {
         ("comments/list", json!({"ordering": "--id"})),
         ("comments/list", json!({"ordering": "id;drop table comments"})),
         ("topic-feed/list", json!({"ordering": "body"})),
-        ("comments/list", json!({"search": "x"})),
+        ("labels/list", json!({"search": "x"})),
     ] {
         let mut frame = members;
         frame["stream"] = address.into();

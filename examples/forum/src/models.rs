@@ -28,6 +28,7 @@ use crate::schema::{comments, notes, topics, users};
     subscription_field_mapping(ids = "pk__in", name = "username__istartswith"),
     lookups(id(all), username(all)),
     ordering(all),
+    search(username),
     allowed_actions(list, retrieve, subscribe, update, replace),
     permission = IsAuthenticated.and(ReadOnly.or(IsOwner(users::id)).or(Caller::is_staff)),
     hooks
@@ -70,6 +71,7 @@ impl Hooks for User {
     subscription_field_mapping(ids = "pk__in", name = "title__istartswith"),
     lookups(all),
     ordering(all),
+    search(title),
     permission = ReadOnly
         .or(IsAuthenticated.on(&[Action::Create]))
         .or(IsOwner(topics::owner_id))
@@ -109,14 +111,16 @@ impl Hooks for Topic {
     ),
     lookups(all),
     ordering(all),
+    search(body),
     policy,
     hooks
 )]
 pub(crate) struct Comment {
     #[realtime(read_only)]
     id: i64,
+    #[realtime(references = Topic, nested)]
     topic_id: i32,
-    #[realtime(read_only, on_create = |context| context.user_key())]
+    #[realtime(references = User, read_only, on_create = |context| context.user_key())]
     author_id: i32,
     body: String,
     #[realtime(default = 0)]
@@ -270,6 +274,7 @@ where
     stream = "notes",
     lookups(id(all), owner_id(all), title(all), body(all), pinned(all), due(all), amount(all)),
     ordering(all),
+    search(title, body),
     policy,
     hooks
 )]

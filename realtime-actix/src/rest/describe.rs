@@ -33,6 +33,13 @@ pub(super) async fn resource(
     if let Err(error) = may_look(descriptor, methods, &principal) {
         return problem::response(&error);
     }
+    // A key that no row can have is that of no route.
+    let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
+    if let (Some(pk), true) = (&pk, methods.iter().any(|(_, action)| action.needs_key()))
+        && let Err(error) = key(descriptor, Some(pk))
+    {
+        return problem::response(&error);
+    }
     let mut forms = Vec::new();
     for (method, action) in [("POST", Action::Create), ("PUT", Action::Replace)] {
         let is_here = methods.iter().any(|(_, offered)| *offered == action);

@@ -15,7 +15,7 @@ use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
 use realtime_core::list::{LIST_OPTIONS, ListQuery};
 use realtime_core::subscription::Asked;
-use realtime_core::{Action, Code, Condition, Descriptor, Error, Principal, View};
+use realtime_core::{Action, Code, Condition, Descriptor, Error, Principal, Relation, View};
 use serde_json::Value as Json;
 
 use crate::admission::Seat;
@@ -49,7 +49,10 @@ pub(crate) async fn index(request: HttpRequest, CurrentWorker(worker): CurrentWo
     let streams = worker.surface().descriptors.iter();
     let links: serde_json::Map<String, Json> = streams
         .filter(|descriptor| may_use(descriptor, identity.principal()))
-        .map(|descriptor| (descriptor.stream.to_owned(), format!("{base}/{}/", descriptor.stream).into()))
+        .map(|descriptor| {
+            let link = worker.shared().link(&format!("{base}/{}/", descriptor.stream));
+            (descriptor.stream.to_owned(), link.into())
+        })
         .collect();
     let mut response = json(200, Json::Object(links).to_string());
     private(&mut response, identity.principal());
@@ -93,6 +96,27 @@ pub(crate) async fn object(
         (Method::DELETE, Action::Delete),
     ];
     serve(&request, payload, &worker, METHODS).await
+}
+
+/// `/{stream}/{pk}/{nested}/`: the list of the rows that refer to an object.
+pub(crate) async fn nested(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
+    const METHODS: Methods = &[(Method::GET, Action::List), (Method::HEAD, Action::List)];
+    let Some((found, relation)) = nested_in(&request, &worker) else { return nothing_here().await };
+    if let Err(error) = accept::check(&request, accept::JSON) {
+        return problem::response(&error);
+    }
+    serve_found(&request, None, &worker, (found, Some(relation)), METHODS).await
+}
+
+/// The resource whose rows are listed there, and by which relation.
+fn nested_in(request: &HttpRequest, worker: &Worker) -> Option<(Found, &'static Relation)> {
+    let surface = worker.surface();
+    let (_, outer) = surface.find(request.match_info().get("stream")?)?;
+    let found = surface.find(request.match_info().get("nested")?)?;
+    let relations = found.1.lists.relations;
+    let relation =
+        relations.iter().find(|relation| relation.nested && (relation.target)().stream == outer.stream)?;
+    Some((found, relation))
 }
 
 /// Any other path of the scope.
@@ -172,11 +196,22 @@ async fn serve(
     worker: &Worker,
     methods: Methods,
 ) -> HttpResponse {
-    let found = accept::check(request, accept::JSON).and_then(|()| find(request, worker));
-    let (resource, descriptor) = match found {
-        Ok(found) => found,
-        Err(error) => return problem::response(&error),
-    };
+    match accept::check(request, accept::JSON).and_then(|()| find(request, worker)) {
+        Ok(found) => serve_found(request, Some(payload), worker, (found, None), methods).await,
+        Err(error) => problem::response(&error),
+    }
+}
+
+/// A resource of the scope.
+type Found = (ResourceId, &'static Descriptor);
+
+async fn serve_found(
+    request: &HttpRequest,
+    payload: Option<web::Payload>,
+    worker: &Worker,
+    ((resource, descriptor), nested): (Found, Option<&'static Relation>),
+    methods: Methods,
+) -> HttpResponse {
     if *request.method() == Method::OPTIONS {
         return describe::resource(request, worker, (resource, descriptor), methods).await;
     }
@@ -197,9 +232,9 @@ async fn serve(
     };
     let view = descriptor.seen_by(&principal);
     let carried_out =
-        carry_out(request, payload, worker, (resource, &view), *action, principal.clone()).await;
-    let answered =
-        carried_out.and_then(|(outcome, feed, condition)| answer(request, view, &outcome, feed, &condition));
+        carry_out(request, payload, worker, (resource, &view, nested), *action, principal.clone()).await;
+    let answered = carried_out
+        .and_then(|(outcome, feed, condition)| answer(request, worker, view, &outcome, feed, &condition));
     match answered {
         Ok(mut response) => {
             private(&mut response, &principal);
@@ -232,9 +267,9 @@ async fn identify(request: &HttpRequest, worker: &Worker, action: Action) -> Res
 
 async fn carry_out(
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: Option<web::Payload>,
     worker: &Worker,
-    (resource, view): (ResourceId, &View<'_>),
+    (resource, view, nested): (ResourceId, &View<'_>, Option<&'static Relation>),
     action: Action,
     principal: Principal,
 ) -> Result<(Outcome, Cursor, Condition), Error> {
@@ -243,11 +278,18 @@ async fn carry_out(
     // The router leaves `%25`, `%2F` and `%2B` as they are, so that they are no part of the path's form.
     let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
     let (limits, descriptor) = (worker.limits(), view.descriptor());
-    let body = || body::json_object(request, payload, limits.body_bytes);
+    let body = async || match payload {
+        Some(payload) => body::json_object(request, payload, limits.body_bytes).await,
+        None => Err(Error::bad_request("There is no body.")),
+    };
     let operation = match action {
         Action::List => {
             let (filter, options) = query::parse(request.query_string(), "a list", LIST_OPTIONS)?;
-            Operation::List(Box::new(ListQuery::parse(view.clone(), filter, &options, limits)?))
+            let mut query = ListQuery::parse(view.clone(), filter, &options, limits)?;
+            if let Some(relation) = nested {
+                query = query.of(descriptor, relation, key((relation.target)(), pk.as_ref())?);
+            }
+            Operation::List(Box::new(query))
         }
         Action::Create => Operation::Create(body().await?),
         Action::Update => {
@@ -270,6 +312,7 @@ async fn carry_out(
 
 fn answer(
     request: &HttpRequest,
+    worker: &Worker,
     view: View<'_>,
     outcome: &Outcome,
     feed: Cursor,
@@ -279,13 +322,13 @@ fn answer(
         Outcome::Created(row) => {
             let key = view.descriptor().key;
             let object = realtime_core::object(view, row.as_ref());
-            created(request, &row.value(key).to_json(), object)
+            created(request, worker, &row.value(key).to_json(), object)
         }
         Outcome::CreatedBefore(object) => {
             let members: serde_json::Map<String, Json> = serde_json::from_str(object)
                 .map_err(|error| fault::report("a kept answer is no object", &error))?;
             let key = members.get(view.descriptor().key_field().name).unwrap_or(&Json::Null);
-            let mut response = created(request, key, object.clone());
+            let mut response = created(request, worker, key, object.clone());
             response.headers_mut().insert(
                 header::HeaderName::from_static("idempotent-replayed"),
                 header::HeaderValue::from_static("true"),
@@ -307,10 +350,21 @@ fn answer(
         Outcome::Deleted | Outcome::RowGroups(_) => HttpResponse::NoContent().finish(),
         Outcome::Page(page) => {
             let link = |cursor: &Option<String>| {
-                cursor.as_ref().map(|cursor| query::page_link(request.path(), request.query_string(), cursor))
+                let cursor = cursor.as_ref()?;
+                let link = query::page_link(request.path(), request.query_string(), cursor);
+                Some(worker.shared().link(&link))
             };
-            let mut response =
-                json(200, page_object(view, page, [link(&page.next), link(&page.previous)], None));
+            let links = [link(&page.next), link(&page.previous)];
+            let header: Vec<String> = ["next", "prev"]
+                .iter()
+                .zip(&links)
+                .filter_map(|(relation, link)| Some(format!("<{}>; rel=\"{relation}\"", link.as_ref()?)))
+                .collect();
+            let mut response = json(200, page_object(view, page, links, None));
+            if let (false, Ok(links)) = (header.is_empty(), header::HeaderValue::from_str(&header.join(", ")))
+            {
+                response.headers_mut().insert(header::LINK, links);
+            }
             if let Ok(cursor) = header::HeaderValue::from_str(&feed.to_string()) {
                 response.headers_mut().insert(header::HeaderName::from_static("realtime-cursor"), cursor);
             }
@@ -320,12 +374,12 @@ fn answer(
 }
 
 /// 201 with the place and the state of the object.
-fn created(request: &HttpRequest, key: &Json, object: String) -> HttpResponse {
+fn created(request: &HttpRequest, worker: &Worker, key: &Json, object: String) -> HttpResponse {
     let key = match key {
         Json::String(text) => query::encoded(text),
         other => other.to_string(),
     };
-    let location = format!("{}/{key}/", request.path().trim_end_matches('/'));
+    let location = worker.shared().link(&format!("{}/{key}/", request.path().trim_end_matches('/')));
     let tag = realtime_core::tag(&object);
     let mut response = tagged(json(201, object), &tag);
     if let Ok(location) = header::HeaderValue::from_str(&location) {

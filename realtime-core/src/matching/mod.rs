@@ -411,6 +411,7 @@ mod tests {
         aliases: &[],
         actions: ActionSet::ALL,
         group_by: &[],
+        lists: crate::resource::Lists::PLAIN,
         rules: crate::policy::Rules::OF_EVERYBODY,
         description: "",
     };

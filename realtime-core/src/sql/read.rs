@@ -2,8 +2,10 @@
 
 use super::predicate::write_predicate;
 use super::{Dialect, NotOfItsType, Statement, Table};
+use crate::action::Place;
 use crate::filter::{Filter, Term};
 use crate::list::{ListQuery, OrderKey, Start};
+use crate::related::Related;
 use crate::value::Value;
 
 fn select<DB: Dialect>(table: &Table<DB>) -> Statement<DB> {
@@ -32,14 +34,15 @@ pub(crate) fn select_by_key<DB: Dialect>(
 
 /// One page, and one row more to see whether there is another.
 pub(crate) fn select_page<DB: Dialect>(
-    table: &Table<DB>,
+    (tables, table): Place<'_, DB>,
     query: &ListQuery,
 ) -> Result<Statement<DB>, NotOfItsType> {
     let order = query.asked_order();
     let mut statement = select(table);
-    write_filter(&mut statement, table, &query.filter)?;
+    write_where(&mut statement, (tables, table), query)?;
     if let Start::Beside { values, .. } = &query.start {
-        statement.sql(if query.filter.is_all() { " WHERE " } else { " AND " });
+        let is_first = query.filter.is_all() && query.related.is_empty();
+        statement.sql(if is_first { " WHERE " } else { " AND " });
         write_after(&mut statement, table, &order, values)?;
     }
     statement.sql(" ORDER BY ");
@@ -82,17 +85,21 @@ pub(crate) fn select_row_groups<DB: Dialect>(
         DB::write_comparable(&mut statement, table, *field);
     }
     statement.sql(") AS realtime_nth FROM ").identifier(table.descriptor.table);
-    write_filter(&mut statement, table, filter)?;
+    let whole = ListQuery::whole(table.descriptor, filter.clone(), limit);
+    write_where(&mut statement, (std::slice::from_ref(table), table), &whole)?;
     statement.sql(") AS realtime_rows WHERE realtime_nth = 1 LIMIT ");
     DB::write_number(&mut statement, i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     Ok(statement)
 }
 
-/// The number of rows that a filter selects.
-pub(crate) fn count<DB: Dialect>(table: &Table<DB>, filter: &Filter) -> Result<Statement<DB>, NotOfItsType> {
+/// The number of all rows of a list.
+pub(crate) fn count<DB: Dialect>(
+    (tables, table): Place<'_, DB>,
+    query: &ListQuery,
+) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = Statement::new("SELECT count(*) FROM ");
     statement.identifier(table.descriptor.table);
-    write_filter(&mut statement, table, filter)?;
+    write_where(&mut statement, (tables, table), query)?;
     Ok(statement)
 }
 
@@ -118,18 +125,58 @@ pub(crate) fn decides<DB: Dialect>(filter: &Filter) -> bool {
     })
 }
 
-fn write_filter<DB: Dialect>(
+/// The condition of a list's rows, wherever it begins.
+fn write_where<DB: Dialect>(
     statement: &mut Statement<DB>,
-    table: &Table<DB>,
-    filter: &Filter,
+    (tables, table): Place<'_, DB>,
+    query: &ListQuery,
 ) -> Result<(), NotOfItsType> {
-    if filter.is_all() {
+    let filter = &query.filter;
+    if filter.is_all() && query.related.is_empty() {
         return Ok(());
     }
     statement.sql(" WHERE ");
-    write_terms(statement, table, filter)?;
+    if !filter.is_all() {
+        write_terms(statement, table, filter)?;
+    }
+    for (at, related) in query.related.iter().enumerate() {
+        if at > 0 || !filter.is_all() {
+            statement.sql(" AND ");
+        }
+        write_related(statement, (tables, table), related)?;
+    }
     // The text depends on the client's choice of lookups and list lengths: caching it would let him fill memory.
     statement.varies();
+    Ok(())
+}
+
+/// The condition that a row's foreign key leads to a row that a filter selects, or, negated, that it does not.
+fn write_related<DB: Dialect>(
+    statement: &mut Statement<DB>,
+    (tables, table): Place<'_, DB>,
+    related: &Related,
+) -> Result<(), NotOfItsType> {
+    let target = (related.relation.target)();
+    let Some(other) = tables.iter().find(|other| other.descriptor.stream == target.stream) else {
+        // Starting has looked that it is there.
+        statement.sql("1 = 0");
+        return Ok(());
+    };
+    if related.negated {
+        statement.sql("(");
+        table.write_column(statement, related.relation.field);
+        statement.sql(" IS NULL OR NOT ");
+    }
+    table.write_column(statement, related.relation.field);
+    // Names inside are those of the other table: it comes first.
+    statement.sql(" IN (SELECT ");
+    other.write_column(statement, target.key);
+    statement.sql(" FROM ").identifier(target.table);
+    if !related.filter.is_all() {
+        statement.sql(" WHERE ");
+        write_terms(statement, other, &related.filter)?;
+    }
+    statement.sql(if related.negated { "))" } else { ")" });
     Ok(())
 }
 

@@ -16,3 +16,4 @@ mod model;
 mod policy;
 mod random;
 mod regex;
+mod relations;

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use super::{Runtime, place};
-use crate::ast::{Alias, Field, Lookups, Model};
+use crate::ast::{Alias, Field, Lookups, Model, Relation};
 use crate::vocabulary::PATH;
 
 /// ```text
@@ -26,6 +26,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             quote!(#runtime::ActionSet::of(&[#(#runtime::Action::#actions),*]))
         }
     };
+    let lists = lists(model, runtime);
     quote! {
         #runtime::Descriptor {
             stream: #stream,
@@ -35,6 +36,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             aliases: &[#(#aliases),*],
             group_by: &[#(#group_by),*],
             actions: #actions,
+            lists: #lists,
             rules: #runtime::Rules::of::<Self>(),
             description: #description,
         }
@@ -84,6 +86,31 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
             lookups: #lookups,
             orderable: #orderable,
             description: #description,
+        }
+    }
+}
+
+/// ```text
+/// Lists { search: &[2], default_rows: None, most_rows: None, relations: &[Relation { name: "topic", .. }] }
+/// ```
+fn lists(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
+    let search = model.search.iter().map(|(field, _)| field);
+    let [default_rows, most_rows] = model.pagination.each_ref().map(|rows| match rows {
+        None => quote!(::core::option::Option::None),
+        Some(rows) => quote!(::core::option::Option::Some(#rows)),
+    });
+    let relations = model.relations.iter().map(|Relation { name, field, target, nested, .. }| {
+        let span = place(target);
+        let at = runtime.at(span);
+        let target = quote_spanned!(span=> <#target as #at::RealtimeResource>::DESCRIPTOR);
+        quote!(#runtime::Relation { name: #name, field: #field, target: || #target, nested: #nested })
+    });
+    quote! {
+        #runtime::Lists {
+            search: &[#(#search),*],
+            default_rows: #default_rows,
+            most_rows: #most_rows,
+            relations: &[#(#relations),*],
         }
     }
 }

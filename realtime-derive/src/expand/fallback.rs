@@ -42,6 +42,7 @@ pub(super) fn implementation(
                     aliases: &[],
                     group_by: &[],
                     actions: #runtime::ActionSet::ALL,
+                    lists: #runtime::Lists::PLAIN,
                     rules: #runtime::Rules::of::<Self>(),
                     description: "",
                 };

@@ -32,7 +32,15 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         let runtime = runtime.at(span);
         Some(quote_spanned!(span=> const _: () = #runtime::check_group(#kind);))
     });
-    named.chain(aliases).chain(groups).collect()
+    let searched = model.search.iter().filter_map(|(field, span)| {
+        let ty = model.fields.get(*field)?.ty;
+        let of_type = runtime.at(place(ty));
+        let kind = quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND);
+        let span = place(span);
+        let runtime = runtime.at(span);
+        Some(quote_spanned!(span=> const _: () = #runtime::check_search(#kind);))
+    });
+    named.chain(aliases).chain(groups).chain(searched).collect()
 }
 
 fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {
