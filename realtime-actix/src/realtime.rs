@@ -21,6 +21,7 @@ use realtime_core::change::{Change, ResourceId};
 use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
+use realtime_core::schema::{self, Subject};
 use realtime_core::{Code, Error, Field, Hooks, Limits, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -84,6 +85,14 @@ pub struct Connect {
     recheck: Duration,
     origins: Origins,
     links: String,
+    api: Api,
+}
+
+/// What the API is called in its descriptions.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) title: String,
+    pub(crate) version: String,
 }
 
 impl Connect {
@@ -185,6 +194,33 @@ impl Connect {
         self
     }
 
+    /// Says what the API is called in its descriptions, and which version of it this is.
+    pub fn api(mut self, title: impl Into<String>, version: impl Into<String>) -> Self {
+        self.api = Api { title: title.into(), version: version.into() };
+        self
+    }
+
+    /// OpenAPI 3.1 of the REST side, with all resources, mounted at a path: what `GET {path}/openapi.json` answers to
+    /// whoever may do everything. No database is needed for it.
+    pub fn openapi(&self, path: &str) -> String {
+        format!("{:#}", schema::openapi(&self.subject(path)))
+    }
+
+    /// AsyncAPI 3 of the socket side, in the same manner.
+    pub fn asyncapi(&self, path: &str) -> String {
+        format!("{:#}", schema::asyncapi(&self.subject(path)))
+    }
+
+    fn subject(&self, path: &str) -> Subject<'_> {
+        Subject {
+            views: self.parts.descriptors().iter().map(|descriptor| (*descriptor).into()).collect(),
+            base: path.trim_end_matches('/').to_owned(),
+            title: self.api.title.clone(),
+            version: self.api.version.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// Believes a proxy with this address which host the browser asked for, and from where: it says so in
     /// `X-Forwarded-Host` and `X-Forwarded-For`. May be called more than once. Without it a proxy has to pass the header
     /// `Host` on, and all who come by it count as one address (limit `connections_per_address`).
@@ -241,6 +277,7 @@ impl Connect {
                 admission,
                 origins: self.origins,
                 links: self.links,
+                api: self.api,
             }),
         })
     }
@@ -329,6 +366,7 @@ pub(crate) struct Shared {
     origins: Origins,
     /// What links begin with.
     links: String,
+    api: Api,
 }
 
 impl Shared {
@@ -413,6 +451,10 @@ impl Shared {
             return Err(Error::permission_denied("A page of another site may not write here."));
         }
         Ok(())
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
     }
 
     /// A path of the server as a link.
@@ -517,6 +559,7 @@ impl Realtime {
             recheck: Duration::from_secs(60),
             origins: Origins::default(),
             links: String::new(),
+            api: Api { title: "Realtime API".to_owned(), version: "1".to_owned() },
         }
     }
 

@@ -64,6 +64,16 @@ impl HttpServiceFactory for RealtimeScope {
                 },
             ))
             .service(web::resource(["", "/"]).to(rest::index))
+            .service(web::resource(["/openapi.json", "/openapi.json/"]).to(
+                |request: HttpRequest, worker: CurrentWorker| {
+                    guarded(rest::description::rest(request, worker))
+                },
+            ))
+            .service(web::resource(["/asyncapi.json", "/asyncapi.json/"]).to(
+                |request: HttpRequest, worker: CurrentWorker| {
+                    guarded(rest::description::socket(request, worker))
+                },
+            ))
             .service(web::resource(["/{stream}", "/{stream}/"]).to(
                 |request: HttpRequest, payload: web::Payload, worker: CurrentWorker| {
                     guarded(rest::collection(request, payload, worker))

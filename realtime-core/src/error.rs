@@ -51,6 +51,29 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code.
+    pub const ALL: &'static [Self] = &[
+        Self::BadRequest,
+        Self::ParseError,
+        Self::ValidationError,
+        Self::UnknownField,
+        Self::UnknownLookup,
+        Self::UnsupportedFrame,
+        Self::NotAuthenticated,
+        Self::PermissionDenied,
+        Self::NotFound,
+        Self::ActionNotAllowed,
+        Self::Conflict,
+        Self::Gone,
+        Self::NotAcceptable,
+        Self::PreconditionFailed,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Throttled,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {

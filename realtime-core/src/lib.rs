@@ -87,6 +87,7 @@ mod related;
 pub mod resource;
 mod rows;
 mod scan;
+pub mod schema;
 mod search;
 pub mod snapshot;
 pub mod sql;

@@ -26,7 +26,7 @@ use database::Database;
 use demo::Demo;
 use identity::Sessions;
 use models::{Comment, FeedItem, Note, Topic, User};
-use options::{LimitsChoice, Options};
+use options::{LimitsChoice, Options, Print};
 use realtime_actix::{Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -78,7 +78,15 @@ async fn run(options: Options) -> Result<(), String> {
         .resource::<FeedItem>()
         .resource::<Note>()
         .limits(limits)
-        .authenticator(sessions.clone());
+        .authenticator(sessions.clone())
+        .api("Forum", env!("CARGO_PKG_VERSION"));
+    if let Some(print) = options.print {
+        let description = match print {
+            Print::Openapi => connect.openapi("/api"),
+            Print::Asyncapi => connect.asyncapi("/api"),
+        };
+        return writeln!(std::io::stdout(), "{description}").map_err(|error| error.to_string());
+    }
     for origin in &options.allow_origin {
         connect = connect.allow_origin(origin);
     }

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// A live forum: topics and comments that everybody sees change.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) print: Option<Print>,
+
     /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "FORUM_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -47,6 +50,15 @@ pub(crate) struct Options {
     /// What is logged to standard error, as a `tracing` filter
     #[arg(long, env = "FORUM_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// What is printed in the place of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Print {
+    /// Prints OpenAPI of the REST side, and ends
+    Openapi,
+    /// Prints AsyncAPI of the socket side, and ends
+    Asyncapi,
 }
 
 /// Which limits hold.

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod body;
 mod condition;
 mod describe;
+pub(crate) mod description;
 pub(crate) mod problem;
 mod query;
 
