@@ -166,11 +166,13 @@ impl Socket {
         }
     }
 
-    /// Subscribes to a stream and gives the id of the subscription.
+    /// Subscribes to a stream and gives the id of the subscription. What has been committed before is told to nobody any
+    /// more by then: the first event is of what is committed from now on.
     ///
     /// # Panics
     /// Where that is refused.
     pub async fn subscribe(&mut self, stream: &str, filter: Json) -> String {
+        self.app.drained().await;
         let message = json!({"stream": stream, "action": "subscribe", "payload": filter});
         let reply = self.request(message).await;
         assert_eq!(reply["status"], 200, "{reply}");
