@@ -136,7 +136,8 @@ fn filter(dice: &mut Dice) -> Map<String, Json> {
         };
         let value = text(dice);
         let lists = ["ids", "__in", "__range"].iter().any(|list| key.ends_with(list));
-        let value = if lists { json!([value]) } else { json!(value) };
+        // Over REST an empty text is the empty list.
+        let value = if lists { json!([if value.is_empty() { "1" } else { &value }]) } else { json!(value) };
         filter.insert(format!("{negation}{key}"), value);
     }
     filter

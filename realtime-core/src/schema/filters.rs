@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::values::of_kind;
 use crate::field::Kind;
+use crate::filter::TextMatch;
 use crate::limits::Limits;
 use crate::lookup::Lookup;
 use crate::part::Part;
@@ -94,7 +95,7 @@ fn argument(kind: Kind, part: Option<Part>, lookup: Lookup, limits: &Limits) -> 
         (_, None) => match kind {
             // A number that no row can have is one like any other.
             Kind::Integer { .. } => json!({"type": "integer"}),
-            Kind::Text if lookup != Lookup::Exact && !lookup.takes_list() => {
+            Kind::Text if TextMatch::of(lookup).is_some() => {
                 json!({"type": "string", "maxLength": limits.filter_pattern_bytes})
             }
             kind => of_kind(kind),
