@@ -392,6 +392,23 @@ fn is_any_transaction_open(server: &Server) -> bool {
     checkpoint.busy != 0
 }
 
+fn log_rows(server: &Server) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        rows: i64,
+    }
+
+    let sql = "SELECT count(*) AS rows FROM realtime_log";
+    if on_postgres() {
+        return server.store().psql(sql).trim().parse().expect("a number");
+    }
+    let mut own =
+        SqliteConnection::establish(&server.store().path().to_string_lossy()).expect("a connection");
+    diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut own).expect("a setting");
+    diesel::sql_query(sql).get_result::<Count>(&mut own).expect("an answer").rows
+}
+
 /// The log is pruned while a client does not read: what it has is dropped, and it begins anew on the same socket.
 #[tokio::test]
 async fn a_snapshot_that_outlives_the_log_begins_anew() {
@@ -406,8 +423,13 @@ async fn a_snapshot_that_outlives_the_log_begins_anew() {
     let mut slow = Handshake::to("/api/ws").receive_buffer(4 << 10).open(&server).await.expect("a socket").0;
     subscribe(&mut slow, json!({})).await;
     let mut other = Socket::open(&server).await;
-    for number in 0..300 {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut number = 0;
+    // The log is pruned beside the writes, and not before the rows of the snapshot are in it.
+    while number < 300 || log_rows(&server) > 500 {
+        assert!(Instant::now() < deadline, "the log is not pruned");
         server.write(format!("UPDATE comments SET score = {number} WHERE id % 100 = {}", number % 100)).await;
+        number += 1;
     }
     other.catch_up(&server).await;
     let mut view = View::new("id");
