@@ -66,6 +66,7 @@
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
 //! | [`auth`] | who is asking |
 //! | [`policy`], [`Rows`], [`Fields`] | who may do what, and who sees which rows and fields |
+//! | [`Resource`], [`Within`] | the resources for the application's own code |
 //! | [`Error`], [`Code`] | what a hook refuses with |
 //! | [`Problem`], [`json_object`] | answers and bodies of handlers beside the scope |
 //! | [`Limits`] | every bound |
@@ -92,6 +93,7 @@ mod realtime;
 mod rest;
 mod scope;
 mod server;
+mod service;
 mod socket;
 mod sse;
 #[cfg(feature = "testing")]
@@ -99,14 +101,15 @@ pub mod testing;
 
 #[doc(hidden)]
 pub use realtime_core::__private;
+pub use realtime_core::action::Refusal;
 pub use realtime_core::change::Change;
-pub use realtime_core::{policy, types};
+pub use realtime_core::{check, policy, types};
 
 pub use database::{OnPostgres, OnSqlite};
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
-    Action, ActionSet, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Fields, Hooks, Lag, Limits,
-    Principal, Record, ResourceOn, Rows, Store, Value, View,
+    Action, ActionSet, AfterCommit, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Fields, Hooks,
+    Lag, Limits, Principal, Record, ResourceOn, Rows, Store, Value, View,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;
@@ -115,3 +118,4 @@ pub use rest::body::json_object;
 pub use rest::problem::Problem;
 pub use scope::RealtimeScope;
 pub use server::socket_options;
+pub use service::{RefusedOf, Resource, Within};

@@ -15,7 +15,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 #[cfg(feature = "postgres")]
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use realtime_core::action::Refusal;
 use realtime_core::change::{Change, ResourceId};
 use realtime_core::connection::Surface;
@@ -35,6 +35,7 @@ use crate::database::{
 use crate::fault;
 use crate::origin::Origins;
 use crate::scope::RealtimeScope;
+use crate::service::Resource;
 use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
 
 /// Batches that wait for the groups, at most. The log keeps what comes after them.
@@ -620,6 +621,53 @@ impl Realtime {
         }
     }
 
+    /// The same as [`Realtime::write_postgres`], as a task of the worker that calls: its future may stay on its thread, as
+    /// what goes through [`Resource::within_postgres`] does.
+    ///
+    /// To be called inside of an actix system.
+    ///
+    /// ```ignore
+    /// realtime
+    ///     .write_postgres_here(move |connection| {
+    ///         Box::pin(async move { comments.within_postgres(connection).create(json!({"body": "hello"})).await })
+    ///     })
+    ///     .await?;
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure failed with, or that the database is not available or is not PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub async fn write_postgres_here<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> LocalBoxFuture<'c, Result<T, E>> + 'static,
+    ) -> Result<T, ServiceError<E>>
+    where
+        T: 'static,
+        E: 'static,
+    {
+        match self.shared.database.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Err(ServiceError::OtherDatabase),
+            Backend::Postgres(database) => {
+                Ok(database.run_here(work).await.map(|Written { value, .. }| value)?)
+            }
+        }
+    }
+
+    /// A resource for the application's own code: its rows, with the checks and hooks that clients have.
+    ///
+    /// # Panics
+    /// Where the model was not given to [`Connect::resource`].
+    pub fn resource<M: RealtimeResource>(&self) -> Resource<M> {
+        Resource::new(Arc::clone(&self.shared.database), self.at::<M>())
+    }
+
+    fn at<M: RealtimeResource>(&self) -> ResourceId {
+        let descriptors = &self.shared.surface.descriptors;
+        let at = descriptors.iter().position(|descriptor| descriptor.stream == M::DESCRIPTOR.stream);
+        ResourceId(at.unwrap_or_else(|| panic!("the resource {:?} is not live", M::DESCRIPTOR.stream)))
+    }
+
     /// Calls a function with every committed change of a resource from now on, whoever made it, in commit order.
     ///
     /// It is called where changes are handed out and holds up everybody: it must not wait for anything. What takes time
@@ -628,9 +676,7 @@ impl Realtime {
     /// # Panics
     /// Where the model was not given to [`Connect::resource`].
     pub fn on_change<M: RealtimeResource>(&self, observe: impl Fn(&Self, &Change) + Send + 'static) {
-        let descriptors = &self.shared.surface.descriptors;
-        let at = descriptors.iter().position(|descriptor| descriptor.stream == M::DESCRIPTOR.stream);
-        let at = at.unwrap_or_else(|| panic!("the resource {:?} is not live", M::DESCRIPTOR.stream));
+        let resource = self.at::<M>();
         // The service would keep itself alive.
         let service = Arc::downgrade(&self.shared);
         let observe = move |change: &Change| {
@@ -638,7 +684,7 @@ impl Realtime {
                 observe(&Self { shared }, change);
             }
         };
-        self.shared.groups.do_send(Observer { resource: ResourceId(at), observe: Box::new(observe) });
+        self.shared.groups.do_send(Observer { resource, observe: Box::new(observe) });
     }
 
     /// Who sends a request, for handlers of the application beside the scope.

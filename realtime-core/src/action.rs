@@ -4,19 +4,20 @@ use diesel::backend::Backend;
 use serde_json::{Map, Value as Json};
 
 use crate::change::ResourceId;
+use crate::check::Check;
 use crate::condition::Condition;
 use crate::context::Context;
 use crate::draft::Draft;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, NON_FIELD_ERRORS};
 use crate::expand;
-use crate::filter::{self, Filter};
+use crate::filter::{self, Filter, Predicate};
 use crate::grouping::{self, RowGroupsQuery};
 use crate::idempotency::{self, Once};
 use crate::list::{ListQuery, Page};
-use crate::resource::{Action, Descriptor, Row};
+use crate::resource::{Action, Descriptor, FieldDescriptor, Row};
 use crate::scan;
-use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
-use crate::store::{Find, Local, Store};
+use crate::sql::{self, AnyStatement, Dialect, NotOfItsType, Statement, Table};
+use crate::store::{Access, AfterCommit, Local, Store, Values};
 use crate::value::Value;
 use crate::view::View;
 
@@ -31,12 +32,23 @@ pub struct Request {
     pub condition: Condition,
     /// Makes a create that is sent once more the same create.
     pub once: Option<Once>,
+    /// Does the application ask itself? Then no policy is asked.
+    pub trusted: bool,
+    /// Is nobody told of what it changes?
+    pub silent: bool,
 }
 
 impl Request {
     /// A request without conditions.
     pub fn new(resource: ResourceId, operation: Operation) -> Self {
-        Self { resource, operation, condition: Condition::default(), once: None }
+        Self {
+            resource,
+            operation,
+            condition: Condition::default(),
+            once: None,
+            trusted: false,
+            silent: false,
+        }
     }
 }
 
@@ -105,18 +117,40 @@ pub struct ForeignKey {
 /// Why a statement failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// A value that is unique exists already; the columns, where the database names them.
-    Unique(Vec<String>),
+    /// What is unique exists already.
+    Unique(Constraint),
     /// A row that is referred to does not exist, or one that is removed is still referred to.
     ForeignKey,
     /// A column may not be `NULL`.
     NotNull(Option<String>),
     /// A check of the database refuses the row.
-    Check,
+    Check(Constraint),
+    /// A value is longer or greater than its column takes.
+    TooLarge,
     /// The database cannot be asked at present.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// Anything else: a fault of the server.
     Fault(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a database says of the constraint that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    /// What it is about: columns, or expressions with them.
+    Of(Vec<String>),
+    /// Its name; [`Transaction::constraint`] knows what it is about.
+    Named(String),
+}
+
+/// How much a column takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The column.
+    pub column: String,
+    /// Characters of a text, at most; digits of a number in all.
+    pub digits: u32,
+    /// Digits of a number behind the point; `None` for a text.
+    pub places: Option<u32>,
 }
 
 /// An open transaction of one backend. The only thing that actions ask of a database.
@@ -140,11 +174,26 @@ pub trait Transaction {
     /// Runs a statement that answers texts.
     async fn texts(&mut self, statement: Statement<Self::Backend>) -> Result<Vec<String>, Failure>;
 
-    /// Runs a statement that answers nothing.
-    async fn execute(&mut self, statement: Statement<Self::Backend>) -> Result<(), Failure>;
+    /// Runs a statement that answers nothing, and says how many rows it has written.
+    async fn execute(&mut self, statement: Statement<Self::Backend>) -> Result<usize, Failure>;
+
+    /// Keeps what is to be done once the transaction is committed. Whoever commits does it.
+    fn after_commit(&mut self, work: AfterCommit);
 
     /// The foreign keys of a table.
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure>;
+
+    /// What a named constraint of a table is about, as SQL; `None` where it is not known.
+    async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
+        let _ = (table, name);
+        Ok(None)
+    }
+
+    /// The columns of a table that do not take every value of their type.
+    async fn sizes(&mut self, table: &str) -> Result<Vec<Size>, Failure> {
+        let _ = table;
+        Ok(Vec::new())
+    }
 }
 
 /// How an action ends without an outcome: the caller's fault, or the server's.
@@ -182,21 +231,31 @@ pub async fn run<T: Transaction>(
     request: &Request,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
-    let operation = &request.operation;
     let table = tables.get(request.resource.0).ok_or_else(|| fault("a request is of no resource"))?;
+    let carried_out = carry_out(transaction, (tables, table), request, context).await;
+    carried_out.map_err(|refusal| table.map_refusal(refusal, request.operation.action(), context))
+}
+
+async fn carry_out<T: Transaction>(
+    transaction: &mut T,
+    (tables, table): Place<'_, T::Backend>,
+    request: &Request,
+    context: &Context<'_>,
+) -> Result<Outcome, Refusal> {
     let descriptor = table.descriptor();
-    let action = operation.action();
-    descriptor.rules.admit(context.principal, action)?;
-    match operation {
+    if !request.trusted {
+        descriptor.rules.admit(context.principal, request.operation.action())?;
+    }
+    match &request.operation {
         Operation::Create(payload) => {
             request.condition.check_absent()?;
             let Some(once) = &request.once else {
-                return create(transaction, (tables, table), payload, context).await;
+                return create(transaction, (tables, table), request, payload, context).await;
             };
             if let Some(object) = idempotency::begin(transaction, table, once, payload, context).await? {
                 return Ok(Outcome::CreatedBefore(object));
             }
-            let created = create(transaction, (tables, table), payload, context).await?;
+            let created = create(transaction, (tables, table), request, payload, context).await?;
             if let Outcome::Created(row) = &created {
                 let object = crate::encode::object(descriptor.seen_by(context.principal), row.as_ref());
                 idempotency::finish(transaction, table, once, &object, context).await?;
@@ -204,34 +263,28 @@ pub async fn run<T: Transaction>(
             Ok(created)
         }
         Operation::Update(key, payload) => {
-            let before = existing(transaction, table, key, action, context).await?;
-            meets(request, descriptor, &before, context)?;
-            let draft = read_payload(descriptor.seen_by(context.principal), payload);
-            change(transaction, (tables, table), key, &before, draft?, context).await
+            let before = existing(transaction, table, key, request, context).await?;
+            let draft = read_payload(request.view(descriptor, context), payload)?;
+            change(transaction, (tables, table), &before, draft, context).await
         }
         Operation::Replace(key, payload) => {
-            let before = existing(transaction, table, key, action, context).await?;
-            meets(request, descriptor, &before, context)?;
-            let draft = replacement(table, payload, context);
-            change(transaction, (tables, table), key, &before, draft?, context).await
+            let before = existing(transaction, table, key, request, context).await?;
+            let draft = replacement(table, request.view(descriptor, context), payload, context)?;
+            change(transaction, (tables, table), &before, draft, context).await
         }
         Operation::Delete(key) => {
-            let before = existing(transaction, table, key, action, context).await?;
-            meets(request, descriptor, &before, context)?;
-            let deleted = transaction.execute(sql::delete(table, key)?).await;
-            match deleted {
-                Ok(()) => Ok(Outcome::Deleted),
-                Err(Failure::ForeignKey) => {
-                    Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
-                }
-                Err(failure) => Err(other_failure(&descriptor.seen_by(context.principal), failure)),
-            }
+            let row = existing(transaction, table, key, request, context).await?;
+            let mut within = Within { transaction, tables, context, failure: None };
+            let destroyed = table.destroy(row.as_ref(), context, &mut Store::new(&mut within)).await;
+            ended(&descriptor.seen_by(context.principal), destroyed, within.failure)?;
+            Ok(Outcome::Deleted)
         }
         Operation::Retrieve(key) => {
-            Ok(Outcome::Object(existing(transaction, table, key, action, context).await?))
+            Ok(Outcome::Object(existing(transaction, table, key, request, context).await?))
         }
         Operation::List(query) => {
-            let visible = descriptor.rules.visible(context.principal);
+            let visible =
+                if request.trusted { Filter::all() } else { descriptor.rules.visible(context.principal) };
             let mut query = query.as_ref().clone();
             if let Some(key) = query.row_beside() {
                 let row = find(transaction, table, key, &visible, false).await?;
@@ -252,25 +305,62 @@ pub async fn run<T: Transaction>(
     }
 }
 
+impl Request {
+    /// The fields that a payload may name.
+    fn view(&self, descriptor: &'static Descriptor, context: &Context<'_>) -> View<'static> {
+        if self.trusted { View::from(descriptor) } else { descriptor.seen_by(context.principal) }
+    }
+}
+
 /// Is the object, as the caller is shown it, in the state that he asks for?
 fn meets(request: &Request, descriptor: &Descriptor, row: &Row, context: &Context<'_>) -> Result<(), Error> {
     request.condition.check(|| crate::encode::object(descriptor.seen_by(context.principal), row.as_ref()))
 }
 
-/// The row that an action is about: one that exists for the caller, and on which he may carry it out.
+/// The row that an action is about: one that exists for the caller, on which he may carry it out, and that is in the state
+/// in which he expects it.
 async fn existing<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     key: &Value<'static>,
-    action: Action,
+    request: &Request,
     context: &Context<'_>,
 ) -> Result<Row, Refusal> {
-    let rules = &table.descriptor().rules;
+    let descriptor = table.descriptor();
+    let (rules, action) = (&descriptor.rules, request.operation.action());
+    let visible = if request.trusted { Filter::all() } else { rules.visible(context.principal) };
     // Who is going to change it keeps others from removing it meanwhile.
-    let row = find(transaction, table, key, &rules.visible(context.principal), action.writes()).await?;
+    let row = addressed(transaction, table, key, visible, action.writes()).await?;
     let row = row.ok_or_else(Error::not_found)?;
-    rules.admit_to(context.principal, action, row.as_ref())?;
+    if !request.trusted {
+        rules.admit_to(context.principal, action, row.as_ref())?;
+    }
+    if action.writes() {
+        meets(request, descriptor, &row, context)?;
+    }
     Ok(row)
+}
+
+/// The row that a value of the lookup field leads to.
+async fn addressed<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    value: &Value<'static>,
+    among: Filter,
+    lock: bool,
+) -> Result<Option<Row>, Refusal> {
+    let descriptor = table.descriptor();
+    if descriptor.lookup == descriptor.key {
+        return find(transaction, table, value, &among, lock).await;
+    }
+    let predicate = Predicate {
+        field: descriptor.lookup,
+        part: None,
+        negated: false,
+        condition: filter::one_of(vec![value.clone()]),
+    };
+    let among = Filter::new(descriptor, vec![predicate]).and(descriptor, among);
+    found(transaction, table, sql::select_among(table, &among)?, &among, lock).await
 }
 
 async fn find<T: Transaction>(
@@ -280,7 +370,16 @@ async fn find<T: Transaction>(
     among: &Filter,
     lock: bool,
 ) -> Result<Option<Row>, Refusal> {
-    let mut statement = sql::select_by_key(table, key, among)?;
+    found(transaction, table, sql::select_by_key(table, key, among)?, among, lock).await
+}
+
+async fn found<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    mut statement: Statement<T::Backend>,
+    among: &Filter,
+    lock: bool,
+) -> Result<Option<Row>, Refusal> {
     if lock {
         statement.sql(T::Backend::ROW_LOCK);
     }
@@ -295,11 +394,12 @@ async fn find<T: Transaction>(
 async fn create<T: Transaction>(
     transaction: &mut T,
     (tables, table): Place<'_, T::Backend>,
+    request: &Request,
     payload: &Map<String, Json>,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
     let descriptor = table.descriptor();
-    let mut draft = read_payload(descriptor.seen_by(context.principal), payload)?;
+    let mut draft = read_payload(request.view(descriptor, context), payload)?;
     require(payload, &mut draft);
     for field in 0..descriptor.fields.len() {
         if !draft.holds(field)
@@ -308,39 +408,44 @@ async fn create<T: Transaction>(
             draft.put(field, value);
         }
     }
-    let values = validated(transaction, (tables, table), draft, None, context).await?;
-    let made = match transaction.rows(table, sql::insert(table, &values)?).await {
-        Ok(rows) => rows.into_iter().next(),
-        Err(failure) => return Err(write_failure(transaction, table, &values, context, failure).await),
-    };
-    let made = made.ok_or_else(|| fault("an insert returned no row"))?;
-    // Triggers of the application may have changed the row since: what is answered is what is stored.
-    let key = made.value(descriptor.key).into_owned();
-    let stored = find(transaction, table, &key, &Filter::all(), false).await?;
-    Ok(Outcome::Created(stored.unwrap_or(made)))
+    let mut draft = validated(transaction, (tables, table), draft, None, context).await?;
+    let mut within = Within { transaction, tables, context, failure: None };
+    let made = table.create(&mut draft, context, &mut Store::new(&mut within)).await;
+    ended(draft.view(), made, within.failure).map(Outcome::Created)
 }
 
 async fn change<T: Transaction>(
     transaction: &mut T,
     (tables, table): Place<'_, T::Backend>,
-    key: &Value<'static>,
     before: &Row,
     draft: Draft,
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
-    let values = validated(transaction, (tables, table), draft, Some(before), context).await?;
-    if values.is_empty() {
+    let mut draft = validated(transaction, (tables, table), draft, Some(before), context).await?;
+    if draft.is_empty() {
         return Ok(Outcome::Object(Row::clone(before)));
     }
-    if let Err(failure) = transaction.execute(sql::update(table, key, &values)?).await {
-        return Err(write_failure(transaction, table, &values, context, failure).await);
+    for field in 0..table.descriptor().fields.len() {
+        if !draft.holds(field)
+            && let Some(value) = table.renewed(field, context)?
+        {
+            draft.put(field, value);
+        }
     }
-    let key_now =
-        values.iter().find(|(field, _)| *field == table.descriptor().key).map_or(key, |(_, value)| value);
-    // What he has written himself he is shown, also where it has just left what he can see.
-    match find(transaction, table, key_now, &Filter::all(), false).await? {
-        Some(row) => Ok(Outcome::Object(row)),
-        None => Err(fault("an updated row is not there any more")),
+    let mut within = Within { transaction, tables, context, failure: None };
+    let changed = table.update(before.as_ref(), &mut draft, context, &mut Store::new(&mut within)).await;
+    ended(draft.view(), changed, within.failure).map(Outcome::Object)
+}
+
+/// What a hook came to.
+///
+/// What the database failed with is for the log, whatever the hook has made of it. What it refused stays refused, but the
+/// hook may say so in its own words.
+fn ended<R>(view: &View<'_>, result: Result<R, Error>, failure: Option<Refusal>) -> Result<R, Refusal> {
+    match (result, failure) {
+        (Err(error), None | Some(Refusal::Refused(_))) => Err(error.seen_through(view).into()),
+        (_, Some(failure)) => Err(failure),
+        (Ok(value), None) => Ok(value),
     }
 }
 
@@ -375,7 +480,15 @@ fn read_payload(view: View<'static>, payload: &Map<String, Json>) -> Result<Draf
             Ok(Value::Json(json)) if crate::value::json_has_nul(&json) => {
                 draft.refuse(name, "Null characters are not allowed.");
             }
-            Ok(value) => draft.put(field, value),
+            Ok(mut value) => {
+                let mistakes = known.mistakes(&mut value);
+                for message in &mistakes {
+                    draft.refuse(name, message);
+                }
+                if mistakes.is_empty() {
+                    draft.put(field, value);
+                }
+            }
             Err(message) => draft.refuse(name, message),
         }
     }
@@ -393,11 +506,12 @@ fn require(payload: &Map<String, Json>, draft: &mut Draft) {
 
 fn replacement<DB: Backend + 'static>(
     table: &Table<DB>,
+    view: View<'static>,
     payload: &Map<String, Json>,
     context: &Context<'_>,
 ) -> Result<Draft, Error> {
     let descriptor = table.descriptor();
-    let mut draft = read_payload(descriptor.seen_by(context.principal), payload)?;
+    let mut draft = read_payload(view, payload)?;
     require(payload, &mut draft);
     for (at, field) in descriptor.fields.iter().enumerate() {
         // What the caller does not see is not his to set back.
@@ -405,8 +519,12 @@ fn replacement<DB: Backend + 'static>(
         if !is_his || field.required || payload.contains_key(field.name) {
             continue;
         }
-        let value = table.initial(at, context)?.unwrap_or(Value::Null);
-        draft.put(at, value);
+        match table.initial(at, context)? {
+            Some(value) => draft.put(at, value),
+            None if field.nullable => draft.put(at, Value::Null),
+            // The database's own default is not known here: the row keeps what it has.
+            None => {}
+        }
     }
     Ok(draft)
 }
@@ -417,8 +535,17 @@ async fn validated<T: Transaction>(
     mut draft: Draft,
     before: Option<&Row>,
     context: &Context<'_>,
-) -> Result<Vec<(usize, Value<'static>)>, Refusal> {
+) -> Result<Draft, Refusal> {
+    if let Some(before) = before {
+        draft.changes_row(before);
+    }
     let before = before.map(AsRef::as_ref);
+    // What several fields are asked together makes sense only of values that are acceptable one by one.
+    if draft.is_acceptable() {
+        for check in table.descriptor().checks {
+            check(&mut draft);
+        }
+    }
     let refused = table.validate(&mut draft, before, context).err();
     match (refused, draft.take_error()) {
         (None, None) => {}
@@ -429,14 +556,10 @@ async fn validated<T: Transaction>(
         (Some(error), _) => return Err(error.seen_through(draft.view()).into()),
         (None, Some(mistakes)) => return Err(mistakes.into()),
     }
-    let mut within = Within { transaction, tables, failure: None };
+    let mut within = Within { transaction, tables, context, failure: None };
     let checked = table.check(&draft, before, context, &mut Store::new(&mut within)).await;
-    match (checked, within.failure) {
-        // What the database failed with is for the log, whatever the hook has made of it.
-        (_, Some(failure)) => Err(failure),
-        (Err(error), None) => Err(error.seen_through(draft.view()).into()),
-        (Ok(()), None) => Ok(draft.into_values()),
-    }
+    ended(draft.view(), checked, within.failure)?;
+    Ok(draft)
 }
 
 /// A table, and all of those that hooks may look into.
@@ -446,26 +569,142 @@ pub(crate) type Place<'a, DB> = (&'a [Table<DB>], &'a Table<DB>);
 struct Within<'a, T: Transaction> {
     transaction: &'a mut T,
     tables: &'a [Table<T::Backend>],
+    context: &'a Context<'a>,
     failure: Option<Refusal>,
 }
 
-impl<T: Transaction> Find for Within<'_, T> {
+impl<T: Transaction> Within<'_, T> {
+    fn table(&self, descriptor: &Descriptor) -> Result<Table<T::Backend>, Refusal> {
+        let table = self.tables.iter().find(|table| table.descriptor().stream == descriptor.stream);
+        table.copied().ok_or_else(|| fault("a hook asks for a resource that is not mounted"))
+    }
+
+    async fn insert(&mut self, descriptor: &'static Descriptor, values: &Values) -> Result<Row, Refusal> {
+        let table = self.table(descriptor)?;
+        let made = match self.transaction.rows(&table, sql::insert(&table, values)?).await {
+            Ok(rows) => rows.into_iter().next(),
+            Err(failure) => {
+                return Err(write_failure(self.transaction, &table, values, self.context, failure).await);
+            }
+        };
+        let made = made.ok_or_else(|| fault("an insert returned no row"))?;
+        // Triggers of the application may have changed the row since: what is answered is what is stored.
+        let key = made.value(descriptor.key).into_owned();
+        let stored = find(self.transaction, &table, &key, &Filter::all(), false).await?;
+        Ok(stored.unwrap_or(made))
+    }
+
+    async fn update(
+        &mut self,
+        descriptor: &'static Descriptor,
+        key: &Value<'static>,
+        values: &Values,
+    ) -> Result<Row, Refusal> {
+        let table = self.table(descriptor)?;
+        if !values.is_empty()
+            && let Err(failure) = self.transaction.execute(sql::update(&table, key, values)?).await
+        {
+            return Err(write_failure(self.transaction, &table, values, self.context, failure).await);
+        }
+        let key_now =
+            values.iter().find(|(field, _)| *field == descriptor.key).map_or(key, |(_, value)| value);
+        // What he has written himself he is shown, also where it has just left what he can see.
+        let row = find(self.transaction, &table, key_now, &Filter::all(), false).await?;
+        row.ok_or_else(|| fault("an updated row is not there any more"))
+    }
+
+    async fn delete(&mut self, descriptor: &'static Descriptor, key: &Value<'static>) -> Result<(), Refusal> {
+        let table = self.table(descriptor)?;
+        match self.transaction.execute(sql::delete(&table, key)?).await {
+            Ok(_) => Ok(()),
+            Err(Failure::ForeignKey) => {
+                Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
+            }
+            Err(failure) => Err(other_failure(&descriptor.seen_by(self.context.principal), failure)),
+        }
+    }
+
+    async fn execute(&mut self, statement: AnyStatement) -> Result<usize, Refusal> {
+        let statement = Statement::of(T::Backend::of_any(statement));
+        self.transaction.execute(statement).await.map_err(|failure| match failure {
+            Failure::Unavailable(source) => Refusal::Unavailable(source),
+            Failure::Fault(source) => Refusal::Fault(source),
+            // Of which table it is, is not known.
+            _ => Error::new(Code::Conflict, "A constraint of the database refuses the change.").into(),
+        })
+    }
+
+    /// Keeps a failure, and says what the hook is told of it.
+    fn keep<R>(&mut self, result: Result<R, Refusal>) -> Result<R, Error> {
+        result.map_err(|refusal| {
+            let told = match &refusal {
+                Refusal::Refused(error) => error.clone(),
+                _ => Error::internal("store"),
+            };
+            self.failure = Some(refusal);
+            told
+        })
+    }
+}
+
+impl<T: Transaction> Access for Within<'_, T> {
     fn find<'a>(
         &'a mut self,
         descriptor: &'static Descriptor,
         key: Value<'static>,
     ) -> Local<'a, Result<Option<Row>, Error>> {
         Box::pin(async move {
-            let table = self.tables.iter().find(|table| table.descriptor().stream == descriptor.stream);
-            let found = match table {
-                Some(table) => find(self.transaction, table, &key, &Filter::all(), false).await,
-                None => Err(fault("a hook asks for a resource that is not mounted")),
+            let found = match self.table(descriptor) {
+                Ok(table) => find(self.transaction, &table, &key, &Filter::all(), false).await,
+                Err(refusal) => Err(refusal),
             };
-            found.map_err(|refusal| {
-                self.failure = Some(refusal);
-                Error::internal("store")
-            })
+            self.keep(found)
         })
+    }
+
+    fn insert<'a>(
+        &'a mut self,
+        descriptor: &'static Descriptor,
+        values: Values,
+    ) -> Local<'a, Result<Row, Error>> {
+        Box::pin(async move {
+            let inserted = Within::insert(self, descriptor, &values).await;
+            self.keep(inserted)
+        })
+    }
+
+    fn update<'a>(
+        &'a mut self,
+        descriptor: &'static Descriptor,
+        key: Value<'static>,
+        values: Values,
+    ) -> Local<'a, Result<Row, Error>> {
+        Box::pin(async move {
+            let updated = Within::update(self, descriptor, &key, &values).await;
+            self.keep(updated)
+        })
+    }
+
+    fn delete<'a>(
+        &'a mut self,
+        descriptor: &'static Descriptor,
+        key: Value<'static>,
+    ) -> Local<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let deleted = Within::delete(self, descriptor, &key).await;
+            self.keep(deleted)
+        })
+    }
+
+    fn execute<'a>(&'a mut self, statement: AnyStatement) -> Local<'a, Result<usize, Error>> {
+        Box::pin(async move {
+            let executed = Within::execute(self, statement).await;
+            self.keep(executed)
+        })
+    }
+
+    fn after_commit(&mut self, work: AfterCommit) {
+        self.transaction.after_commit(work);
     }
 }
 
@@ -478,17 +717,64 @@ async fn write_failure<T: Transaction>(
     failure: Failure,
 ) -> Refusal {
     let view = table.descriptor().seen_by(context.principal);
-    if !matches!(failure, Failure::ForeignKey) {
-        return other_failure(&view, failure);
-    }
-    match missing_references(transaction, table, values).await {
-        Ok(Some(error)) => error.seen_through(&view).into(),
-        Ok(None) => {
-            Error::validation(crate::error::NON_FIELD_ERRORS, "An object that is referred to does not exist.")
-                .into()
+    let explained = match failure {
+        Failure::ForeignKey => missing_references(transaction, table, values).await,
+        Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
+        Failure::Unique(Constraint::Named(name)) => {
+            let about = about(transaction, &view, name).await;
+            about.map(|about| explain(&view, Failure::Unique(about)))
         }
+        Failure::Check(Constraint::Named(name)) => {
+            let about = about(transaction, &view, name).await;
+            about.map(|about| explain(&view, Failure::Check(about)))
+        }
+        failure => return other_failure(&view, failure),
+    };
+    match explained {
+        Ok(error) => error.seen_through(&view).into(),
         Err(refusal) => refusal,
     }
+}
+
+/// What a named constraint is about.
+async fn about<T: Transaction>(
+    transaction: &mut T,
+    view: &View<'_>,
+    name: String,
+) -> Result<Constraint, Refusal> {
+    let found = transaction.constraint(view.descriptor().table, &name).await;
+    let found = found.map_err(|failure| other_failure(view, failure))?;
+    Ok(Constraint::Of(vec![found.unwrap_or(name)]))
+}
+
+/// The first value that is longer or greater than its column takes: databases do not say which one it is.
+async fn too_large<T: Transaction>(
+    transaction: &mut T,
+    descriptor: &Descriptor,
+    values: &[(usize, Value<'static>)],
+) -> Result<Error, Refusal> {
+    let sizes = transaction
+        .sizes(descriptor.table)
+        .await
+        .map_err(|failure| other_failure(&View::from(descriptor), failure))?;
+    let mut found: Option<Error> = None;
+    for size in sizes {
+        let of_column = values.iter().find(|(field, _)| descriptor.fields[*field].column == size.column);
+        let Some((field, value)) = of_column else { continue };
+        let check = match size.places {
+            None => Check::Length { min: None, max: usize::try_from(size.digits).ok() },
+            places => Check::Digits { digits: Some(size.digits), places },
+        };
+        let FieldDescriptor { name, kind, .. } = descriptor.fields[*field];
+        if let Err(message) = check.apply(kind, &mut value.clone()) {
+            found = Some(match found {
+                Some(error) => error.and(name, message),
+                None => Error::validation(name, message),
+            });
+        }
+    }
+    Ok(found
+        .unwrap_or_else(|| Error::validation(NON_FIELD_ERRORS, "A value is larger than its column takes.")))
 }
 
 /// SQLite does not say which foreign key failed: look which of the values refer to nothing.
@@ -496,7 +782,7 @@ async fn missing_references<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     values: &[(usize, Value<'static>)],
-) -> Result<Option<Error>, Refusal> {
+) -> Result<Error, Refusal> {
     let descriptor = table.descriptor();
     let fail = |failure| other_failure(&View::from(descriptor), failure);
     let mut error: Option<Error> = None;
@@ -519,37 +805,66 @@ async fn missing_references<T: Transaction>(
             });
         }
     }
-    Ok(error)
+    Ok(error.unwrap_or_else(|| {
+        Error::validation(NON_FIELD_ERRORS, "An object that is referred to does not exist.")
+    }))
 }
 
 pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {
-    // A column that the resource does not show, or not to the caller, is not named.
-    let public = |column: &String| {
-        view.fields()
-            .find(|field| field.column == column.as_str())
-            .map_or(crate::error::NON_FIELD_ERRORS, |field| field.name)
-    };
     match failure {
-        Failure::Unique(columns) => {
-            let mut error = Error::new(Code::Conflict, "An object with these values exists already.");
-            for column in &columns {
-                error = error.and(public(column), "This value is already taken.");
-            }
-            error.into()
-        }
-        Failure::NotNull(column) => Error::validation(
-            column.as_ref().map_or(crate::error::NON_FIELD_ERRORS, public),
-            "This field may not be null.",
-        )
-        .into(),
-        Failure::Check => {
-            Error::validation(crate::error::NON_FIELD_ERRORS, "A check of the database refuses these values.")
-                .into()
-        }
         Failure::ForeignKey => fault("a foreign key failed where nothing was written"),
         Failure::Unavailable(source) => Refusal::Unavailable(source),
         Failure::Fault(source) => Refusal::Fault(source),
+        failure => explain(view, failure).into(),
     }
+}
+
+/// What a constraint is answered with, on the field that it is about; on the whole object where it is about several, or
+/// about columns that the resource does not show, or not to the caller.
+fn explain(view: &View<'_>, failure: Failure) -> Error {
+    match failure {
+        Failure::Unique(about) => {
+            let error = Error::new(Code::Conflict, "An object with these values exists already.");
+            match concerned(view, &about).as_slice() {
+                [field] => error.and(*field, "This value is already taken."),
+                [] => error.and(NON_FIELD_ERRORS, "This value is already taken."),
+                several => error.and(
+                    NON_FIELD_ERRORS,
+                    format!("The fields {} must make a unique set.", several.join(", ")),
+                ),
+            }
+        }
+        Failure::Check(about) => match concerned(view, &about).as_slice() {
+            [field] => Error::validation(*field, "A check of the database refuses this value."),
+            [] => Error::validation(NON_FIELD_ERRORS, "A check of the database refuses these values."),
+            several => Error::validation(
+                NON_FIELD_ERRORS,
+                format!("A check of the database refuses these values of {}.", several.join(", ")),
+            ),
+        },
+        Failure::NotNull(column) => {
+            let about = Constraint::Of(column.into_iter().collect());
+            let field = concerned(view, &about).first().copied().unwrap_or(NON_FIELD_ERRORS);
+            Error::validation(field, "This field may not be null.")
+        }
+        _ => Error::validation(NON_FIELD_ERRORS, "The database refuses these values."),
+    }
+}
+
+/// The fields whose columns a constraint names, in their order.
+fn concerned<'a>(view: &View<'a>, constraint: &Constraint) -> Vec<&'a str> {
+    let Constraint::Of(about) = constraint else { return Vec::new() };
+    let named =
+        view.fields().filter(|field| about.iter().any(|sql| sql == field.column || names(sql, field.column)));
+    named.map(|field| field.name).collect()
+}
+
+/// Does an expression name the column? Its texts are passed over.
+fn names(sql: &str, column: &str) -> bool {
+    // Between single quotes is a text; two of them in a text are one.
+    let outside = sql.split('\'').step_by(2);
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    outside.flat_map(|sql| sql.split(|letter| !is_part(letter))).any(|word| word.eq_ignore_ascii_case(column))
 }
 
 fn fault(message: &'static str) -> Refusal {

@@ -696,7 +696,7 @@ pub fn page_object<'a>(
         if at > 0 {
             out.push(',');
         }
-        encode::write_object(view.descriptor(), row.as_ref(), view.indexes(), &mut out);
+        encode::write_object(view.descriptor(), row.as_ref(), view.shown(), &mut out);
         if !page.expanded.is_empty() {
             // The key is always there, so a comma is right.
             out.pop();
@@ -739,7 +739,7 @@ pub fn not_allowed(descriptor: &Descriptor, action: &str) -> Error {
 /// # Errors
 /// 404.
 pub fn key(descriptor: &Descriptor, json: Option<&Json>) -> Result<Value<'static>, Error> {
-    json.and_then(|json| filter::parse_key(descriptor.key_field().kind, json)).ok_or_else(Error::not_found)
+    json.and_then(|json| filter::parse_key(descriptor.lookup_field().kind, json)).ok_or_else(Error::not_found)
 }
 
 fn json_entries(payload: serde_json::Map<String, Json>) -> impl Iterator<Item = (String, RawArgument)> {

@@ -69,6 +69,11 @@ impl Principal {
         self.user.as_ref().map(|user| user.to_json().to_string())
     }
 
+    /// What tells him from others; `None` where nobody is logged in.
+    pub(crate) fn name(&self) -> Option<String> {
+        self.user.as_ref().map(|user| user.to_json().to_string())
+    }
+
     /// The user's key, in the type that the application keeps it in.
     ///
     /// # Errors

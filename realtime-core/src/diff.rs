@@ -4,9 +4,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::resource::Record;
 
-/// The fields, among the given ones, whose values differ.
+/// The fields, among the given ones, of which something else is shown.
 pub fn diff(before: &dyn Record, after: &dyn Record, fields: &[usize]) -> Vec<usize> {
-    fields.iter().copied().filter(|field| !before.value(*field).is_same(&after.value(*field))).collect()
+    fields.iter().copied().filter(|field| !before.shown(*field).is_same(&after.shown(*field))).collect()
 }
 
 /// Replays a diff: `{...object, ...diff}`, shallow, as a client does.

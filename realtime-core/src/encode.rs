@@ -25,7 +25,7 @@ pub(crate) fn write_object(
         }
         write_text(descriptor.fields[field].name, out);
         out.push(':');
-        row.value(field).write_json(out);
+        row.shown(field).write_json(out);
     }
     out.push('}');
 }
@@ -34,7 +34,7 @@ pub(crate) fn write_object(
 pub fn object<'a>(view: impl Into<View<'a>>, row: &dyn Record) -> String {
     let view = view.into();
     let mut out = String::with_capacity(256);
-    write_object(view.descriptor(), row, view.indexes(), &mut out);
+    write_object(view.descriptor(), row, view.shown(), &mut out);
     out
 }
 

@@ -77,7 +77,7 @@ impl Kind {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field of a realtime resource can have",
     label = "not a field type",
-    note = "field types are i16, i32, i64, f64, bool, String, Vec<u8>, chrono's DateTime<Utc>, NaiveDateTime, NaiveDate and NaiveTime, realtime's types::Uuid and types::Decimal, serde_json::Value, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
+    note = "field types are i8 to i64, u8 to u64, f64, bool, String, Vec<u8>, chrono's DateTime<Utc>, NaiveDateTime, NaiveDate and NaiveTime, realtime's types::Uuid and types::Decimal, serde_json::Value, Option of one of them, and enums with `#[derive(RealtimeEnum)]`",
     note = "a field that clients shall not see can be left out with `#[realtime(skip)]`"
 )]
 pub trait Field: Sized + Send + Sync + 'static {
@@ -85,6 +85,8 @@ pub trait Field: Sized + Send + Sync + 'static {
     const KIND: Kind;
     /// May the value be `NULL`?
     const NULLABLE: bool = false;
+    /// The type without its `Option`, where it has one.
+    type Plain: Field;
 
     /// The value, borrowed where it is text.
     fn to_value(&self) -> Value<'_>;
@@ -95,6 +97,7 @@ pub trait Field: Sized + Send + Sync + 'static {
 
 impl Field for bool {
     const KIND: Kind = Kind::Bool;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Bool(*self)
     }
@@ -105,6 +108,7 @@ impl Field for bool {
 
 impl Field for i32 {
     const KIND: Kind = Kind::Integer { min: Self::MIN as i64, max: Self::MAX as i64 };
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Int(i64::from(*self))
     }
@@ -115,6 +119,7 @@ impl Field for i32 {
 
 impl Field for i64 {
     const KIND: Kind = Kind::Integer { min: Self::MIN, max: Self::MAX };
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Int(*self)
     }
@@ -125,6 +130,7 @@ impl Field for i64 {
 
 impl Field for f64 {
     const KIND: Kind = Kind::Float;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Float(*self)
     }
@@ -135,6 +141,7 @@ impl Field for f64 {
 
 impl Field for String {
     const KIND: Kind = Kind::Text;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Text(Cow::Borrowed(self))
     }
@@ -145,6 +152,7 @@ impl Field for String {
 
 impl Field for DateTime<Utc> {
     const KIND: Kind = Kind::Timestamp;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Timestamp(*self)
     }
@@ -155,6 +163,7 @@ impl Field for DateTime<Utc> {
 
 impl Field for crate::types::UtcTimestamp {
     const KIND: Kind = Kind::Timestamp;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Timestamp(self.0)
     }
@@ -165,6 +174,7 @@ impl Field for crate::types::UtcTimestamp {
 
 impl Field for i16 {
     const KIND: Kind = Kind::Integer { min: Self::MIN as i64, max: Self::MAX as i64 };
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Int(i64::from(*self))
     }
@@ -175,6 +185,7 @@ impl Field for i16 {
 
 impl Field for NaiveDateTime {
     const KIND: Kind = Kind::NaiveTimestamp;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Timestamp(self.and_utc())
     }
@@ -185,6 +196,7 @@ impl Field for NaiveDateTime {
 
 impl Field for NaiveDate {
     const KIND: Kind = Kind::Date;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Date(*self)
     }
@@ -195,6 +207,7 @@ impl Field for NaiveDate {
 
 impl Field for NaiveTime {
     const KIND: Kind = Kind::Time;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Time(*self)
     }
@@ -205,6 +218,7 @@ impl Field for NaiveTime {
 
 impl Field for Vec<u8> {
     const KIND: Kind = Kind::Bytes;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Bytes(Cow::Borrowed(self))
     }
@@ -215,6 +229,7 @@ impl Field for Vec<u8> {
 
 impl Field for crate::types::Uuid {
     const KIND: Kind = Kind::Uuid;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Uuid(self.0)
     }
@@ -225,6 +240,7 @@ impl Field for crate::types::Uuid {
 
 impl Field for crate::types::Decimal {
     const KIND: Kind = Kind::Decimal;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Decimal(self.without_negative_zero())
     }
@@ -235,6 +251,7 @@ impl Field for crate::types::Decimal {
 
 impl Field for serde_json::Value {
     const KIND: Kind = Kind::Json;
+    type Plain = Self;
     fn to_value(&self) -> Value<'_> {
         Value::Json(Cow::Borrowed(self))
     }
@@ -246,6 +263,7 @@ impl Field for serde_json::Value {
 impl<T: Field> Field for Option<T> {
     const KIND: Kind = T::KIND;
     const NULLABLE: bool = true;
+    type Plain = T::Plain;
     fn to_value(&self) -> Value<'_> {
         self.as_ref().map_or(Value::Null, T::to_value)
     }
@@ -261,6 +279,7 @@ pub trait FieldEnum: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: FieldEnum> Field for T {
     const KIND: Kind = Kind::Enum(variant_names::<T>);
+    type Plain = Self;
 
     fn to_value(&self) -> Value<'_> {
         self.serialize(VariantName).map_or(Value::Null, |name| Value::Text(Cow::Borrowed(name)))

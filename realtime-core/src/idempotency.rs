@@ -101,7 +101,7 @@ pub(crate) async fn finish<T: Transaction>(
     T::Backend::write_number(&mut forget, i64::from(once.answers));
     forget.sql(")");
     forget.sql(T::Backend::FREE_ROW_LOCK).sql(")");
-    transaction.execute(forget).await.map_err(fail)
+    transaction.execute(forget).await.map(drop).map_err(fail)
 }
 
 impl Once {

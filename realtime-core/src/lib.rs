@@ -42,6 +42,7 @@
 //! | [`filter`] | a client's filter: parsed, and as a test in memory |
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
+//! | [`check`], [`Draft`], [`Hooks`] | what is asked of values, and what an application adds to writes |
 //! | [`policy`], [`Rows`], [`Fields`] | who may do what, and see which rows and fields |
 //! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
@@ -58,6 +59,7 @@
 
 pub mod action;
 pub mod change;
+pub mod check;
 mod condition;
 pub mod connection;
 mod context;
@@ -93,6 +95,7 @@ pub mod snapshot;
 pub mod sql;
 mod store;
 pub mod subscription;
+pub mod throttle;
 pub mod types;
 mod value;
 mod view;
@@ -119,6 +122,6 @@ pub use resource::{
     Relation, ResourceOn, Row,
 };
 pub use rows::{FieldOf, Rows};
-pub use store::Store;
+pub use store::{AfterCommit, Store};
 pub use value::Value;
 pub use view::{Fields, View};

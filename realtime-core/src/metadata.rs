@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::check::Check;
 use crate::field::Kind;
 use crate::resource::FieldDescriptor;
 use crate::view::View;
@@ -38,6 +39,9 @@ fn field(field: &FieldDescriptor) -> Json {
     put("type", field.kind.name().into());
     put("required", field.required.into());
     put("read_only", field.read_only.into());
+    if field.write_only {
+        put("write_only", true.into());
+    }
     put("nullable", field.nullable.into());
     put("label", label(field.name).into());
     if !field.description.is_empty() {
@@ -54,6 +58,40 @@ fn field(field: &FieldDescriptor) -> Json {
             put("choices", Json::Array(choices));
         }
         _ => {}
+    }
+    for (name, stated) in [("default", field.default), ("example", field.example)] {
+        if let Some(stated) = stated {
+            put(name, stated().to_json());
+        }
+    }
+    for check in field.checks {
+        match check {
+            Check::Length { min, max } => {
+                for (name, bound) in [("min_length", min), ("max_length", max)] {
+                    if let Some(bound) = bound {
+                        put(name, (*bound).into());
+                    }
+                }
+            }
+            Check::Range { min, max } => {
+                for (name, bound) in [("min_value", min), ("max_value", max)] {
+                    if let Some(bound) = bound {
+                        put(name, bound.value(field.kind).to_json());
+                    }
+                }
+            }
+            Check::Digits { digits, places } => {
+                for (name, digits) in [("max_digits", digits), ("decimal_places", places)] {
+                    if let Some(digits) = digits {
+                        put(name, (*digits).into());
+                    }
+                }
+            }
+            Check::Pattern(pattern) => put("pattern", pattern().source().into()),
+            Check::Email => put("format", "email".into()),
+            Check::Url => put("format", "uri".into()),
+            Check::Custom(_) => {}
+        }
     }
     members.into()
 }

@@ -8,10 +8,11 @@ use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::HasSqlType;
 
+pub use crate::check::{Check, Literal, Pattern, custom, has_length, is_bound, is_decimal, is_text};
 pub use crate::context::Context;
-pub use crate::draft::Hooks;
+pub use crate::draft::{Draft, Hooks};
 pub use crate::error::Error;
-pub use crate::field::{Field, FieldEnum};
+pub use crate::field::{Field, FieldEnum, Kind};
 pub use crate::lookup::{
     Lookup, LookupSet, check_group, check_lookup, check_part, check_part_lookup, check_path,
 };
@@ -23,6 +24,7 @@ pub use crate::resource::{
 };
 pub use crate::rows::FieldOf;
 pub use crate::search::check_search;
+pub use crate::throttle::Rate;
 pub use crate::value::Value;
 
 /// The SQL type of a column.
@@ -128,9 +130,9 @@ impl<T, ST> QueryId for Typed<T, ST> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// What a function given to `on_create` may return: the field's type, or a result of it.
+/// What a function given to `on_create` or `on_update` may return: the field's type, or a result of it.
 #[diagnostic::on_unimplemented(
-    message = "`on_create` must give a `{T}` or a `Result<{T}, Error>`, not `{Self}`",
+    message = "the function must give a `{T}` or a `Result<{T}, Error>`, not `{Self}`",
     label = "not the type of the field"
 )]
 pub trait Initial<T> {
@@ -153,11 +155,11 @@ impl<T: Field> Initial<T> for Result<T, Error> {
     }
 }
 
-/// Calls the function given to `on_create`.
+/// Calls the function given to `on_create` or `on_update`.
 ///
 /// # Errors
 /// What the function fails with.
-pub fn on_create<T, R>(
+pub fn set_by_server<T, R>(
     context: &Context<'_>,
     function: impl FnOnce(&Context<'_>) -> R,
 ) -> Result<Option<Value<'static>>, Error>
@@ -168,9 +170,29 @@ where
     Ok(Some(function(context).into_initial()?.to_value().into_owned()))
 }
 
-/// The value of `default = expression`.
-pub fn default_value<T: Field>(value: impl Into<T>) -> Option<Value<'static>> {
-    Some(value.into().to_value().into_owned())
+/// The value of `default = expression` or `example = expression`.
+pub fn stated<T: Field>(value: impl Into<T>) -> Value<'static> {
+    value.into().to_value().into_owned()
+}
+
+/// What the function given to `serialize_with` makes of a row.
+pub fn computed<M, R: Field>(row: &M, function: impl FnOnce(&M) -> R) -> Value<'static> {
+    function(row).to_value().into_owned()
+}
+
+/// Stops the build where a default is an integer that the field's type cannot hold.
+#[track_caller]
+pub const fn is_default(kind: Kind, literal: Literal) {
+    match kind {
+        Kind::Integer { .. } if !literal.fits(kind) => panic!("the field's type cannot hold this number"),
+        Kind::Integer { .. } | Kind::Float | Kind::Decimal | Kind::Json => {}
+        _ => panic!("a number is no value of the field's type"),
+    }
+}
+
+/// The value of `default = 5`, whatever the number's type would be by itself.
+pub fn literal<T: Field>(literal: Literal) -> Value<'static> {
+    literal.value(T::KIND)
 }
 
 /// Emits its content where the feature `sqlite` of this crate is on, so that user crates need no `cfg`.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use diesel::backend::Backend;
 use diesel::query_builder::QueryFragment;
 
+use crate::check::Check;
 use crate::context::Context;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::field::Kind;
 use crate::lookup::{Lookup, LookupSet};
 use crate::part::Part;
 use crate::policy::Rules;
+use crate::throttle::Rate;
 use crate::value::Value;
 
 /// What is known of a resource without looking at a row.
@@ -25,6 +28,8 @@ pub struct Descriptor {
     pub fields: &'static [FieldDescriptor],
     /// The index of the primary key in `fields`.
     pub key: usize,
+    /// The index of the field whose value addresses a row: the key, or what `lookup_field` says.
+    pub lookup: usize,
     /// The subscription field mapping.
     pub aliases: &'static [Alias],
     /// The fields whose values make the row groups that subscriptions are about, by index; none where a subscription is
@@ -34,8 +39,12 @@ pub struct Descriptor {
     pub actions: ActionSet,
     /// What lists offer beside filters and orders.
     pub lists: Lists,
+    /// How often somebody may carry them out.
+    pub throttle: &'static [(Action, Rate)],
     /// Who may carry them out, and on which rows.
     pub rules: Rules,
+    /// What is asked of several fields together, once each of them is acceptable by itself.
+    pub checks: &'static [fn(&mut Draft)],
     /// The model's doc comment.
     pub description: &'static str,
 }
@@ -49,6 +58,21 @@ impl Descriptor {
     /// The relation of a name.
     pub fn relation(&self, name: &str) -> Option<&'static Relation> {
         self.lists.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// The field with a public name.
+    pub fn field(&self, name: &str) -> Option<&FieldDescriptor> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The indexes of the fields that clients can be shown: all but those that are written only.
+    pub fn shown(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        (0..self.fields.len()).filter(|field| !self.fields[*field].write_only)
+    }
+
+    /// The descriptor of the field whose value addresses a row.
+    pub fn lookup_field(&self) -> &'static FieldDescriptor {
+        &self.fields[self.lookup]
     }
 
     /// The primary key's descriptor.
@@ -70,13 +94,25 @@ pub struct FieldDescriptor {
     pub nullable: bool,
     /// Is it set by the server only?
     pub read_only: bool,
+    /// Is it taken from clients and never shown?
+    pub write_only: bool,
     /// Must a create name it?
     pub required: bool,
+    /// The value of a new row that does not name it, where that is always the same.
+    pub default: Option<fn() -> Value<'static>>,
+    /// A value that it might have, for schemas.
+    pub example: Option<fn() -> Value<'static>>,
+    /// What is asked of a value beside its type.
+    pub checks: &'static [Check],
+    /// What is said of a value that fails any of them, in the place of their own words.
+    pub message: Option<&'static str>,
+    /// Is something else shown than the column's value: what [`Record::shown`] makes of the row?
+    pub computed: bool,
     /// The lookups that a filter may use under the field's own name.
     pub lookups: LookupSet,
     /// May a list be ordered by it?
     pub orderable: bool,
-    /// The field's doc comment.
+    /// What `help` says, or the field's doc comment.
     pub description: &'static str,
 }
 
@@ -109,6 +145,21 @@ pub struct Relation {
     pub target: fn() -> &'static Descriptor,
     /// Has the other resource a route to these rows, `/topics/{pk}/comments/`?
     pub nested: bool,
+}
+
+impl FieldDescriptor {
+    /// Looks at a value as one of a payload is looked at, and brings it into the form in which it is stored. Says what is
+    /// wrong with it.
+    ///
+    /// For values that come another way, such as the form of a registration.
+    pub fn mistakes(&self, value: &mut Value<'static>) -> Vec<String> {
+        let found = self.checks.iter().filter_map(|check| check.apply(self.kind, value).err());
+        let found: Vec<String> = found.collect();
+        match self.message {
+            Some(message) if !found.is_empty() => vec![message.to_owned()],
+            _ => found,
+        }
+    }
 }
 
 /// One entry of a subscription field mapping.
@@ -223,6 +274,11 @@ impl ActionSet {
 pub trait Record: Any + Send + Sync {
     /// The value of the field with an index of [`Descriptor::fields`].
     fn value(&self, field: usize) -> Value<'_>;
+
+    /// What clients are shown of the field: the value, or what the function given to `serialize_with` makes of the row.
+    fn shown(&self, field: usize) -> Value<'_> {
+        self.value(field)
+    }
 }
 
 /// A shared row of any resource. It is the model itself: [`Any`] leads back to the type.
@@ -237,11 +293,23 @@ pub trait RealtimeResource: Record + Sized {
     /// The static tables.
     const DESCRIPTOR: &'static Descriptor;
 
-    /// The value that a new row gets in a field that no payload names: `on_create` or `default`.
+    /// The value that a new row gets in a field that clients do not set: `on_create`.
     ///
     /// # Errors
     /// What the function given to `on_create` fails with.
-    fn initial(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error>;
+    fn initial(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
+        let _ = (field, context);
+        Ok(None)
+    }
+
+    /// The value that a row gets in a field whenever it is changed: `on_update`.
+    ///
+    /// # Errors
+    /// What the function given to `on_update` fails with.
+    fn renewed(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
+        let _ = (field, context);
+        Ok(None)
+    }
 }
 
 /// The columns of one result row of a backend, by position.

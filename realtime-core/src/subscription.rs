@@ -118,11 +118,11 @@ impl Subscription {
         form: Form,
         actions: EventActions,
     ) -> Self {
-        let all = 0..descriptor.fields.len();
+        let all = descriptor.shown();
         let shown = |field: &usize| {
             fields.as_ref().is_none_or(|some| some.contains(field) || *field == descriptor.key)
         };
-        let fields: Vec<usize> = all.filter(shown).collect();
+        let fields: Vec<usize> = all.clone().filter(shown).collect();
         let mut names: Vec<&str> = fields.iter().map(|field| descriptor.fields[*field].name).collect();
         names.sort_unstable();
         // Names, never indexes or addresses: the same subscription has the same id on every node and after every build.
@@ -130,7 +130,7 @@ impl Subscription {
             "{}\n{}\n{}\n{form:?}\n{}",
             descriptor.stream,
             filter.canonical(),
-            if fields.len() == descriptor.fields.len() { "*".to_owned() } else { names.join(",") },
+            if fields.len() == all.count() { "*".to_owned() } else { names.join(",") },
             actions.0
         );
         let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]);
@@ -276,7 +276,7 @@ impl Asked {
         let mut filter = filter::parse(view, filter, limits)?;
         if let Some(key) = key {
             let of_key = filter::Predicate {
-                field: descriptor.key,
+                field: descriptor.lookup,
                 part: None,
                 negated: false,
                 condition: filter::Condition::OneOf(vec![key]),
@@ -332,8 +332,11 @@ pub(crate) fn parse_fields(view: &View<'_>, json: &Json) -> Result<Vec<usize>, E
     names
         .iter()
         .map(|name| {
-            name.as_str().and_then(|name| view.field_index(name)).ok_or_else(|| {
-                let known: Vec<&str> = view.fields().map(|field| field.name).collect();
+            let is_shown = |field: &usize| !view.descriptor().fields[*field].write_only;
+            let field = name.as_str().and_then(|name| view.field_index(name)).filter(is_shown);
+            field.ok_or_else(|| {
+                let known: Vec<&str> =
+                    view.shown().map(|field| view.descriptor().fields[field].name).collect();
                 Error::new(Code::UnknownField, format!("{name} is not a field of this stream."))
                     .and("fields", format!("Choices are {}.", known.join(", ")))
             })

@@ -134,6 +134,11 @@ impl<'a> View<'a> {
         (0..self.descriptor.fields.len()).filter(|field| self.shows(*field))
     }
 
+    /// The indexes of those that can be shown: all but what is written only.
+    pub fn shown(&self) -> impl Iterator<Item = usize> {
+        self.descriptor.shown().filter(|field| self.shows(*field))
+    }
+
     /// The fields, in their order.
     pub fn fields(&self) -> impl Iterator<Item = &'a FieldDescriptor> {
         let descriptor = self.descriptor;

@@ -104,8 +104,12 @@ impl Transaction for Direct<'_> {
     ) -> Result<Vec<Row>, Failure> {
         self.load(table, statement)
     }
-    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<(), Failure> {
-        statement.execute(self.0).map(|_| ()).map_err(|error| Failure::Fault(Box::new(error)))
+    fn after_commit(&mut self, work: realtime_core::AfterCommit) {
+        drop(work);
+    }
+
+    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<usize, Failure> {
+        statement.execute(self.0).map_err(|error| Failure::Fault(Box::new(error)))
     }
     async fn number(&mut self, statement: Statement<Sqlite>) -> Result<i64, Failure> {
         use realtime_core::__private::read;

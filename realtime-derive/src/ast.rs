@@ -5,9 +5,10 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Expr, Fields, GenericArgument, LitInt, LitStr, Path, PathArguments, Type};
 
-use crate::attr::{FieldAttrs, Policy, Selection, StructAttrs};
+use crate::attr::{FieldAttrs, Policy, Rate, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
-use crate::vocabulary::{ACTIONS, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, names, variant_of};
+use crate::rule::Rule;
+use crate::vocabulary::{ACTIONS, CASES, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, names, variant_of};
 
 /// A struct that becomes a resource.
 pub(crate) struct Model<'a> {
@@ -23,6 +24,10 @@ pub(crate) struct Model<'a> {
     pub(crate) skipped: Vec<Skipped<'a>>,
     /// The index of the primary key in `fields`; `None` where it was reported that there is none.
     pub(crate) key: Option<usize>,
+    /// The index of the field that addresses a row, where it is another one, and the token that says so.
+    pub(crate) lookup: Option<(usize, Ident)>,
+    /// The variants of core's `Action` that are limited, and how.
+    pub(crate) throttle: Vec<(&'static str, Rate)>,
     /// The subscription field mapping.
     pub(crate) aliases: Vec<Alias<'a>>,
     /// The option's name, and the indexes of the fields that make groups, each with the token that names it.
@@ -35,6 +40,8 @@ pub(crate) struct Model<'a> {
     pub(crate) relations: Vec<Relation>,
     /// The variants of core's `Action`; `None` for all of them.
     pub(crate) actions: Option<Vec<&'static str>>,
+    /// What is asked of several fields together.
+    pub(crate) checks: &'a [Expr],
     /// Does the user implement `Hooks` himself?
     pub(crate) hooks: bool,
     /// Who says who may do what.
@@ -127,19 +134,10 @@ pub(crate) struct Alias<'a> {
     pub(crate) target: Option<(usize, Lookup)>,
 }
 
-/// The value of a new row's field that no payload names.
-pub(crate) enum Initial<'a> {
-    /// `default = expression`
-    Default(&'a Expr),
-    /// `on_create = function`
-    OnCreate(&'a Expr),
-}
-
 impl Field<'_> {
-    /// The value of a new row.
-    pub(crate) fn initial(&self) -> Option<Initial<'_>> {
-        let default = self.attrs.default.as_ref().map(|(_, expression)| Initial::Default(expression));
-        default.or_else(|| self.attrs.on_create.as_ref().map(|(_, function)| Initial::OnCreate(function)))
+    /// What is asked of its values.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        self.attrs.validate.as_ref().map_or(&[], |validate| &validate.rules)
     }
 
     /// Where a mistake about the public name is reported.
@@ -157,7 +155,8 @@ impl<'a> Model<'a> {
         attrs: &'a StructAttrs,
         errors: &mut Errors,
     ) -> Option<Self> {
-        let (fields, skipped) = fields(input, errors)?;
+        let case = attrs.rename_all.as_ref().and_then(|case| case_of(case, errors));
+        let (fields, skipped) = fields(input, case, errors)?;
         let table = table(input, attrs, errors);
         let mut model = Self {
             ident: &input.ident,
@@ -166,12 +165,15 @@ impl<'a> Model<'a> {
             fields,
             skipped,
             key: None,
+            lookup: None,
+            throttle: Vec::new(),
             aliases: Vec::new(),
             group_by: None,
             search: Vec::new(),
             pagination: [attrs.pagination.default.clone(), attrs.pagination.most.clone()],
             relations: Vec::new(),
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
+            checks: &attrs.checks,
             hooks: attrs.hooks,
             policy: attrs.policy.clone(),
             backends: Backends::resolve(attrs),
@@ -180,10 +182,12 @@ impl<'a> Model<'a> {
         model.key = model.resolve_key(attrs, errors);
         model.relations = model.resolve_relations(errors);
         model.resolve_lookups(attrs, errors);
+        model.resolve_lookup_field(attrs, errors);
+        model.resolve_throttle(attrs, errors);
         model.resolve_ordering(attrs, errors);
         model.group_by = attrs.group_by.as_ref().map(|(key, names)| {
             let field =
-                |name: &'a Ident| Some((model.field(&name.unraw().to_string(), name.span(), errors)?, name));
+                |name: &'a Ident| Some((model.shown(&name.unraw().to_string(), name.span(), errors)?, name));
             (key, names.iter().filter_map(field).collect())
         });
         for name in &attrs.search {
@@ -284,7 +288,7 @@ impl<'a> Model<'a> {
         }
         match &attrs.lookups {
             Selection::All => {
-                for field in &mut self.fields {
+                for field in self.fields.iter_mut().filter(|field| field.attrs.write_only.is_none()) {
                     field.lookups = Lookups::All;
                 }
             }
@@ -296,7 +300,7 @@ impl<'a> Model<'a> {
                             lookups.iter().filter_map(|lookup| resolve_listed(lookup, errors)).collect(),
                         ),
                     };
-                    if let Some(field) = self.field(&name.unraw().to_string(), name.span(), errors) {
+                    if let Some(field) = self.shown(&name.unraw().to_string(), name.span(), errors) {
                         self.fields[field].lookups = lookups;
                     }
                 }
@@ -304,14 +308,39 @@ impl<'a> Model<'a> {
         }
     }
 
+    fn resolve_lookup_field(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+        let Some(name) = &attrs.lookup else { return };
+        let field = self.shown(&name.unraw().to_string(), name.span(), errors);
+        self.lookup = field.map(|field| (field, name.clone()));
+    }
+
+    fn resolve_throttle(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
+        let limited = ["list", "retrieve", "create", "update", "replace", "delete"];
+        for (action, rate) in &attrs.throttle {
+            let name = action.unraw().to_string();
+            match variant_of(ACTIONS, &name).filter(|_| limited.contains(&name.as_str())) {
+                Some(variant) => self.throttle.push((variant, *rate)),
+                None => {
+                    let first = unknown("action", &name, limited);
+                    errors.on(
+                        action,
+                        format!("{first}\nthe actions that can be limited are {}", listed(limited)),
+                    );
+                }
+            }
+        }
+    }
+
     fn resolve_ordering(&mut self, attrs: &StructAttrs, errors: &mut Errors) {
-        let mut orderable = vec![matches!(attrs.ordering, Selection::All); self.fields.len()];
+        let all = matches!(attrs.ordering, Selection::All);
+        let mut orderable: Vec<bool> =
+            self.fields.iter().map(|field| all && field.attrs.write_only.is_none()).collect();
         if let Some(key) = self.key.and_then(|key| orderable.get_mut(key)) {
             *key = true;
         }
         if let Selection::These(listed) = &attrs.ordering {
             for name in listed {
-                if let Some(field) = self.field(&name.unraw().to_string(), name.span(), errors) {
+                if let Some(field) = self.shown(&name.unraw().to_string(), name.span(), errors) {
                     orderable[field] = true;
                 }
             }
@@ -331,7 +360,7 @@ impl<'a> Model<'a> {
             return None;
         }
         let (field, lookup) = text.split_once(SEPARATOR).unwrap_or((&text, "exact"));
-        let field = self.field(field, target.span(), errors);
+        let field = self.shown(field, target.span(), errors);
         if let Some(index) = field
             && self.fields.get(index).is_some_and(|field| is_json(field.ty))
             && let Some(lookup) = path_of(lookup, target.span())
@@ -340,6 +369,16 @@ impl<'a> Model<'a> {
         }
         let lookup = lookup_of(lookup, target.span(), errors);
         Some((field?, lookup?))
+    }
+
+    /// The same of a field that clients are shown. Whoever can ask for another one can find out what is in it.
+    fn shown(&self, name: &str, span: Span, errors: &mut Errors) -> Option<usize> {
+        let field = self.field(name, span, errors)?;
+        if self.fields[field].attrs.write_only.is_some() {
+            errors.at(span, format!("the field `{name}` is write-only: clients cannot ask for it"));
+            return None;
+        }
+        Some(field)
     }
 
     /// The index of the field with a public name, or with the name that stands for the key.
@@ -370,7 +409,11 @@ impl<'a> Model<'a> {
 }
 
 /// The named fields, those that clients see and those that they do not.
-fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<(Vec<Field<'a>>, Vec<Skipped<'a>>)> {
+fn fields<'a>(
+    input: &'a DeriveInput,
+    case: Option<&str>,
+    errors: &mut Errors,
+) -> Option<(Vec<Field<'a>>, Vec<Skipped<'a>>)> {
     let data = match &input.data {
         Data::Struct(data) => data,
         Data::Enum(data) => {
@@ -411,7 +454,10 @@ fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<(Vec<Field<
             skipped.push(Skipped { ident, ty: &field.ty, attrs });
             continue;
         }
-        let name = attrs.rename.as_ref().map_or_else(|| ident.unraw().to_string(), |(_, name)| name.value());
+        let name = match &attrs.rename {
+            Some((_, name)) => name.value(),
+            None => in_case(&ident.unraw().to_string(), case),
+        };
         fields.push(Field {
             ident,
             ty: &field.ty,
@@ -423,6 +469,41 @@ fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<(Vec<Field<
         });
     }
     Some((fields, skipped))
+}
+
+/// The way of `rename_all`, where it is one.
+fn case_of(case: &LitStr, errors: &mut Errors) -> Option<&'static str> {
+    let text = case.value();
+    let known = CASES.iter().copied().find(|known| *known == text);
+    if known.is_none() {
+        if matches!(text.as_str(), "kebab-case" | "SCREAMING-KEBAB-CASE") {
+            errors.on(case, "a public name has no `-`: write `\"camelCase\"` or `\"snake_case\"`");
+        } else {
+            let first = unknown("case", &text, CASES.iter().copied());
+            errors.on(case, format!("{first}\nthe cases are {}", listed(CASES.iter().copied())));
+        }
+    }
+    known
+}
+
+/// A field's name, as `rename_all` writes it.
+fn in_case(name: &str, case: Option<&str>) -> String {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>())
+    };
+    let pascal = || name.split('_').filter_map(capital).collect::<String>();
+    match case {
+        Some("camelCase") => {
+            let pascal = pascal();
+            let mut letters = pascal.chars();
+            letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+        }
+        Some("PascalCase") => pascal(),
+        Some("SCREAMING_SNAKE_CASE" | "UPPERCASE") => name.to_uppercase(),
+        Some("lowercase") => name.to_lowercase(),
+        _ => name.to_owned(),
+    }
 }
 
 fn table(input: &DeriveInput, attrs: &StructAttrs, errors: &mut Errors) -> Path {
@@ -540,6 +621,18 @@ fn is_json(ty: &Type) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_written_in_its_case() {
+        let written = |name: &str| CASES.iter().map(|case| in_case(name, Some(case))).collect::<Vec<_>>();
+        assert_eq!(
+            written("created_at"),
+            ["createdAt", "CreatedAt", "created_at", "CREATED_AT", "created_at", "CREATED_AT"]
+        );
+        assert_eq!(written("id"), ["id", "Id", "id", "ID", "id", "ID"]);
+        assert_eq!(in_case("_x_1", Some("camelCase")), "x1");
+        assert_eq!(in_case("created_at", None), "created_at");
+    }
 
     #[test]
     fn the_guess_at_a_table_is_what_diesel_users_write() {

@@ -8,6 +8,7 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Attribute, Expr, ExprLit, Lit, LitInt, LitStr, Meta, Path, Token, parenthesized, token};
 
 use crate::errors::{Errors, listed, unknown};
+use crate::rule::{RULES, Validate};
 
 /// What is said about a struct.
 #[derive(Default)]
@@ -40,6 +41,14 @@ pub(crate) struct StructAttrs {
     pub(crate) pagination: Pagination,
     /// `#[realtime(allowed_actions(..))]`
     pub(crate) actions: Option<Vec<Ident>>,
+    /// `#[realtime(lookup_field = field)]`
+    pub(crate) lookup: Option<Ident>,
+    /// `#[realtime(throttle(create = "10/minute"))]`
+    pub(crate) throttle: Vec<(Ident, Rate)>,
+    /// `#[realtime(rename_all = "camelCase")]`
+    pub(crate) rename_all: Option<LitStr>,
+    /// `#[realtime(validate(function, ..))]`
+    pub(crate) checks: Vec<Expr>,
     /// `#[realtime(hooks)]`
     pub(crate) hooks: bool,
     /// `#[realtime(policy)]` or `#[realtime(permission = rule)]`
@@ -90,6 +99,10 @@ const STRUCT_OPTIONS: &[&str] = &[
     "search",
     "pagination",
     "allowed_actions",
+    "lookup_field",
+    "throttle",
+    "rename_all",
+    "validate",
     "hooks",
     "permission",
     "policy",
@@ -124,6 +137,15 @@ impl StructAttrs {
                     one_policy(&attrs.policy, key)?;
                     attrs.policy = Policy::Rule(key.clone(), rule);
                 }
+                "lookup_field" => {
+                    let form = "`lookup_field` names one field: `lookup_field = username`";
+                    attrs.lookup = Some(assigned(key, input, form, Ident::parse_any)?);
+                }
+                "throttle" => attrs.throttle = throttle(key, input, errors)?,
+                "rename_all" => {
+                    attrs.rename_all = Some(string(key, input, "rename_all = \"camelCase\"")?);
+                }
+                "validate" => attrs.checks = functions(key, input, errors)?,
                 "subscription_field_mapping" => attrs.mapping = mapping(key, input, errors)?,
                 "lookups" => attrs.lookups = lookups(key, input, errors)?,
                 "ordering" => {
@@ -233,6 +255,10 @@ impl Selection<Ident> {
 pub(crate) struct FieldAttrs {
     /// `#[realtime(read_only)]`
     pub(crate) read_only: Option<Ident>,
+    /// `#[realtime(write_only)]`
+    pub(crate) write_only: Option<Ident>,
+    /// `#[realtime(required)]` or `#[realtime(required = false)]`
+    pub(crate) required: Option<(Ident, bool)>,
     /// `#[realtime(rename = "name")]`
     pub(crate) rename: Option<(Ident, LitStr)>,
     /// `#[realtime(references = Topic)]`
@@ -247,6 +273,16 @@ pub(crate) struct FieldAttrs {
     pub(crate) default: Option<(Ident, Expr)>,
     /// `#[realtime(on_create = function)]`
     pub(crate) on_create: Option<(Ident, Expr)>,
+    /// `#[realtime(on_update = function)]`
+    pub(crate) on_update: Option<(Ident, Expr)>,
+    /// `#[realtime(serialize_with = function)]`
+    pub(crate) serialize_with: Option<(Ident, Expr)>,
+    /// `#[realtime(validate(..))]`
+    pub(crate) validate: Option<Validate>,
+    /// `#[realtime(help = "text")]`
+    pub(crate) help: Option<(Ident, LitStr)>,
+    /// `#[realtime(example = expression)]`
+    pub(crate) example: Option<(Ident, Expr)>,
     /// `#[diesel(column_name = column)]`
     pub(crate) column: Option<Ident>,
     /// `#[diesel(embed)]`
@@ -255,18 +291,64 @@ pub(crate) struct FieldAttrs {
     pub(crate) description: String,
 }
 
-const FIELD_OPTIONS: &[&str] =
-    &["read_only", "rename", "skip", "default", "on_create", "references", "relation", "nested"];
+const FIELD_OPTIONS: &[&str] = &[
+    "read_only",
+    "write_only",
+    "required",
+    "default",
+    "on_create",
+    "on_update",
+    "validate",
+    "rename",
+    "serialize_with",
+    "help",
+    "example",
+    "skip",
+    "references",
+    "relation",
+    "nested",
+];
 
 impl FieldAttrs {
     /// Reads the attributes of a field.
     pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
         let mut attrs = Self { description: description(attributes), ..Self::default() };
-        realtime_options(attributes, errors, |key, input, _| {
+        realtime_options(attributes, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "read_only" => {
                     attrs.read_only = Some(key.clone());
                     flag(key, input)?;
+                }
+                "write_only" => {
+                    attrs.write_only = Some(key.clone());
+                    flag(key, input)?;
+                }
+                "required" => {
+                    let form = "`required` stands alone, or is `required = false`";
+                    let required = if input.peek(Token![=]) {
+                        assigned(key, input, form, <syn::LitBool as Parse>::parse)?.value
+                    } else {
+                        flag(key, input)?;
+                        true
+                    };
+                    attrs.required = Some((key.clone(), required));
+                }
+                "validate" => attrs.validate = Some(Validate::read(key, input, errors)?),
+                "help" => {
+                    attrs.help = Some((key.clone(), string(key, input, "help = \"What it is for.\"")?));
+                }
+                "example" => {
+                    let form = "`example` takes an expression of the field's type: `example = \"hello\"`";
+                    attrs.example = Some((key.clone(), assigned(key, input, form, Parse::parse)?));
+                }
+                "on_update" => {
+                    let form =
+                        "`on_update` takes a function of the context: `on_update = |context| context.now`";
+                    attrs.on_update = Some((key.clone(), assigned(key, input, form, Parse::parse)?));
+                }
+                "serialize_with" => {
+                    let form = "`serialize_with` takes a function of the row: `serialize_with = |row| row.body.len() as i64`";
+                    attrs.serialize_with = Some((key.clone(), assigned(key, input, form, Parse::parse)?));
                 }
                 "skip" => {
                     attrs.skip = Some(key.clone());
@@ -483,7 +565,7 @@ fn rows_of_pages(content: ParseStream<'_>, form: &str) -> syn::Result<Pagination
 }
 
 /// Reads nothing: `key`
-fn flag(key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+pub(crate) fn flag(key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
     if !input.peek(Token![=]) && !input.peek(token::Paren) {
         return Ok(());
     }
@@ -491,7 +573,7 @@ fn flag(key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
 }
 
 /// Reads `= value`; `form` says how the option is written.
-fn assigned<T>(
+pub(crate) fn assigned<T>(
     key: &Ident,
     input: ParseStream<'_>,
     form: &str,
@@ -504,7 +586,7 @@ fn assigned<T>(
 }
 
 /// Reads `= "text"`.
-fn string(key: &Ident, input: ParseStream<'_>, example: &str) -> syn::Result<LitStr> {
+pub(crate) fn string(key: &Ident, input: ParseStream<'_>, example: &str) -> syn::Result<LitStr> {
     let form = format!("`{key}` takes a string: `{example}`");
     assigned(key, input, &form, Parse::parse)
 }
@@ -532,7 +614,7 @@ fn column(input: ParseStream<'_>) -> syn::Result<Ident> {
 }
 
 /// Reads `(entry, ..)`.
-fn list(
+pub(crate) fn list(
     key: &Ident,
     input: ParseStream<'_>,
     errors: &mut Errors,
@@ -560,6 +642,62 @@ fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors, form: &str) -
         Ok(())
     })?;
     Ok(words)
+}
+
+/// So many times in so many seconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) times: u32,
+    pub(crate) seconds: u32,
+}
+
+/// Reads `(action = "10/minute", ..)`.
+fn throttle(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<(Ident, Rate)>> {
+    const PERIODS: &[(&str, u32)] = &[("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
+    let form = "`throttle` says how often somebody may do something: \
+                `throttle(create = \"10/minute\", update = \"100/hour\")`";
+    let mut rates: Vec<(Ident, Rate)> = Vec::new();
+    list(key, input, errors, form, |input, _| {
+        let action = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), form))?;
+        let text: LitStr = assigned(&action, input, form, Parse::parse)?;
+        if rates.iter().any(|(limited, _)| *limited == action) {
+            return Err(syn::Error::new(action.span(), format!("`{action}` is listed twice")));
+        }
+        let value = text.value();
+        let (times, period) = value.split_once('/').unwrap_or((&value, ""));
+        let seconds = PERIODS.iter().find(|(name, _)| *name == period).map(|(_, seconds)| *seconds);
+        match (times.parse().ok().filter(|times| *times > 0), seconds) {
+            (Some(times), Some(seconds)) => {
+                rates.push((action, Rate { times, seconds }));
+                Ok(())
+            }
+            _ => Err(syn::Error::new(
+                text.span(),
+                "a rate is a number and a period, one of `second`, `minute`, `hour` and `day`: \"10/minute\"",
+            )),
+        }
+    })?;
+    if rates.is_empty() { Err(syn::Error::new(key.span(), form)) } else { Ok(rates) }
+}
+
+/// Reads `(function, ..)`.
+fn functions(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<Expr>> {
+    let form = "`validate` of a struct lists functions that look at several fields: `validate(dates_in_order)`, for a \
+                `fn dates_in_order(draft: &mut Draft)`";
+    let mut functions: Vec<Expr> = Vec::new();
+    list(key, input, errors, form, |input, _| {
+        let named = input.fork().call(Ident::parse_any).ok();
+        if let Some(rule) = named.filter(|name| RULES.iter().any(|rule| name == rule)) {
+            return Err(syn::Error::new(
+                rule.span(),
+                format!("`{rule}` belongs to a field: a struct's `validate` lists functions"),
+            ));
+        }
+        let function: Expr = input.parse().map_err(|error| syn::Error::new(error.span(), form))?;
+        functions.push(function);
+        Ok(())
+    })?;
+    if functions.is_empty() { Err(syn::Error::new(key.span(), form)) } else { Ok(functions) }
 }
 
 /// Reads `(diesel::pg::Pg, ..)`: the last name of each path. Whatever else Diesel takes there is passed over.

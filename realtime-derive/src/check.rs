@@ -20,6 +20,13 @@ pub(crate) fn resource(model: &Model<'_>, errors: &mut Errors) {
         on_create_is_for_read_only_fields(field, errors);
         field_is_one_column(field, errors);
     }
+    for field in &model.fields {
+        written_by_somebody(field, errors);
+        shown_to_somebody(field, errors);
+        required_is_meant(field, errors);
+    }
+    key_is_shown(model, errors);
+    lookup_field_addresses(model, errors);
     names_are_unique(model, errors);
     relations_can_be_asked_for(model, errors);
     skip_stands_alone(model, errors);
@@ -154,6 +161,64 @@ fn relations_can_be_asked_for(model: &Model<'_>, errors: &mut Errors) {
     }
 }
 
+/// A value that clients do not set is not asked anything, and one that only they set is no server's.
+fn written_by_somebody(field: &Field<'_>, errors: &mut Errors) {
+    let attrs = &field.attrs;
+    if let Some(read_only) = &attrs.read_only {
+        if let Some(write_only) = &attrs.write_only {
+            errors.on(write_only, "a field that is neither read nor written is left out with `skip`");
+        }
+        if let Some(validate) = &attrs.validate {
+            errors.on(
+                &validate.key,
+                format!("clients do not set this field, so nothing is asked of it: remove `validate`, or `{read_only}`"),
+            );
+        }
+    } else if let Some((on_update, _)) = &attrs.on_update {
+        errors.on(on_update, "`on_update` is for fields that clients do not set: add `read_only`");
+    }
+}
+
+/// What is never shown is not written in another way.
+fn shown_to_somebody(field: &Field<'_>, errors: &mut Errors) {
+    if let (Some(_), Some((serialize_with, _))) = (&field.attrs.write_only, &field.attrs.serialize_with) {
+        errors.on(serialize_with, "a write-only field is never shown: remove one of the two");
+    }
+}
+
+/// `required` contradicts what gives the field a value by itself.
+fn required_is_meant(field: &Field<'_>, errors: &mut Errors) {
+    let Some((key, required)) = &field.attrs.required else { return };
+    if field.attrs.read_only.is_some() {
+        errors.on(key, "clients do not set a read-only field: remove one of the two");
+    } else if *required && field.attrs.default.is_some() {
+        errors.on(key, "a field that must be named needs no `default`: keep one of them");
+    }
+}
+
+/// Replies and events are about the key.
+fn key_is_shown(model: &Model<'_>, errors: &mut Errors) {
+    let Some(key) = model.key.and_then(|key| model.fields.get(key)) else { return };
+    if let Some(write_only) = &key.attrs.write_only {
+        errors.on(write_only, "the primary key cannot be write-only: clients know rows by it");
+    }
+    if let Some((serialize_with, _)) = &key.attrs.serialize_with {
+        errors.on(serialize_with, "the primary key is shown as it is: clients address rows with it");
+    }
+}
+
+/// A row is addressed by a value that it has, as it is shown.
+fn lookup_field_addresses(model: &Model<'_>, errors: &mut Errors) {
+    let Some((field, token)) = &model.lookup else { return };
+    let field = &model.fields[*field];
+    if is_option(field.ty) {
+        errors.on(token, "a row is addressed by a field that is never `NULL`: choose another one");
+    }
+    if field.attrs.serialize_with.is_some() {
+        errors.on(token, "a row is addressed by what clients are shown: this field has `serialize_with`");
+    }
+}
+
 /// Diesel's `embed` puts several columns into one field; a field of a resource is one column.
 fn field_is_one_column(field: &Field<'_>, errors: &mut Errors) {
     if let Some(embed) = &field.attrs.embed {
@@ -176,6 +241,13 @@ fn skip_stands_alone(model: &Model<'_>, errors: &mut Errors) {
             attrs.references.as_ref().map(|(key, _)| key),
             attrs.relation.as_ref().map(|(key, _)| key),
             attrs.nested.as_ref(),
+            attrs.on_update.as_ref().map(|(key, _)| key),
+            attrs.write_only.as_ref(),
+            attrs.required.as_ref().map(|(key, _)| key),
+            attrs.validate.as_ref().map(|validate| &validate.key),
+            attrs.serialize_with.as_ref().map(|(key, _)| key),
+            attrs.help.as_ref().map(|(key, _)| key),
+            attrs.example.as_ref().map(|(key, _)| key),
         ];
         for other in others.into_iter().flatten() {
             errors.on(

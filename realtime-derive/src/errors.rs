@@ -1,5 +1,7 @@
 //! The mistakes of one derive, collected so that all of them are reported at once, each on the user's own token.
 
+use std::cmp::Reverse;
+
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
@@ -61,16 +63,23 @@ fn nearest<'a>(word: &str, choices: impl IntoIterator<Item = &'a str>) -> Option
     let choices: Vec<(&str, String)> = choices.into_iter().map(|choice| (choice, plain(choice))).collect();
     let spelt = choices
         .iter()
-        .map(|(choice, letters)| (distance(&word, letters), *choice))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, choice)| choice);
+        .map(|(choice, letters)| {
+            (distance(&word, letters), Reverse(common_beginning(&word, letters)), *choice)
+        })
+        .filter(|(distance, ..)| *distance <= limit)
+        // Of those that are equally near, the one that begins like the word: ends are what is forgotten.
+        .min_by_key(|(distance, beginning, _)| (*distance, *beginning))
+        .map(|(.., choice)| choice);
     // Two letters begin too many words.
     let is_beginning = word.chars().count() > 2;
     spelt.or_else(|| {
         let goes_on = choices.iter().find(|(_, letters)| is_beginning && letters.starts_with(&word));
         goes_on.map(|(choice, _)| *choice)
     })
+}
+
+fn common_beginning(left: &str, right: &str) -> usize {
+    left.chars().zip(right.chars()).take_while(|(left, right)| left == right).count()
 }
 
 /// How many characters must be inserted, removed, replaced or swapped with their neighbour.
@@ -99,13 +108,14 @@ mod tests {
 
     #[test]
     fn a_slip_leads_to_the_word_that_was_meant() {
-        let choices = ["read_only", "rename", "skip", "default", "on_create"];
+        let choices = ["read_only", "rename", "skip", "default", "on_create", "pagination", "validate"];
         for (word, meant) in [
             ("readonly", Some("read_only")),
             ("ReadOnly", Some("read_only")),
             ("defualt", Some("default")),
             ("oncreate", Some("on_create")),
             ("skp", Some("skip")),
+            ("validation", Some("validate")),
             ("colour", None),
             ("shut", None),
             ("read", Some("read_only")),

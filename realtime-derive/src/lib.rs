@@ -3,7 +3,7 @@
 //! Applications use them through `realtime_actix` or `realtime_core`, which re-export them; this crate depends on
 //! neither. The attributes are listed in `docs/attributes.md` of the repository.
 //!
-//! The way of one derive: `attr` reads the attributes, `ast` resolves them into a model, `check` applies the
+//! The way of one derive: `attr` and `rule` read the attributes, `ast` resolves them into a model, `check` applies the
 //! rules, `expand` writes the code. Mistakes are collected in `errors` and reported together.
 
 mod ast;
@@ -11,6 +11,7 @@ mod attr;
 mod check;
 mod errors;
 mod expand;
+mod rule;
 mod vocabulary;
 
 use proc_macro::TokenStream;

@@ -70,6 +70,10 @@ pub(crate) const RESERVED: &[&str] = &[
 /// What the paths of an API say besides its streams.
 pub(crate) const RESERVED_STREAMS: &[&str] = &["ws", "explorer", "openapi.json", "asyncapi.json"];
 
+/// The ways of `rename_all`.
+pub(crate) const CASES: &[&str] =
+    &["camelCase", "PascalCase", "snake_case", "SCREAMING_SNAKE_CASE", "lowercase", "UPPERCASE"];
+
 /// The name by which every filter can ask for the primary key.
 pub(crate) const KEY: &str = "pk";
 

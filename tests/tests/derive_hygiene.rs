@@ -92,7 +92,15 @@ mod shadowed {
         kind: ::std::string::String,
         #[realtime(read_only, on_create = |at| { let _ = at; field })]
         field: i32,
-        #[realtime(default = field)]
+        #[realtime(
+            default = field,
+            example = field,
+            validate(
+                range(min = 1, max = 100),
+                custom = |at| if *at == field { ::std::result::Result::Err("eleven") } else { ::std::result::Result::Ok(()) },
+            ),
+            serialize_with = |row| row.value + field
+        )]
         value: i32,
         #[realtime(default = context)]
         context: ::std::option::Option<i32>,
@@ -185,16 +193,23 @@ fn expressions_see_what_the_user_sees() {
     let principal = ::realtime_core::Principal::anonymous();
     let now = ::std::convert::Into::into(::std::time::SystemTime::UNIX_EPOCH);
     let context = ::realtime_core::Context { principal: &principal, now };
-    let initial = |field| {
-        let value = shadowed::Comment::initial(field, &context);
+    let initial = |field: ::std::primitive::usize| {
+        let value = match shadowed::Comment::DESCRIPTOR.fields[field].default {
+            Some(default) => Ok(Some(default())),
+            None => shadowed::Comment::initial(field, &context),
+        };
         ::std::format!("{value:?}")
     };
     ::std::assert_eq!(initial(2), "Ok(Some(Int(11)))");
     ::std::assert_eq!(initial(3), "Ok(Some(Int(11)))");
     ::std::assert_eq!(initial(4), "Ok(Some(Int(12)))");
+    let value = &shadowed::Comment::DESCRIPTOR.fields[3];
+    ::std::assert_eq!(value.mistakes(&mut ::realtime_core::Value::Int(11)), ["eleven"]);
+    ::std::assert_eq!(value.mistakes(&mut ::realtime_core::Value::Int(101)).len(), 1);
+    ::std::assert!(value.computed && value.example.is_some());
     ::std::assert_eq!(
-        ::std::format!("{:?}", Generated::initial(1, &context)),
-        "Ok(Some(Int(2)))",
+        ::std::format!("{:?}", Generated::DESCRIPTOR.fields[1].default.map(|default| default())),
+        "Some(Int(2))",
         "a default that a macro hands on"
     );
 }

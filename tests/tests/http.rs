@@ -285,7 +285,7 @@ async fn options_says_what_there_is_and_what_the_caller_may_send() {
         "name": {"type": "string", "required": true, "read_only": false, "nullable": false, "label": "Name"},
         "code": {"type": "string", "required": false, "read_only": false, "nullable": true, "label": "Code"},
         "weight": {"type": "integer", "required": false, "read_only": false, "nullable": false,
-                   "label": "Weight", "min_value": i64::MIN, "max_value": i64::MAX},
+                   "label": "Weight", "min_value": i64::MIN, "max_value": i64::MAX, "default": 1},
     });
     assert_eq!(
         labels.json,

@@ -296,10 +296,10 @@ async fn a_reference_to_nothing_is_a_400_on_its_field() {
 }
 
 #[tokio::test]
-async fn a_check_of_the_database_is_a_400_on_the_whole_object() {
+async fn a_check_of_the_database_is_a_400_on_its_field() {
     let server = Server::start().await;
     let answer = server.send("POST", "/api/labels/", &json!({"name": "a", "weight": -1})).await;
-    assert_errors(&answer, &["non_field_errors"]);
+    assert_errors(&answer, &["weight"]);
 }
 
 #[tokio::test]

@@ -161,8 +161,8 @@ async fn register(
     auth.realtime.refuse_cross_site(&request)?;
     let [username, password] = texts(&request, payload, ["username", "password"]).await?;
     let mut mistakes = None;
-    if let Some(message) = User::mistake_in_name(&username) {
-        add(&mut mistakes, "username", message);
+    for message in User::mistakes_in_name(&username) {
+        add(&mut mistakes, "username", &message);
     }
     check_password(&mut mistakes, "password", &password);
     if let Some(error) = mistakes {

@@ -30,12 +30,16 @@ use crate::schema::{comments, notes, topics, users};
     ordering(all),
     search(username),
     allowed_actions(list, retrieve, subscribe, update, replace),
-    permission = IsAuthenticated.and(ReadOnly.or(IsOwner(users::id)).or(Caller::is_staff)),
-    hooks
+    permission = IsAuthenticated.and(ReadOnly.or(IsOwner(users::id)).or(Caller::is_staff))
 )]
 pub(crate) struct User {
     #[realtime(read_only)]
     pub(crate) id: i32,
+    #[realtime(validate(
+        length(min = 3, max = 30),
+        pattern = "^[a-z0-9_]*$",
+        message = "A user name has 3 to 30 characters, of a to z, 0 to 9 and _."
+    ))]
     pub(crate) username: String,
     #[realtime(read_only)]
     pub(crate) is_staff: bool,
@@ -44,22 +48,10 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// What is wrong with a user name, if anything is.
-    pub(crate) fn mistake_in_name(name: &str) -> Option<&'static str> {
-        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let is_name = (3..=30).contains(&name.len()) && name.bytes().all(is_allowed);
-        (!is_name).then_some("A user name has 3 to 30 characters, of a to z, 0 to 9 and _.")
-    }
-}
-
-impl Hooks for User {
-    fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
-        if let Some(Value::Text(name)) = draft.get("username")
-            && let Some(message) = Self::mistake_in_name(name)
-        {
-            draft.refuse("username", message);
-        }
-        Ok(())
+    /// What is wrong with a user name, in the words that the resource has for it.
+    pub(crate) fn mistakes_in_name(name: &str) -> Vec<String> {
+        let username = Self::DESCRIPTOR.field("username");
+        username.map(|username| username.mistakes(&mut Value::from(name).into_owned())).unwrap_or_default()
     }
 }
 
@@ -75,12 +67,12 @@ impl Hooks for User {
     permission = ReadOnly
         .or(IsAuthenticated.on(&[Action::Create]))
         .or(IsOwner(topics::owner_id))
-        .or(Caller::is_staff),
-    hooks
+        .or(Caller::is_staff)
 )]
 pub(crate) struct Topic {
     #[realtime(read_only)]
     id: i32,
+    #[realtime(validate(length(min = 1, max = 200)))]
     title: String,
     #[realtime(default = false)]
     locked: bool,
@@ -89,13 +81,6 @@ pub(crate) struct Topic {
     owner_id: i32,
     #[realtime(read_only, on_create = |context| context.now)]
     created_at: DateTime<Utc>,
-}
-
-impl Hooks for Topic {
-    fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
-        draft.check_length("title", 1..=200);
-        Ok(())
-    }
 }
 
 /// What somebody says in a topic.
@@ -122,6 +107,7 @@ pub(crate) struct Comment {
     topic_id: i32,
     #[realtime(references = User, read_only, on_create = |context| context.user_key())]
     author_id: i32,
+    #[realtime(validate(length(min = 1, max = 10_000)))]
     body: String,
     #[realtime(default = 0)]
     score: i32,
@@ -136,7 +122,6 @@ pub(crate) struct Comment {
 
 impl Hooks for Comment {
     fn validate(draft: &mut Draft, before: Option<&Self>, context: &Context<'_>) -> Result<(), Error> {
-        draft.check_length("body", 1..=10_000);
         if let Some(before) = before
             && draft.get("body").is_some_and(|body| !body.is_same(&before.body.as_str().into()))
         {
@@ -275,14 +260,14 @@ where
     lookups(id(all), owner_id(all), title(all), body(all), pinned(all), due(all), amount(all)),
     ordering(all),
     search(title, body),
-    policy,
-    hooks
+    policy
 )]
 pub(crate) struct Note {
     #[realtime(read_only, on_create = |_| Uuid(uuid::Uuid::now_v7()))]
     id: Uuid,
     #[realtime(read_only, on_create = |context| context.user_key())]
     owner_id: i32,
+    #[realtime(validate(length(min = 1, max = 200)))]
     title: String,
     body: Option<String>,
     #[realtime(default = serde_json::json!([]))]
@@ -291,28 +276,8 @@ pub(crate) struct Note {
     pinned: bool,
     due: Option<NaiveDate>,
     /// With two places.
+    #[realtime(validate(digits(total = 12, places = 2)))]
     amount: Option<Decimal>,
-}
-
-impl Hooks for Note {
-    fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
-        draft.check_length("title", 1..=200);
-        if let Some(Value::Decimal(amount)) = draft.get("amount") {
-            let mut amount = *amount;
-            if amount.scale() > 2 {
-                draft.refuse("amount", "Ensure that there are no more than 2 decimal places.");
-            } else if amount.trunc().mantissa().unsigned_abs() >= 10_000_000_000 {
-                draft.refuse(
-                    "amount",
-                    "Ensure that there are no more than 10 digits before the decimal point.",
-                );
-            } else {
-                amount.rescale(2);
-                draft.set("amount", Some(Decimal(amount)));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Policy for Note {

@@ -7,14 +7,17 @@ mod recall;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
+use realtime_core::change::ResourceId;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::subscription::Subscription;
-use realtime_core::{Descriptor, Error, Principal, Value};
+use realtime_core::throttle::Throttle;
+use realtime_core::{Action, AfterCommit, Descriptor, Error, Principal, Value};
 
 pub use self::parts::{OnPostgres, OnSqlite};
 pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding};
@@ -30,6 +33,8 @@ pub(crate) struct Database {
     backend: Backend,
     pub(crate) epoch: Epoch,
     recall: Arc<Recall>,
+    throttle: Mutex<Throttle>,
+    started: Instant,
 }
 
 /// Which one it is.
@@ -54,11 +59,26 @@ macro_rules! either {
 
 impl Database {
     pub(crate) fn new(backend: Backend, epoch: Epoch, descriptors: Vec<&'static Descriptor>) -> Self {
-        Self { backend, epoch, recall: Arc::new(Recall::new(descriptors)) }
+        let recall = Arc::new(Recall::new(descriptors));
+        Self { backend, epoch, recall, throttle: Mutex::default(), started: Instant::now() }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// Counts what a client asks for.
+    pub(crate) fn throttle(
+        &self,
+        (resource, descriptor): (ResourceId, &Descriptor),
+        action: Action,
+        principal: &Principal,
+    ) -> Result<(), Error> {
+        if descriptor.throttle.is_empty() {
+            return Ok(());
+        }
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.count(resource, descriptor, action, principal, self.started.elapsed())
     }
 
     /// Carries out a request in a transaction of its own. A write holds the gate from its commit on.
@@ -73,12 +93,44 @@ impl Database {
                 either!(&self.backend, database => database.read(request, principal).await)
                     .map(|(outcome, position)| (outcome, position, None))
             }
-            _ => either!(&self.backend, database => database.write(request, principal, gate).await)
-                .map(|written| (written.value, written.position, written.hold)),
+            _ => self.write(vec![request], principal, gate).await.map_err(|(_, refusal)| refusal).and_then(
+                |written| match written.value.into_iter().next() {
+                    Some(outcome) => Ok((outcome, written.position, written.hold)),
+                    None => Err(Refusal::Fault("a request came to nothing".into())),
+                },
+            ),
         };
         result
             .map(|(outcome, position, hold)| (outcome, Cursor { epoch: self.epoch, position }, hold))
             .map_err(answer)
+    }
+
+    /// Carries out requests in one transaction: all of them, or none where one is refused, whose place is told.
+    pub(crate) async fn execute_all(
+        self: &Arc<Self>,
+        requests: Vec<Request>,
+        principal: Principal,
+    ) -> Result<Vec<Outcome>, (usize, Error)> {
+        let written = self.write(requests, principal, None).await;
+        written.map(|written| written.value).map_err(|(at, refusal)| (at, answer(refusal)))
+    }
+
+    /// A task of its own: who has asked may leave, and what is to be done after the commit is done all the same.
+    async fn write(
+        self: &Arc<Self>,
+        requests: Vec<Request>,
+        principal: Principal,
+        gate: Option<Gate>,
+    ) -> Result<Written<Vec<Outcome>>, (usize, Refusal)> {
+        let database = Arc::clone(self);
+        let task = actix_web::rt::spawn(async move {
+            let written =
+                either!(&database.backend, database => database.write(requests, principal, gate).await)?;
+            let Written { value, position, hold } = written;
+            let outcomes = value.into_iter().map(Done::finish).collect();
+            Ok(Written { value: outcomes, position, hold })
+        });
+        task.await.unwrap_or_else(|_| Err((0, Refusal::Unavailable("the worker has ended".into()))))
     }
 
     /// Is the cursor one of this database's log, and can what came after it be told?
@@ -142,6 +194,30 @@ pub(crate) struct Written<T> {
     pub(crate) hold: Option<Hold>,
 }
 
+/// What a request came to in a transaction that is to be committed.
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    /// What hooks want to be done then.
+    pub(crate) after_commit: Vec<AfterCommit>,
+}
+
+impl Done {
+    /// The transaction is committed. A panic in what is done then ends nothing else: the write stands.
+    fn finish(self) -> Outcome {
+        run_all(self.after_commit);
+        self.outcome
+    }
+}
+
+/// Does what was to be done after a commit.
+pub(crate) fn run_all(works: Vec<AfterCommit>) {
+    for work in works {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            tracing::error!("what was to be done after a commit panicked");
+        }
+    }
+}
+
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub(crate) enum WriteError<E> {
@@ -161,7 +237,7 @@ pub(crate) struct Missed {
     pub(crate) cursor: Cursor,
 }
 
-fn answer(refusal: Refusal) -> Error {
+pub(crate) fn answer(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Refused(error) => error,
         Refusal::Fault(source) => fault::report("a request failed", source.as_ref()),

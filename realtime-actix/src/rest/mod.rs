@@ -225,6 +225,7 @@ async fn serve_found(
     };
     let admitted = identify(request, worker, *action).await.and_then(|principal| {
         descriptor.rules.admit(&principal, *action)?;
+        worker.database().throttle((resource, descriptor), *action, &principal)?;
         Ok(principal)
     });
     let principal = match admitted {
@@ -306,7 +307,7 @@ async fn carry_out(
             Operation::Retrieve(key(descriptor, pk.as_ref())?)
         }
     };
-    let asked = Request { resource, operation, condition: condition.clone(), once };
+    let asked = Request { condition: condition.clone(), once, ..Request::new(resource, operation) };
     let (outcome, cursor, _) = worker.database().execute(asked, principal, None).await?;
     Ok((outcome, cursor, condition))
 }
@@ -321,14 +322,14 @@ fn answer(
 ) -> Result<HttpResponse, Error> {
     Ok(match outcome {
         Outcome::Created(row) => {
-            let key = view.descriptor().key;
+            let key = view.descriptor().lookup;
             let object = realtime_core::object(view, row.as_ref());
             created(request, worker, &row.value(key).to_json(), object)
         }
         Outcome::CreatedBefore(object) => {
             let members: serde_json::Map<String, Json> = serde_json::from_str(object)
                 .map_err(|error| fault::report("a kept answer is no object", &error))?;
-            let key = members.get(view.descriptor().key_field().name).unwrap_or(&Json::Null);
+            let key = members.get(view.descriptor().lookup_field().name).unwrap_or(&Json::Null);
             let mut response = created(request, worker, key, object.clone());
             response.headers_mut().insert(
                 header::HeaderName::from_static("idempotent-replayed"),

@@ -158,7 +158,13 @@ impl ConnectionActor {
         let gate = writes.then(|| self.client.outbox.gate().clone());
         let database = self.worker.database();
         let principal = self.client.identity.borrow().principal().clone();
-        let future = async move { database.execute(request, principal, gate).await };
+        let descriptor = self.worker.surface().descriptors[request.resource.0];
+        let counted =
+            database.throttle((request.resource, descriptor), request.operation.action(), &principal);
+        let future = async move {
+            counted?;
+            database.execute(request, principal, gate).await
+        };
         context.spawn(future.into_actor(self).map(move |answer, actor, context| {
             let (result, hold) = match answer {
                 Ok((outcome, cursor, hold)) => (Ok((outcome, cursor)), hold),

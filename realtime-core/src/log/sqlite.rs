@@ -444,6 +444,16 @@ pub fn newest(connection: &mut SqliteConnection) -> QueryResult<Position> {
     number(connection, Statement::new("SELECT coalesce(max(seq), 0) FROM realtime_log")).map(Position)
 }
 
+/// Forgets what the open transaction has written after a position, so that nobody is told of it.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn forget_after(connection: &mut SqliteConnection, position: Position) -> QueryResult<()> {
+    let mut statement = Statement::<Sqlite>::new("DELETE FROM realtime_log WHERE seq > ");
+    statement.bind::<BigInt, _>(position.0);
+    statement.execute(connection).map(drop)
+}
+
 /// Begins an epoch at the newest position: at every start.
 ///
 /// A database file may be that of yesterday: a backup that was restored, or what a power cut has left. What is written

@@ -1,6 +1,7 @@
 //! Filters and rows as SQL: statements put together at run time from identifiers and typed Diesel binds, so that
 //! quoting and types are Diesel's.
 
+mod any;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod predicate;
@@ -11,8 +12,11 @@ mod statement;
 mod table;
 mod write;
 
+pub use any::{AnyStatement, DieselStatement};
 pub use predicate::{Sign, Subject};
-pub(crate) use read::{count, decides, keys_present, select_by_key, select_page, select_row_groups};
+pub(crate) use read::{
+    count, decides, keys_present, select_among, select_by_key, select_page, select_row_groups,
+};
 pub use statement::Statement;
 pub use table::Table;
 pub(crate) use write::{delete, insert, update};
@@ -31,6 +35,9 @@ pub trait Dialect: Backend + Sized + 'static {
 
     /// What makes a `SELECT` lock its rows, but for those that others have locked.
     const FREE_ROW_LOCK: &'static str = "";
+
+    /// The form of a statement that is for this database.
+    fn of_any(statement: AnyStatement) -> crate::resource::Bind<Self>;
 
     /// Can the database decide the condition? Where it cannot, the statement lets every row through, and what it
     /// returns is decided in memory.

@@ -32,6 +32,20 @@ pub(crate) fn select_by_key<DB: Dialect>(
     Ok(statement)
 }
 
+/// The rows of a filter.
+pub(crate) fn select_among<DB: Dialect>(
+    table: &Table<DB>,
+    among: &Filter,
+) -> Result<Statement<DB>, NotOfItsType> {
+    let mut statement = select(table);
+    if !among.is_all() {
+        statement.sql(" WHERE ");
+        write_terms(&mut statement, table, among)?;
+    }
+    statement.varies();
+    Ok(statement)
+}
+
 /// One page, and one row more to see whether there is another.
 pub(crate) fn select_page<DB: Dialect>(
     (tables, table): Place<'_, DB>,

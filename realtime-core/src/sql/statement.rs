@@ -58,6 +58,13 @@ impl<DB: Backend + 'static> Statement<DB> {
         self
     }
 
+    /// A statement of the application's.
+    pub(crate) fn of(fragment: Bind<DB>) -> Self {
+        let mut statement = Self { parts: vec![Part::Bind(fragment)], cacheable: true };
+        statement.varies();
+        statement
+    }
+
     /// Keeps the statement out of the cache: its text depends on the length of a list, and a client chooses it.
     pub(crate) fn varies(&mut self) -> &mut Self {
         self.cacheable = false;

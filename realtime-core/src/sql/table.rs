@@ -5,10 +5,11 @@ use std::sync::Arc;
 use diesel::backend::Backend;
 
 use super::{NotOfItsType, Statement};
+use crate::action::Refusal;
 use crate::context::Context;
 use crate::draft::{Draft, Hooks};
 use crate::error::Error;
-use crate::resource::{Bind, Columns, Descriptor, Record, ResourceOn, Row};
+use crate::resource::{Action, Bind, Columns, Descriptor, Record, ResourceOn, Row};
 use crate::store::{Local, Store};
 use crate::value::Value;
 
@@ -20,6 +21,15 @@ type Check = for<'a> fn(
     &'a Context<'a>,
     &'a mut Store<'_>,
 ) -> Local<'a, Result<(), Error>>;
+type Create = for<'a> fn(&'a mut Draft, &'a Context<'a>, &'a mut Store<'_>) -> Local<'a, Result<Row, Error>>;
+type Update = for<'a> fn(
+    &'a dyn Record,
+    &'a mut Draft,
+    &'a Context<'a>,
+    &'a mut Store<'_>,
+) -> Local<'a, Result<Row, Error>>;
+type Destroy = for<'a> fn(&'a dyn Record, &'a Context<'a>, &'a mut Store<'_>) -> Local<'a, Result<(), Error>>;
+type MapRefusal = fn(Refusal, Action, &Context<'_>) -> Refusal;
 type InitialValue = fn(usize, &Context<'_>) -> Result<Option<Value<'static>>, Error>;
 
 /// A resource on one backend: its descriptor and the functions of its model.
@@ -28,8 +38,13 @@ pub struct Table<DB: Backend + 'static> {
     decode: Decode<DB>,
     bind: fn(usize, Value<'_>) -> Option<Bind<DB>>,
     initial: InitialValue,
+    renewed: InitialValue,
     validate: Validate,
     check: Check,
+    create: Create,
+    update: Update,
+    destroy: Destroy,
+    map_refusal: MapRefusal,
 }
 
 impl<DB: Backend + 'static> Clone for Table<DB> {
@@ -47,6 +62,7 @@ impl<DB: Backend + 'static> Table<DB> {
             decode: |columns, at| Ok(Arc::new(M::from_columns(columns, at)?)),
             bind: M::bind,
             initial: M::initial,
+            renewed: M::renewed,
             validate: |draft, before, context| {
                 // The row was decoded by this very table, so the downcast finds its model.
                 let before = before.and_then(|row| (row as &dyn std::any::Any).downcast_ref::<M>());
@@ -56,6 +72,19 @@ impl<DB: Backend + 'static> Table<DB> {
                 let before = before.and_then(|row| (row as &dyn std::any::Any).downcast_ref::<M>());
                 Box::pin(M::check(draft, before, context, store))
             },
+            create: |draft, context, store| {
+                Box::pin(async move { Ok(M::perform_create(draft, context, store).await? as Row) })
+            },
+            update: |before, draft, context, store| {
+                Box::pin(async move {
+                    let before = model::<M>(before)?;
+                    Ok(M::perform_update(before, draft, context, store).await? as Row)
+                })
+            },
+            destroy: |row, context, store| {
+                Box::pin(async move { M::perform_destroy(model::<M>(row)?, context, store).await })
+            },
+            map_refusal: M::map_refusal,
         }
     }
 
@@ -72,12 +101,24 @@ impl<DB: Backend + 'static> Table<DB> {
         (self.decode)(columns, at)
     }
 
+    /// The value of a new row that does not name the field: `default` or `on_create`.
     pub(crate) fn initial(
         &self,
         field: usize,
         context: &Context<'_>,
     ) -> Result<Option<Value<'static>>, Error> {
-        (self.initial)(field, context)
+        match self.descriptor.fields[field].default {
+            Some(default) => Ok(Some(default())),
+            None => (self.initial)(field, context),
+        }
+    }
+
+    pub(crate) fn renewed(
+        &self,
+        field: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<Value<'static>>, Error> {
+        (self.renewed)(field, context)
     }
 
     pub(crate) fn validate(
@@ -97,6 +138,38 @@ impl<DB: Backend + 'static> Table<DB> {
         store: &mut Store<'_>,
     ) -> Result<(), Error> {
         (self.check)(draft, before, context, store).await
+    }
+
+    pub(crate) async fn create(
+        &self,
+        draft: &mut Draft,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<Row, Error> {
+        (self.create)(draft, context, store).await
+    }
+
+    pub(crate) async fn update(
+        &self,
+        before: &dyn Record,
+        draft: &mut Draft,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<Row, Error> {
+        (self.update)(before, draft, context, store).await
+    }
+
+    pub(crate) async fn destroy(
+        &self,
+        row: &dyn Record,
+        context: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<(), Error> {
+        (self.destroy)(row, context, store).await
+    }
+
+    pub(crate) fn map_refusal(&self, refusal: Refusal, action: Action, context: &Context<'_>) -> Refusal {
+        (self.map_refusal)(refusal, action, context)
     }
 
     /// Appends a value of a field as a bind of the field's own types.
@@ -126,4 +199,9 @@ impl<DB: Backend + 'static> Table<DB> {
             self.write_column(statement, field);
         }
     }
+}
+
+/// The model of a row that was decoded by the model's own table.
+fn model<M: 'static>(row: &dyn Record) -> Result<&M, Error> {
+    (row as &dyn std::any::Any).downcast_ref().ok_or_else(|| Error::internal("row"))
 }

@@ -27,10 +27,14 @@
 //! SQL types instead, `Uuid`, `Numeric` and, for `jsonb`, `Jsonb`. Where UUIDs or decimals are stored as text, the
 //! column is `Text`, on both databases.
 //!
+//! `i8` and unsigned integers have the SQL types [`sql::I8`] to [`sql::U64`], in the smallest signed column that holds them;
+//! `i16`, `i32` and `i64` have Diesel's own.
+//!
 //! A `DateTime<Utc>` is a `TimestamptzSqlite` of Diesel's on SQLite and a `Timestamptz` on PostgreSQL; a column of
 //! [`sql::UtcTimestamp`] is right on both. In statements of its own an application wraps the value in [`UtcTimestamp`].
 
 mod decimal;
+mod integer;
 mod timestamp;
 mod uuid;
 
@@ -62,4 +66,34 @@ pub mod sql {
     #[diesel(sqlite_type(name = "Text"))]
     #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
     pub struct UtcTimestamp;
+
+    /// `i8`: an integer on SQLite, `smallint` on PostgreSQL.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Long"))]
+    #[diesel(postgres_type(oid = 21, array_oid = 1005))]
+    pub struct I8;
+
+    /// `u8`: an integer on SQLite, `smallint` on PostgreSQL.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Long"))]
+    #[diesel(postgres_type(oid = 21, array_oid = 1005))]
+    pub struct U8;
+
+    /// `u16`: an integer on SQLite, `integer` on PostgreSQL.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Long"))]
+    #[diesel(postgres_type(oid = 23, array_oid = 1007))]
+    pub struct U16;
+
+    /// `u32`: an integer on SQLite, `bigint` on PostgreSQL.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Long"))]
+    #[diesel(postgres_type(oid = 20, array_oid = 1016))]
+    pub struct U32;
+
+    /// `u64`: an integer on SQLite, `bigint` on PostgreSQL. Up to the greatest `i64`: neither database has more.
+    #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
+    #[diesel(sqlite_type(name = "Long"))]
+    #[diesel(postgres_type(oid = 20, array_oid = 1016))]
+    pub struct U64;
 }

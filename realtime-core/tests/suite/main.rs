@@ -17,3 +17,4 @@ mod policy;
 mod random;
 mod regex;
 mod relations;
+mod serializer;

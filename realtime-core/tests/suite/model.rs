@@ -321,8 +321,12 @@ impl Transaction for Direct<'_> {
         realtime_core::__private::read::<i64, BigInt, Sqlite>(&Cells(&row), 0).map_err(Failure::Fault)
     }
 
-    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<(), Failure> {
-        statement.execute(self.0).map(drop).map_err(failure)
+    fn after_commit(&mut self, work: realtime_core::AfterCommit) {
+        drop(work);
+    }
+
+    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<usize, Failure> {
+        statement.execute(self.0).map_err(failure)
     }
 
     async fn texts(&mut self, _statement: Statement<Sqlite>) -> Result<Vec<String>, Failure> {
@@ -339,7 +343,7 @@ fn failure(error: diesel::result::Error) -> Failure {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
             let (_, column) = information.message().rsplit_once('.').unwrap();
-            Failure::Unique(vec![column.to_owned()])
+            Failure::Unique(realtime_core::action::Constraint::Of(vec![column.to_owned()]))
         }
         error => Failure::Fault(Box::new(error)),
     }

@@ -110,7 +110,10 @@ impl Transaction for Counted<'_> {
     async fn texts(&mut self, statement: Statement<Sqlite>) -> Result<Vec<String>, Failure> {
         self.0.texts(statement).await
     }
-    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<(), Failure> {
+    fn after_commit(&mut self, work: realtime_core::AfterCommit) {
+        self.0.after_commit(work);
+    }
+    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<usize, Failure> {
         self.0.execute(statement).await
     }
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {

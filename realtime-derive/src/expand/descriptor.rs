@@ -2,10 +2,12 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Expr;
 use syn::ext::IdentExt;
 
-use super::{Runtime, place};
+use super::{Runtime, place, validate};
 use crate::ast::{Alias, Field, Lookups, Model, Relation};
+use crate::rule::{Literal, plain_integer};
 use crate::vocabulary::PATH;
 
 /// ```text
@@ -17,6 +19,12 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let table =
         model.table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
     let fields = model.fields.iter().map(|field| descriptor(field, model, runtime));
+    let lookup = model.lookup.as_ref().map_or(key, |(field, _)| *field);
+    let throttle = model.throttle.iter().map(|(action, rate)| {
+        let (action, times, seconds) = (variant(action), rate.times, rate.seconds);
+        quote!((#runtime::Action::#action, #runtime::Rate { times: #times, seconds: #seconds }))
+    });
+    let checks = model.checks.iter().map(|function| quote_spanned!(place(function)=> #function));
     let aliases = model.aliases.iter().filter_map(|alias| entry(alias, runtime));
     let group_by = model.group_by.iter().flat_map(|(_, fields)| fields.iter().map(|(field, _)| field));
     let actions = match &model.actions {
@@ -33,11 +41,14 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             table: #table,
             fields: &[#(#fields),*],
             key: #key,
+            lookup: #lookup,
+            throttle: &[#(#throttle),*],
             aliases: &[#(#aliases),*],
             group_by: &[#(#group_by),*],
             actions: #actions,
             lists: #lists,
             rules: #runtime::Rules::of::<Self>(),
+            checks: &[#(#checks),*],
             description: #description,
         }
     }
@@ -49,15 +60,26 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
 fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let Field { ty, column, name, orderable, .. } = field;
     let table = &model.table;
-    let description = &field.attrs.description;
-    let read_only = field.attrs.read_only.is_some();
+    let attrs = &field.attrs;
+    let description = attrs.help.as_ref().map_or_else(|| attrs.description.clone(), |(_, help)| help.value());
+    let (read_only, write_only) = (attrs.read_only.is_some(), attrs.write_only.is_some());
+    let computed = attrs.serialize_with.is_some();
+    let checks = validate::table(field, runtime);
+    let message = attrs.validate.as_ref().and_then(|validate| validate.message.as_ref());
+    let message = validate::option(message.map(|message| quote!(#message)));
+    let default = stated(field, attrs.default.as_ref().map(|(_, expression)| expression), runtime);
+    let example = stated(field, attrs.example.as_ref().map(|(_, expression)| expression), runtime);
     let (kind, nullable) = {
         let span = place(ty);
         let runtime = runtime.at(span);
         let trait_of_type = quote_spanned!(span=> <#ty as #runtime::Field>);
         (quote!(#trait_of_type::KIND), quote!(#trait_of_type::NULLABLE))
     };
-    let required = if read_only || field.initial().is_some() { quote!(false) } else { quote!(!#nullable) };
+    let required = match attrs.required {
+        Some((_, required)) => quote!(#required),
+        None if read_only || attrs.default.is_some() => quote!(false),
+        None => quote!(!#nullable),
+    };
     let lookups = match &field.lookups {
         Lookups::All => quote!(#runtime::LookupSet::of_kind(#kind)),
         Lookups::These(lookups) if lookups.is_empty() => quote!(#runtime::LookupSet::NONE),
@@ -82,7 +104,13 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
             kind: #kind,
             nullable: #nullable,
             read_only: #read_only,
+            write_only: #write_only,
             required: #required,
+            default: #default,
+            example: #example,
+            checks: #checks,
+            message: #message,
+            computed: #computed,
             lookups: #lookups,
             orderable: #orderable,
             description: #description,
@@ -113,6 +141,28 @@ fn lists(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             relations: &[#(#relations),*],
         }
     }
+}
+
+/// ```text
+/// Some(|| stated::<Status>(Status::Published))
+/// ```
+fn stated(field: &Field<'_>, expression: Option<&Expr>, runtime: &Runtime) -> TokenStream {
+    let ty = field.ty;
+    validate::option(expression.map(|expression| {
+        let span = place(expression);
+        let runtime = runtime.at(span);
+        match plain_integer(expression) {
+            // By itself it would be an `i32`, which not every number's type is made from.
+            Some(number) => {
+                let literal = validate::literal(&Literal::Integer(number), &runtime);
+                quote_spanned! {span=> {
+                    const _: () = #runtime::is_default(<#ty as #runtime::Field>::KIND, #literal);
+                    || #runtime::literal::<#ty>(#literal)
+                }}
+            }
+            None => quote_spanned!(span=> || #runtime::stated::<#ty>(#expression)),
+        }
+    }))
 }
 
 /// ```text

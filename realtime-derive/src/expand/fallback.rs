@@ -39,22 +39,16 @@ pub(super) fn implementation(
                     table: "",
                     fields: &[],
                     key: 0,
+                    lookup: 0,
+                    throttle: &[],
                     aliases: &[],
                     group_by: &[],
                     actions: #runtime::ActionSet::ALL,
                     lists: #runtime::Lists::PLAIN,
                     rules: #runtime::Rules::of::<Self>(),
+                    checks: &[],
                     description: "",
                 };
-                fn initial(
-                    _: ::core::primitive::usize,
-                    _: &#runtime::Context<'_>,
-                ) -> ::core::result::Result<
-                    ::core::option::Option<#runtime::Value<'static>>,
-                    #runtime::Error,
-                > {
-                    ::core::unreachable!()
-                }
             }
             #hooks
             #policy

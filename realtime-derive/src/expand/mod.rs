@@ -12,6 +12,7 @@ mod lookups;
 mod policy;
 mod record;
 mod resource;
+mod validate;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -50,6 +51,7 @@ impl ToTokens for Runtime {
 /// The implementations that make a struct a resource.
 pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let lookups = lookups::checks(model, runtime);
+    let validate = validate::checks(model, runtime);
     let record = record::implementation(model, runtime);
     let resource = resource::implementation(model, runtime);
     let hooks = hooks::implementation(model.ident, model.hooks, runtime);
@@ -69,6 +71,7 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         #[allow(unused_qualifications)]
         const _: () = {
             #lookups
+            #validate
             #record
             #resource
             #hooks

@@ -26,6 +26,24 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
         let value = quote_spanned!(span=> <#ty as #runtime::Field>::to_value(&self.#name));
         quote!(#index => #value,)
     });
+    let computed = model.fields.iter().enumerate().filter_map(|(index, described)| {
+        let (_, function) = described.attrs.serialize_with.as_ref()?;
+        let span = place(function);
+        let runtime = runtime.at(span);
+        let value = quote_spanned!(span=> #runtime::computed(self, #function));
+        Some(quote!(#index => #value,))
+    });
+    let computed: Vec<TokenStream> = computed.collect();
+    let shown = (!computed.is_empty()).then(|| {
+        quote! {
+            fn shown(&self, #field: ::core::primitive::usize) -> #runtime::Value<'_> {
+                match #field {
+                    #(#computed)*
+                    _ => #runtime::Record::value(self, #field),
+                }
+            }
+        }
+    });
     quote! {
         #[automatically_derived]
         impl #runtime::Record for #ident {
@@ -35,6 +53,8 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
                     _ => #runtime::Value::Null,
                 }
             }
+
+            #shown
         }
     }
 }

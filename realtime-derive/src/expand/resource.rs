@@ -1,10 +1,11 @@
 //! `impl RealtimeResource`: the descriptor and the values of new rows.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Expr;
 
 use super::{Runtime, descriptor, local, place};
-use crate::ast::{Field, Initial, Model};
+use crate::ast::{Field, Model};
 
 /// ```text
 /// impl FieldOf<comments::id> for Comment { const INDEX: usize = 0; }
@@ -13,8 +14,7 @@ use crate::ast::{Field, Initial, Model};
 ///     const DESCRIPTOR: &'static Descriptor = &Descriptor { .. };
 ///     fn initial(field: usize, context: &Context<'_>) -> Result<Option<Value<'static>>, Error> {
 ///         match field {
-///             3 => Ok(default_value::<i32>(0)),
-///             4 => on_create::<DateTime<Utc>, _>(context, |context| context.now),
+///             4 => set_by_server::<DateTime<Utc>, _>(context, |context| context.now),
 ///             _ => Ok(None),
 ///         }
 ///     }
@@ -24,42 +24,27 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
     let ident = model.ident;
     let (field, context) = (local("field"), local("context"));
     let descriptor = descriptor::expression(model, runtime);
-    let arms: Vec<TokenStream> = model
-        .fields
-        .iter()
-        .enumerate()
-        .filter_map(|(index, described)| {
-            let ty = described.ty;
-            Some(match described.initial()? {
-                Initial::Default(expression) => {
-                    let span = place(expression);
-                    let runtime = runtime.at(span);
-                    let value = quote_spanned!(span=> #runtime::default_value::<#ty>(#expression));
-                    quote!(#index => ::core::result::Result::Ok(#value),)
-                }
-                Initial::OnCreate(function) => {
-                    let span = place(function);
-                    let runtime = runtime.at(span);
-                    let value = quote_spanned!(span=> #runtime::on_create::<#ty, _>(#context, #function));
-                    quote!(#index => #value,)
-                }
-            })
-        })
-        .collect();
-    let body = if arms.is_empty() {
+    let initial = values(model, runtime, |described| described.attrs.on_create.as_ref());
+    let renewed = values(model, runtime, |described| described.attrs.on_update.as_ref());
+    let method = |name: &str, arms: Vec<TokenStream>| {
+        let name = Ident::new(name, Span::call_site());
         quote! {
-            let _ = (#field, #context);
-            ::core::result::Result::Ok(::core::option::Option::None)
-        }
-    } else {
-        quote! {
-            let _ = #context;
-            match #field {
-                #(#arms)*
-                _ => ::core::result::Result::Ok(::core::option::Option::None),
+            fn #name(
+                #field: ::core::primitive::usize,
+                #context: &#runtime::Context<'_>,
+            ) -> ::core::result::Result<
+                ::core::option::Option<#runtime::Value<'static>>,
+                #runtime::Error,
+            > {
+                match #field {
+                    #(#arms)*
+                    _ => ::core::result::Result::Ok(::core::option::Option::None),
+                }
             }
         }
     };
+    let initial = (!initial.is_empty()).then(|| method("initial", initial));
+    let renewed = (!renewed.is_empty()).then(|| method("renewed", renewed));
     let columns = model.fields.iter().enumerate().map(|(index, described)| {
         let Field { column, .. } = described;
         let table = &model.table;
@@ -79,15 +64,27 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
         impl #runtime::RealtimeResource for #ident {
             const DESCRIPTOR: &'static #runtime::Descriptor = &#descriptor;
 
-            fn initial(
-                #field: ::core::primitive::usize,
-                #context: &#runtime::Context<'_>,
-            ) -> ::core::result::Result<
-                ::core::option::Option<#runtime::Value<'static>>,
-                #runtime::Error,
-            > {
-                #body
-            }
+            #initial
+            #renewed
         }
     }
+}
+
+/// The arms of a match that call the functions given for fields.
+fn values<'a>(
+    model: &'a Model<'_>,
+    runtime: &Runtime,
+    function: impl Fn(&'a Field<'_>) -> Option<&'a (Ident, Expr)>,
+) -> Vec<TokenStream> {
+    let context = local("context");
+    let fields = model.fields.iter().enumerate();
+    let arms = fields.filter_map(|(index, described)| {
+        let (_, function) = function(described)?;
+        let ty = described.ty;
+        let span = place(function);
+        let runtime = runtime.at(span);
+        let value = quote_spanned!(span=> #runtime::set_by_server::<#ty, _>(#context, #function));
+        Some(quote!(#index => #value,))
+    });
+    arms.collect()
 }

@@ -170,8 +170,12 @@ impl Transaction for Direct<'_> {
         read::<i64, diesel::sql_types::BigInt, Pg>(&Cells(&rows[0]), 0).map_err(Failure::Fault)
     }
 
-    async fn execute(&mut self, statement: Statement<Pg>) -> Result<(), Failure> {
-        statement.execute(self.0).await.map(drop).map_err(failure)
+    fn after_commit(&mut self, work: realtime_core::AfterCommit) {
+        drop(work);
+    }
+
+    async fn execute(&mut self, statement: Statement<Pg>) -> Result<usize, Failure> {
+        statement.execute(self.0).await.map_err(failure)
     }
 
     async fn texts(&mut self, _statement: Statement<Pg>) -> Result<Vec<String>, Failure> {

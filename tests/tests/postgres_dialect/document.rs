@@ -85,8 +85,12 @@ impl Transaction for Recorder {
         self.0 = Some(statement);
         Ok(0)
     }
-    async fn execute(&mut self, _statement: Statement<Pg>) -> Result<(), Failure> {
-        Ok(())
+    fn after_commit(&mut self, work: realtime_core::AfterCommit) {
+        drop(work);
+    }
+
+    async fn execute(&mut self, _statement: Statement<Pg>) -> Result<usize, Failure> {
+        Ok(0)
     }
     async fn texts(&mut self, _statement: Statement<Pg>) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())

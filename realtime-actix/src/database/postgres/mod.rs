@@ -23,12 +23,13 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{
-    AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection, TransactionManager as _,
+    AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _,
+    TransactionManager as _,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::{FutureExt as _, StreamExt as _};
 use realtime_core::__private::read;
-use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request};
+use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request, Transaction as _};
 use realtime_core::change::Batch;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::postgres::{self as log, Mark, Reader};
@@ -45,8 +46,8 @@ pub(crate) use self::connection::Target;
 use self::connection::{first, on};
 use self::feed::{Feed, Progress, Pruned, read_part};
 use self::marker::Marker;
-use self::transaction::{PgTransaction, failure_of, is_full};
-use super::{WriteError, Written};
+use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_full};
+use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 
 /// Threads that drive connections, decode the log and encode nothing.
@@ -224,8 +225,8 @@ impl Postgres {
                 } else {
                     shared.progress.newest()
                 };
-                let outcome = run(&mut connection, &shared.tables, &request, &principal).await?;
-                Ok((outcome, position))
+                let done = run(&mut connection, &shared.tables, &request, &principal).await?;
+                Ok((done.outcome, position))
             };
             let result = result.await;
             end_read(connection).await;
@@ -306,12 +307,12 @@ impl Postgres {
     /// Carries out a request that writes.
     pub(crate) async fn write(
         &self,
-        request: Request,
+        requests: Vec<Request>,
         principal: Principal,
         gate: Option<Gate>,
-    ) -> Result<Written<Outcome>, Refusal> {
-        let work = Requested { tables: Arc::clone(&self.shared.tables), request, principal };
-        self.shared.answers().map_err(Refusal::Unavailable)?;
+    ) -> Result<Written<Vec<Done>>, (usize, Refusal)> {
+        let work = Requested { tables: Arc::clone(&self.shared.tables), requests, principal };
+        self.shared.answers().map_err(|source| (0, Refusal::Unavailable(source)))?;
         let written = tokio::select! {
             biased;
             ended = actix_web::rt::spawn(self.transaction(work, gate)) => finished(ended),
@@ -319,28 +320,54 @@ impl Postgres {
             () = self.shared.progress.lost() => Err(WriteError::Unavailable(SILENT.into())),
         };
         let written = written.map_err(|error| match error {
-            WriteError::Refused(stop) => self.shared.refusal(stop),
+            WriteError::Refused((at, stop)) => (at, self.shared.refusal(stop)),
             WriteError::Unavailable(source) => {
-                match source.downcast::<DieselError>().map(|error| failure_of(*error)) {
+                let refusal = match source.downcast::<DieselError>().map(|error| failure_of(*error)) {
                     // Constraints that are deferred make the commit itself fail.
-                    Ok(Failure::Unique(_) | Failure::ForeignKey | Failure::NotNull(_) | Failure::Check) => {
+                    Ok(
+                        Failure::Unique(_)
+                        | Failure::ForeignKey
+                        | Failure::NotNull(_)
+                        | Failure::Check(_)
+                        | Failure::TooLarge,
+                    ) => {
                         Error::new(Code::Conflict, "A constraint of the database refuses the change.").into()
                     }
                     Ok(Failure::Unavailable(source) | Failure::Fault(source)) | Err(source) => {
                         Refusal::Unavailable(source)
                     }
-                }
+                };
+                (0, refusal)
             }
-            WriteError::Panicked => Refusal::Fault("the request panicked".into()),
+            WriteError::Panicked => (0, Refusal::Fault("the request panicked".into())),
         });
         match &written {
             Ok(_) => self.shared.progress.found_room(true),
-            Err(Refusal::Unavailable(source)) if is_full(source.as_ref()) => {
+            Err((_, Refusal::Unavailable(source))) if is_full(source.as_ref()) => {
                 self.shared.progress.found_room(false);
             }
             Err(_) => {}
         }
         written
+    }
+
+    /// Carries out a request in an open transaction of the application's. One that is refused leaves it as it was.
+    pub(crate) async fn write_in(
+        &self,
+        connection: &mut AsyncPgConnection,
+        request: &Request,
+        principal: &Principal,
+    ) -> Result<Done, Refusal> {
+        let refused = |error| self.shared.refusal(Stop::Database(error));
+        connection.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
+        let transaction = PgTransaction::nested(connection);
+        let done = run_in(transaction, &self.shared.tables, request, principal).await;
+        let end = match &done {
+            Ok(_) => format!("RELEASE SAVEPOINT {SAVEPOINT}"),
+            Err(_) => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"),
+        };
+        connection.batch_execute(&end).await.map_err(refused)?;
+        done
     }
 
     /// Runs code of the application in a transaction.
@@ -353,6 +380,18 @@ impl Postgres {
         E: Send + 'static,
     {
         finished(self.handle.spawn(self.transaction(Given(work), None)).await)
+    }
+
+    /// The same as a task of the caller's worker, whose future may stay on its thread.
+    pub(crate) async fn run_here<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AsyncPgConnection) -> LocalBoxFuture<'c, Result<T, E>> + 'static,
+    ) -> Result<Written<T>, WriteError<E>>
+    where
+        T: 'static,
+        E: 'static,
+    {
+        finished(actix_web::rt::spawn(self.transaction(GivenHere(work), None)).await)
     }
 
     /// Runs code of the application in a transaction that only reads.
@@ -634,19 +673,41 @@ where
     }
 }
 
+/// A closure of the application's whose future stays on its thread.
+struct GivenHere<F>(F);
+
+impl<F, T, E> Work for GivenHere<F>
+where
+    F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> LocalBoxFuture<'c, Result<T, E>> + 'static,
+    T: 'static,
+    E: 'static,
+{
+    type Value = T;
+    type Error = E;
+
+    async fn run(self, connection: &mut AsyncPgConnection) -> Result<T, E> {
+        (self.0)(connection).await
+    }
+}
+
 /// A request of a client.
 struct Requested {
     tables: Arc<[Table<Pg>]>,
-    request: Request,
+    requests: Vec<Request>,
     principal: Principal,
 }
 
 impl Work for Requested {
-    type Value = Outcome;
-    type Error = Stop;
+    type Value = Vec<Done>;
+    type Error = (usize, Stop);
 
-    async fn run(self, connection: &mut AsyncPgConnection) -> Result<Outcome, Stop> {
-        Ok(run(connection, &self.tables, &self.request, &self.principal).await?)
+    async fn run(self, connection: &mut AsyncPgConnection) -> Result<Vec<Done>, (usize, Stop)> {
+        let mut done = Vec::with_capacity(self.requests.len());
+        for (at, request) in self.requests.iter().enumerate() {
+            let carried_out = run(connection, &self.tables, request, &self.principal).await;
+            done.push(carried_out.map_err(|refusal| (at, Stop::Refusal(refusal)))?);
+        }
+        Ok(done)
     }
 }
 
@@ -712,9 +773,29 @@ async fn run(
     tables: &[Table<Pg>],
     request: &Request,
     principal: &Principal,
-) -> Result<Outcome, Refusal> {
+) -> Result<Done, Refusal> {
+    run_in(PgTransaction::new(connection), tables, request, principal).await
+}
+
+async fn run_in(
+    mut transaction: PgTransaction<'_>,
+    tables: &[Table<Pg>],
+    request: &Request,
+    principal: &Principal,
+) -> Result<Done, Refusal> {
     // Microseconds: what every database keeps, so that a stored time is the time that was answered.
     let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
-    let mut transaction = PgTransaction::new(connection);
-    action::run(&mut transaction, tables, request, &context).await
+    if !request.silent {
+        let outcome = action::run(&mut transaction, tables, request, &context).await?;
+        return Ok(Done { outcome, after_commit: transaction.into_after_commit() });
+    }
+    let failed = |failure| match failure {
+        Failure::Unavailable(source) => Refusal::Unavailable(source),
+        Failure::Fault(source) => Refusal::Fault(source),
+        _ => Refusal::Fault("the log refuses to forget".into()),
+    };
+    let from = transaction.number(log::own_newest()).await.map_err(failed)?;
+    let outcome = action::run(&mut transaction, tables, request, &context).await?;
+    transaction.execute(log::forget_own_after(from)).await.map_err(failed)?;
+    Ok(Done { outcome, after_commit: transaction.into_after_commit() })
 }

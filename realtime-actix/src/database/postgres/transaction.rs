@@ -2,12 +2,12 @@
 
 use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use realtime_core::__private::read;
-use realtime_core::action::{Failure, ForeignKey, Transaction};
+use realtime_core::action::{Constraint, Failure, ForeignKey, Size, Transaction};
 use realtime_core::sql::{Statement, Table};
-use realtime_core::{Columns, Row};
+use realtime_core::{AfterCommit, Columns, Row};
 
 use super::connection::load;
 
@@ -15,11 +15,27 @@ pub(super) struct PgTransaction<'a> {
     connection: &'a mut AsyncPgConnection,
     /// A statement has failed: PostgreSQL takes no other one in the transaction.
     failed: bool,
+    /// Is it a savepoint in the application's own transaction? Then that is what a failure goes back to.
+    nested: bool,
+    after_commit: Vec<AfterCommit>,
 }
+
+/// The savepoint of a request in a transaction of the application's.
+pub(super) const SAVEPOINT: &str = "realtime_request";
 
 impl<'a> PgTransaction<'a> {
     pub(super) fn new(connection: &'a mut AsyncPgConnection) -> Self {
-        Self { connection, failed: false }
+        Self { connection, failed: false, nested: false, after_commit: Vec::new() }
+    }
+
+    /// One that is a savepoint, which whoever calls has made.
+    pub(super) fn nested(connection: &'a mut AsyncPgConnection) -> Self {
+        Self { nested: true, ..Self::new(connection) }
+    }
+
+    /// What is to be done once the transaction is committed.
+    pub(super) fn into_after_commit(self) -> Vec<AfterCommit> {
+        self.after_commit
     }
 
     async fn load<T>(
@@ -37,7 +53,11 @@ impl<'a> PgTransaction<'a> {
     /// each statement would cost all those that succeed.
     async fn go_on(&mut self) -> QueryResult<()> {
         if std::mem::take(&mut self.failed) {
-            self.connection.batch_execute("ROLLBACK; BEGIN READ ONLY").await?;
+            if self.nested {
+                self.connection.batch_execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await?;
+            } else {
+                self.connection.batch_execute("ROLLBACK; BEGIN READ ONLY").await?;
+            }
         }
         Ok(())
     }
@@ -60,11 +80,15 @@ impl Transaction for PgTransaction<'_> {
         self.load(statement, |columns| read::<String, Text, Pg>(columns, 0)).await
     }
 
-    async fn execute(&mut self, statement: Statement<Pg>) -> Result<(), Failure> {
+    fn after_commit(&mut self, work: AfterCommit) {
+        self.after_commit.push(work);
+    }
+
+    async fn execute(&mut self, statement: Statement<Pg>) -> Result<usize, Failure> {
         self.go_on().await.map_err(failure_of)?;
         let executed = self.connection.execute_returning_count(statement).await;
         self.failed = executed.is_err();
-        executed.map(drop).map_err(failure_of)
+        executed.map_err(failure_of)
     }
 
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
@@ -83,6 +107,36 @@ impl Transaction for PgTransaction<'_> {
                 column: name(columns, 0)?,
                 table: name(columns, 1)?,
                 referenced: name(columns, 2)?,
+            })
+        })
+        .await
+    }
+
+    async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
+        let mut statement =
+            Statement::new("SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.conname = ");
+        statement.bind::<Text, _>(name.to_owned());
+        statement.sql(" AND c.conrelid = to_regclass(quote_ident(");
+        statement.bind::<Text, _>(table.to_owned()).sql("))");
+        let found = self.load(statement, |columns| read::<String, Text, Pg>(columns, 0)).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn sizes(&mut self, table: &str) -> Result<Vec<Size>, Failure> {
+        // The modifier of `varchar(n)` and `char(n)` is n + 4, that of `numeric(d, p)` d << 16 | p, and 4 more.
+        let mut statement = Statement::new(
+            "SELECT a.attname::text, a.atttypmod - 4, CASE a.atttypid WHEN 1700 THEN 1 ELSE 0 END FROM pg_attribute a \
+             WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypmod > 4 AND a.atttypid IN (1042, 1043, 1700) \
+             AND a.attrelid = to_regclass(quote_ident(",
+        );
+        statement.bind::<Text, _>(table.to_owned()).sql(")) ORDER BY a.attnum");
+        self.load(statement, |columns| {
+            let modifier = read::<i32, Integer, Pg>(columns, 1)?.unsigned_abs();
+            let is_number = read::<i32, Integer, Pg>(columns, 2)? == 1;
+            Ok(Size {
+                column: read::<String, Text, Pg>(columns, 0)?,
+                digits: if is_number { modifier >> 16 } else { modifier },
+                places: is_number.then_some(modifier & 0x7ff),
             })
         })
         .await
@@ -129,11 +183,14 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
     };
     match kind {
         DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
-            Failure::Unique(information.details().map(columns_of).unwrap_or_default())
+            Failure::Unique(Constraint::Of(information.details().map(columns_of).unwrap_or_default()))
         }
         DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => Failure::ForeignKey,
         DatabaseErrorKind::NotNullViolation => Failure::NotNull(information.column_name().map(str::to_owned)),
-        DatabaseErrorKind::CheckViolation => Failure::Check,
+        DatabaseErrorKind::CheckViolation => Failure::Check(match information.constraint_name() {
+            Some(name) => Constraint::Named(name.to_owned()),
+            None => Constraint::Of(Vec::new()),
+        }),
         DatabaseErrorKind::SerializationFailure
         | DatabaseErrorKind::ClosedConnection
         | DatabaseErrorKind::UnableToSendCommand
@@ -141,7 +198,7 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         _ if PASSING.iter().any(|known| information.message().contains(known)) => {
             Failure::Unavailable(Box::new(error))
         }
-        _ if UNFIT.iter().any(|known| information.message().contains(known)) => Failure::Check,
+        _ if UNFIT.iter().any(|known| information.message().contains(known)) => Failure::TooLarge,
         _ => Failure::Fault(Box::new(error)),
     }
 }
@@ -170,7 +227,7 @@ mod tests {
             failure_of(DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
         };
         let unfit = failure("value too long for type character varying(3)");
-        assert!(matches!(unfit, Failure::Check), "{unfit:?}");
+        assert!(matches!(unfit, Failure::TooLarge), "{unfit:?}");
         let gone = failure("terminating connection due to administrator command");
         assert!(matches!(gone, Failure::Unavailable(_)), "{gone:?}");
         let other = failure("column \"x\" does not exist");

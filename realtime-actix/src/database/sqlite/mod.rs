@@ -27,7 +27,7 @@ use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 pub(crate) use self::writer::Pace;
 use self::writer::Writer;
-use super::{WriteError, Written};
+use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 use realtime_core::change::Batch;
 
@@ -172,7 +172,7 @@ impl Sqlite {
         self.read_with(move |connection| {
             let position = marked_position(connection)?;
             run(connection, &tables, &request, &principal)
-                .map(|outcome| (outcome, position))
+                .map(|done| (done.outcome, position))
                 .map_err(Stop::Refusal)
         })
         .await
@@ -271,22 +271,40 @@ impl Sqlite {
     /// Carries out a request that writes.
     pub(crate) async fn write(
         &self,
-        request: Request,
+        requests: Vec<Request>,
         principal: Principal,
         gate: Option<Gate>,
-    ) -> Result<Written<Outcome>, Refusal> {
+    ) -> Result<Written<Vec<Done>>, (usize, Refusal)> {
         let tables = Arc::clone(&self.tables);
-        let job = move |connection: &mut SqliteConnection| run(connection, &tables, &request, &principal);
+        let job = move |connection: &mut SqliteConnection| {
+            let carried_out = requests.iter().enumerate().map(|(at, request)| {
+                run(connection, &tables, request, &principal).map_err(|refusal| (at, refusal))
+            });
+            carried_out.collect()
+        };
         self.writer.run(job, gate).await.map_err(|error| match error {
-            WriteError::Refused(refusal) => {
+            WriteError::Refused((at, refusal)) => {
                 if matches!(refusal, Refusal::Unavailable(_)) {
                     self.writer.doubt();
                 }
-                refusal
+                (at, refusal)
             }
-            WriteError::Unavailable(source) => Refusal::Unavailable(source),
-            WriteError::Panicked => panicked(),
+            WriteError::Unavailable(source) => (0, Refusal::Unavailable(source)),
+            WriteError::Panicked => (0, panicked()),
         })
+    }
+
+    /// Carries out a request in an open transaction of the application's. One that is refused leaves it as it was.
+    pub(crate) fn write_in(
+        &self,
+        connection: &mut SqliteConnection,
+        request: &Request,
+        principal: &Principal,
+    ) -> Result<Done, Refusal> {
+        let done = connection.transaction(|connection| {
+            run(connection, &self.tables, request, principal).map_err(Stop::Refusal)
+        });
+        done.map_err(Stop::into_refusal)
     }
 
     /// Runs code of the application in a transaction of the writer thread.
@@ -360,11 +378,18 @@ fn run(
     tables: &[Table<Backend>],
     request: &Request,
     principal: &Principal,
-) -> Result<Outcome, Refusal> {
+) -> Result<Done, Refusal> {
     // Microseconds: what every database keeps, so that a stored time is the time that was answered.
     let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
+    let failed = |error| Stop::Database(error).into_refusal();
+    let from = request.silent.then(|| log::newest(connection)).transpose().map_err(failed)?;
     let mut transaction = SqliteTransaction::new(connection);
-    action::run(&mut transaction, tables, request, &context)
+    let outcome = action::run(&mut transaction, tables, request, &context)
         .now_or_never()
-        .unwrap_or_else(|| Err(Refusal::Fault("a SQLite transaction had to wait".into())))
+        .unwrap_or_else(|| Err(Refusal::Fault("a SQLite transaction had to wait".into())))?;
+    let after_commit = transaction.into_after_commit();
+    if let Some(from) = from {
+        log::forget_after(connection, from).map_err(failed)?;
+    }
+    Ok(Done { outcome, after_commit })
 }

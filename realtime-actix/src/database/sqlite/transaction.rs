@@ -6,18 +6,24 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl as _};
 use realtime_core::__private::read;
-use realtime_core::Row;
-use realtime_core::action::{Failure, ForeignKey, Transaction};
+use realtime_core::action::{Constraint, Failure, ForeignKey, Transaction};
 use realtime_core::log::sqlite::Cells;
 use realtime_core::sql::{Statement, Table};
+use realtime_core::{AfterCommit, Row};
 
 pub(super) struct SqliteTransaction<'a> {
     connection: &'a mut SqliteConnection,
+    after_commit: Vec<AfterCommit>,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a mut SqliteConnection) -> Self {
-        Self { connection }
+        Self { connection, after_commit: Vec::new() }
+    }
+
+    /// What is to be done once the transaction is committed.
+    pub(super) fn into_after_commit(self) -> Vec<AfterCommit> {
+        self.after_commit
     }
 
     fn load<T>(
@@ -54,8 +60,12 @@ impl Transaction for SqliteTransaction<'_> {
         self.load(statement, |columns| read::<String, Text, Sqlite>(columns, 0)).map_err(failure_of)
     }
 
-    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<(), Failure> {
-        statement.execute(self.connection).map(drop).map_err(failure_of)
+    async fn execute(&mut self, statement: Statement<Sqlite>) -> Result<usize, Failure> {
+        statement.execute(self.connection).map_err(failure_of)
+    }
+
+    fn after_commit(&mut self, work: AfterCommit) {
+        self.after_commit.push(work);
     }
 
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
@@ -64,7 +74,10 @@ impl Transaction for SqliteTransaction<'_> {
             "SELECT k.\"from\", k.\"table\", coalesce(k.\"to\", (SELECT name FROM pragma_table_info(k.\"table\") WHERE pk = 1)) \
              FROM pragma_foreign_key_list(",
         );
-        statement.bind::<Text, _>(table.to_owned()).sql(") AS k");
+        // One of several columns is refused as a whole.
+        statement.bind::<Text, _>(table.to_owned());
+        statement.sql(") AS k WHERE 1 = (SELECT count(*) FROM pragma_foreign_key_list(");
+        statement.bind::<Text, _>(table.to_owned()).sql(") AS o WHERE o.id = k.id)");
         self.load(statement, |columns| {
             Ok(ForeignKey {
                 column: read::<String, Text, Sqlite>(columns, 0)?,
@@ -74,6 +87,61 @@ impl Transaction for SqliteTransaction<'_> {
         })
         .map_err(failure_of)
     }
+
+    async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
+        let mut statement =
+            Statement::new("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND (name = ");
+        statement.bind::<Text, _>(name.to_owned()).sql(" AND type = 'index' OR name = ");
+        statement.bind::<Text, _>(table.to_owned()).sql(") AND tbl_name = ");
+        statement.bind::<Text, _>(table.to_owned()).sql(" ORDER BY type");
+        let found =
+            self.load(statement, |columns| read::<String, Text, Sqlite>(columns, 0)).map_err(failure_of)?;
+        // Where there is an index of that name, it comes before the table.
+        Ok(match found.as_slice() {
+            [index, _] => index.split_once('(').map(|(_, columns)| columns.to_owned()),
+            [table] => named_check(table, name),
+            _ => None,
+        })
+    }
+}
+
+/// The expression of a table's check. SQLite tells the name of one that has a name, and the expression of another.
+fn named_check(table: &str, name: &str) -> Option<String> {
+    let lower = table.to_ascii_lowercase();
+    let mut rest = 0;
+    while let Some(found) = lower[rest..].find("constraint") {
+        rest += found + "constraint".len();
+        let named = table[rest..].trim_start();
+        let unquoted = named.trim_start_matches(['"', '`', '[']);
+        let Some(after) = unquoted.strip_prefix(name) else { continue };
+        let after = after.trim_start_matches(['"', '`', ']']).trim_start();
+        if let Some(check) = after.get(..5).filter(|word| word.eq_ignore_ascii_case("check")) {
+            return in_parentheses(&after[check.len()..]).map(str::to_owned);
+        }
+    }
+    None
+}
+
+/// What stands between a text's first parenthesis and the one that closes it.
+fn in_parentheses(sql: &str) -> Option<&str> {
+    let (mut depth, mut in_text, mut start) = (0_usize, false, None);
+    for (at, byte) in sql.bytes().enumerate() {
+        match byte {
+            b'\'' => in_text = !in_text,
+            b'(' if !in_text => {
+                depth += 1;
+                start = start.or(Some(at + 1));
+            }
+            b')' if !in_text => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return sql.get(start?..at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// What went wrong, in the words of actions. SQLite names the columns of a constraint in the message.
@@ -91,10 +159,19 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
             .collect()
     };
     match kind {
-        DatabaseErrorKind::UniqueViolation => Failure::Unique(columns()),
+        // "UNIQUE constraint failed: index 'users_lower_name'" where the index is of expressions.
+        DatabaseErrorKind::UniqueViolation => Failure::Unique(match message.split_once("failed: index '") {
+            Some((_, name)) => Constraint::Named(name.trim_end_matches('\'').to_owned()),
+            None => Constraint::Of(columns()),
+        }),
         DatabaseErrorKind::ForeignKeyViolation => Failure::ForeignKey,
         DatabaseErrorKind::NotNullViolation => Failure::NotNull(columns().into_iter().next()),
-        DatabaseErrorKind::CheckViolation => Failure::Check,
+        DatabaseErrorKind::CheckViolation => {
+            let about = message.split_once("failed: ").map_or(message, |(_, about)| about);
+            Failure::Check(Constraint::Named(about.to_owned()))
+        }
+        // A column of a STRICT table: "cannot store TEXT value in INTEGER column samples.beds".
+        _ if message.contains("cannot store") => Failure::Check(Constraint::Of(vec![message.to_owned()])),
         _ if [
             "database is locked",
             "database is full",
@@ -108,5 +185,20 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
             Failure::Unavailable(Box::new(error))
         }
         _ => Failure::Fault(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_check_is_found_in_the_tables_sql() {
+        let table = "CREATE TABLE t (a INT CONSTRAINT \"positive\" CHECK (a > 0 AND (a < 9)), b TEXT,
+            constraint short check(length(b) < 3 AND b <> ')'), CONSTRAINT shorter UNIQUE (a))";
+        assert_eq!(named_check(table, "positive").as_deref(), Some("a > 0 AND (a < 9)"));
+        assert_eq!(named_check(table, "short").as_deref(), Some("length(b) < 3 AND b <> ')'"));
+        assert_eq!(named_check(table, "shorter"), None);
+        assert_eq!(named_check("CREATE TABLE t (a CHECK (a", "a"), None);
     }
 }

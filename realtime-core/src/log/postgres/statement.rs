@@ -188,6 +188,21 @@ pub fn prune_rows(at_most: i64) -> Statement<Pg> {
     statement
 }
 
+/// The newest row of the log that the open transaction has written; 0 where there is none.
+pub fn own_newest() -> Statement<Pg> {
+    Statement::new(
+        "SELECT coalesce(max(seq), 0) FROM realtime_log WHERE xid = pg_current_xact_id_if_assigned()",
+    )
+}
+
+/// Forgets what the open transaction has written after a row of the log, so that nobody is told of it.
+pub fn forget_own_after(seq: i64) -> Statement<Pg> {
+    let mut statement =
+        Statement::new("DELETE FROM realtime_log WHERE xid = pg_current_xact_id_if_assigned() AND seq > ");
+    statement.bind::<BigInt, _>(seq);
+    statement
+}
+
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {

@@ -19,7 +19,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Date, Double, Integer, Numeric, Text, Time, Timestamp, Timestamptz,
 };
 
-use super::{Dialect, NotOfItsType, Sign, Statement, Subject, Table};
+use super::{AnyStatement, Dialect, NotOfItsType, Sign, Statement, Subject, Table};
 use crate::field::Kind;
 use crate::filter::{Condition, PathCondition, Regex, TextMatch};
 use crate::part::Part;
@@ -29,6 +29,10 @@ use crate::value::Value;
 impl Dialect for Pg {
     const ROW_LOCK: &'static str = " FOR NO KEY UPDATE";
     const FREE_ROW_LOCK: &'static str = " FOR UPDATE SKIP LOCKED";
+
+    fn of_any(statement: AnyStatement) -> crate::resource::Bind<Self> {
+        statement.postgres
+    }
 
     fn decides(condition: &Condition) -> bool {
         !matches!(condition, Condition::Regex(_) | Condition::Path(_))

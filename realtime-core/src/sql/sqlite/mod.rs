@@ -8,7 +8,7 @@ use diesel::sqlite::Sqlite;
 
 pub use self::functions::register as register_functions;
 use self::functions::{day, day_number, instant, time_of_day};
-use super::{Dialect, NotOfItsType, Sign, Statement, Subject, Table};
+use super::{AnyStatement, Dialect, NotOfItsType, Sign, Statement, Subject, Table};
 use crate::field::Kind;
 use crate::filter::{PathCondition, Regex, TextMatch};
 use crate::part::Part;
@@ -16,6 +16,10 @@ use crate::types::Decimal;
 use crate::value::Value;
 
 impl Dialect for Sqlite {
+    fn of_any(statement: AnyStatement) -> crate::resource::Bind<Self> {
+        statement.sqlite
+    }
+
     // SQLite stores NaN as `NULL`, and binds it so: it is in no list.
     fn can_hold(value: &Value<'static>) -> bool {
         !is_nan(value)

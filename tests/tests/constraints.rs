@@ -1,0 +1,210 @@
+//! What the databases' own constraints are answered with, and every type of a field over the wire, on both databases.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use realtime_actix::policy::AllowAny;
+use realtime_actix::types::{Decimal, Uuid};
+use realtime_actix::{RealtimeResource, Value};
+use realtime_tests::{Server, Setup, Socket};
+use serde_json::{Value as Json, json};
+
+/// One table, as two resources know it.
+mod schema {
+    pub(crate) mod constrained {
+        diesel::table! {
+            samples (id) {
+                id -> Integer,
+                topic -> Nullable<Integer>,
+                name -> Text,
+                shelf -> Nullable<Integer>,
+                place -> Nullable<Integer>,
+                code -> Text,
+                word -> realtime_actix::types::sql::U16,
+                small -> SmallInt,
+                price -> Nullable<realtime_actix::types::sql::DecimalNumber>,
+            }
+        }
+    }
+
+    pub(crate) mod typed {
+        diesel::table! {
+            samples (id) {
+                id -> Integer,
+                name -> Text,
+                tiny -> realtime_actix::types::sql::I8,
+                byte -> realtime_actix::types::sql::U8,
+                word -> realtime_actix::types::sql::U16,
+                long -> realtime_actix::types::sql::U32,
+                huge -> realtime_actix::types::sql::U64,
+                small -> SmallInt,
+                raw -> Nullable<Binary>,
+                local_at -> Nullable<Timestamp>,
+                clock -> Nullable<Time>,
+                day -> Nullable<Date>,
+                price -> Nullable<realtime_actix::types::sql::DecimalNumber>,
+                tag -> Nullable<realtime_actix::types::sql::Uuid>,
+                data -> Nullable<Json>,
+            }
+        }
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = schema::constrained::samples)]
+#[realtime(permission = AllowAny, lookups(all))]
+struct Sample {
+    #[realtime(read_only)]
+    id: i32,
+    topic: Option<i32>,
+    name: String,
+    shelf: Option<i32>,
+    #[realtime(rename = "spot")]
+    place: Option<i32>,
+    #[realtime(required = false)]
+    code: String,
+    #[realtime(default = 0)]
+    word: u16,
+    #[realtime(default = 0)]
+    small: i16,
+    price: Option<Decimal>,
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = schema::typed::samples)]
+#[realtime(stream = "kinds", permission = AllowAny, lookups(all), ordering(all))]
+struct Kinds {
+    #[realtime(read_only)]
+    id: i32,
+    name: String,
+    #[realtime(default = 0)]
+    tiny: i8,
+    #[realtime(default = 0)]
+    byte: u8,
+    #[realtime(default = 0)]
+    word: u16,
+    #[realtime(default = 0)]
+    long: u32,
+    #[realtime(default = 0)]
+    huge: u64,
+    #[realtime(default = 0)]
+    small: i16,
+    raw: Option<Vec<u8>>,
+    local_at: Option<NaiveDateTime>,
+    clock: Option<NaiveTime>,
+    day: Option<NaiveDate>,
+    price: Option<Decimal>,
+    tag: Option<Uuid>,
+    data: Option<Json>,
+}
+
+async fn start() -> Server {
+    Setup::file().configure(|connect| connect.resource::<Sample>().resource::<Kinds>()).start().await
+}
+
+#[tokio::test]
+async fn a_constraint_of_the_database_is_answered_on_the_field_that_it_is_about() {
+    let server = start().await;
+    server.create("samples", json!({"name": "one", "shelf": 1, "spot": 1})).await;
+    server.create("samples", json!({"name": "two", "shelf": 1, "spot": 2})).await;
+    let taken = "This value is already taken.";
+    for (with, status, field, message) in [
+        (json!({"name": "ONE"}), 409, "name", taken),
+        (
+            json!({"shelf": 1, "spot": 1}),
+            409,
+            "non_field_errors",
+            "The fields shelf, spot must make a unique set.",
+        ),
+        (json!({"topic": 99}), 400, "topic", "Invalid pk 99 - object does not exist."),
+        (json!({"spot": 0}), 400, "spot", "A check of the database refuses this value."),
+        (
+            json!({"small": 1}),
+            400,
+            "non_field_errors",
+            "A check of the database refuses these values of word, small.",
+        ),
+        (json!({"name": "eleven char"}), 400, "name", ""),
+        (json!({"price": "1000"}), 400, "price", ""),
+        (json!({"code": null}), 400, "code", "This field may not be null."),
+    ] {
+        let mut created = json!({"name": "new"});
+        for (name, value) in with.as_object().expect("an object") {
+            created[name] = value.clone();
+        }
+        for (method, path, body) in [
+            ("POST", "/api/samples/", &created),
+            ("PATCH", "/api/samples/2/", &with),
+            ("PUT", "/api/samples/2/", &created),
+        ] {
+            let answer = server.send(method, path, body).await;
+            assert_eq!(answer.status, status, "{method} {body}: {}", answer.text);
+            let code = if status == 409 { "conflict" } else { "validation_error" };
+            assert_eq!(answer.json["code"], code);
+            let errors = answer.json["errors"].as_object().expect("errors");
+            assert_eq!(errors.keys().collect::<Vec<_>>(), [field], "{method} {body}: {}", answer.text);
+            if !message.is_empty() {
+                assert_eq!(errors[field], json!([message]), "{method} {body}");
+            }
+        }
+    }
+    assert_eq!(server.read("/api/samples/?name=two").await["results"][0]["spot"], 2);
+}
+
+#[tokio::test]
+async fn every_type_goes_in_and_comes_out_with_its_limits() {
+    let server = start().await;
+    let mut socket = Socket::subscribed(&server, "kinds", json!({})).await;
+    let whole = json!({
+        "name": "x", "tiny": -128, "byte": 255, "word": 65535,
+        "long": 4_294_967_295_u32, "huge": i64::MAX, "small": -32768, "raw": "AAEC/w==",
+        "local_at": "2026-01-31T12:00:00.123456Z", "clock": "23:59:59.999999", "day": "2024-02-29", "price": "12.50",
+        "tag": "67e55044-10b1-426f-9247-bb680e5fe0c8", "data": {"a": [1, null, "ü"]},
+    });
+    let created = server.create("kinds", whole.clone()).await;
+    let mut expected = whole;
+    expected["id"] = created["id"].clone();
+    assert_eq!(created, expected);
+    assert_eq!(socket.next_event().await["data"], expected);
+    let path = format!("/api/kinds/{}/", created["id"]);
+    assert_eq!(server.read(&path).await, expected);
+    for field in ["tiny", "byte", "word", "long", "huge", "small"] {
+        let value = &expected[field];
+        for (key, count) in [(field.to_owned(), 1), (format!("{field}__gt"), 0), (format!("{field}__gte"), 1)]
+        {
+            let list = server.read(&format!("/api/kinds/?{key}={value}&ordering=-{field}")).await;
+            assert_eq!(list["count"], count, "{key}={value}");
+        }
+    }
+    for (field, value) in [
+        ("tiny", json!(128)),
+        ("tiny", json!(-129)),
+        ("byte", json!(256)),
+        ("byte", json!(-1)),
+        ("word", json!(65536)),
+        ("long", json!(-1)),
+        ("long", json!(4_294_967_296_u64)),
+        ("huge", json!(u64::MAX)),
+        ("small", json!(32768)),
+        ("raw", json!("AAE")),
+        ("local_at", json!("yesterday")),
+        ("clock", json!("24:00")),
+        ("day", json!("2026-02-29")),
+        ("price", json!(12.5)),
+        ("tag", json!("67e55044")),
+    ] {
+        let answer = server.send("PATCH", &path, &json!({field: value})).await;
+        assert_eq!(answer.status, 400, "{field} {value}: {}", answer.text);
+        assert_eq!(
+            answer.json["errors"].as_object().map(|errors| errors.keys().collect::<Vec<_>>()),
+            Some(vec![&field.to_owned()])
+        );
+    }
+    // Absent is not null.
+    let fields = ["raw", "local_at", "clock", "day", "price", "tag", "data"];
+    for field in fields {
+        let changed = server.send("PATCH", &path, &json!({field: null})).await;
+        expected[field] = Json::Null;
+        assert_eq!((changed.status, &changed.json), (200, &expected), "{field}");
+        assert_eq!(socket.next_event().await["diff"], json!({field: null}));
+    }
+    assert!(Kinds::DESCRIPTOR.fields[2].default.is_some_and(|zero| matches!(zero(), Value::Int(0))));
+}

@@ -1,0 +1,26 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+#[realtime(lookup_field = name)]
+struct Row {
+    id: i32,
+    #[realtime(serialize_with = |row| row.name.len() as i64)]
+    name: String,
+}
+
+fn main() {}

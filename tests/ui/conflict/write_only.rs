@@ -1,0 +1,28 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+struct Row {
+    id: i32,
+    #[realtime(write_only, read_only)]
+    name: String,
+    #[realtime(write_only, serialize_with = |row| row.count)]
+    note: Option<String>,
+    count: i32,
+}
+
+fn main() {}

@@ -1,0 +1,27 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+struct Row {
+    id: i32,
+    #[realtime(read_only, on_update)]
+    at: Option<chrono::NaiveDateTime>,
+    #[realtime(serialize_with)]
+    count: i32,
+}
+
+fn main() {}

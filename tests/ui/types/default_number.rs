@@ -1,0 +1,29 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+struct Row {
+    id: i32,
+    #[realtime(default = 5)]
+    name: String,
+    #[realtime(default = 3000000000)]
+    count: i32,
+    #[realtime(default = 0)]
+    day: chrono::NaiveDate,
+}
+
+fn main() {}

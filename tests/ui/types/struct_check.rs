@@ -1,0 +1,29 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+#[realtime(validate(is_good))]
+struct Row {
+    id: i32,
+    name: String,
+}
+
+fn is_good(_: &Row) -> bool {
+    true
+}
+
+fn main() {}

@@ -1,0 +1,25 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+#[realtime(rename_all = "camelcase")]
+struct Row {
+    id: i32,
+    name: String,
+}
+
+fn main() {}
