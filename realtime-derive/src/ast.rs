@@ -194,7 +194,7 @@ impl<'a> Model<'a> {
             let span = name.span();
             model
                 .search
-                .extend(model.field(&name.unraw().to_string(), span, errors).map(|field| (field, span)));
+                .extend(model.shown(&name.unraw().to_string(), span, errors).map(|field| (field, span)));
         }
         model.aliases = attrs
             .mapping

@@ -184,6 +184,12 @@ fn shown_to_somebody(field: &Field<'_>, errors: &mut Errors) {
     if let (Some(_), Some((serialize_with, _))) = (&field.attrs.write_only, &field.attrs.serialize_with) {
         errors.on(serialize_with, "a write-only field is never shown: remove one of the two");
     }
+    if let (Some(_), Some((references, _))) = (&field.attrs.write_only, &field.attrs.references) {
+        errors.on(
+            references,
+            "whoever is shown what a write-only field refers to knows its value: remove one of the two",
+        );
+    }
 }
 
 /// `required` contradicts what gives the field a value by itself.

@@ -47,9 +47,10 @@ fn reference(name: &str) -> Json {
 fn of_resource(view: &View<'_>, schemas: &mut Map<String, Json>) {
     let descriptor = view.descriptor();
     let stream = descriptor.stream;
+    let shown = || view.shown().map(|field| &descriptor.fields[field]);
+    let names: Vec<&str> = shown().map(|field| field.name).collect();
     let shown: Map<String, Json> =
-        view.fields().map(|field| (field.name.to_owned(), values::shown(field))).collect();
-    let names: Vec<&str> = view.fields().map(|field| field.name).collect();
+        shown().map(|field| (field.name.to_owned(), values::shown(field))).collect();
     let mut object = json!({
         "type": "object", "properties": shown, "required": names, "additionalProperties": false,
     });

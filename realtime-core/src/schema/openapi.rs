@@ -144,7 +144,7 @@ fn list_options(subject: &Subject<'_>, view: &View<'_>) -> Vec<Json> {
         .filter(|field| field.orderable)
         .flat_map(|field| [field.name.to_owned(), format!("-{}", field.name)])
         .collect();
-    let names: Vec<&str> = view.fields().map(|field| field.name).collect();
+    let names: Vec<&str> = view.shown().map(|field| view.descriptor().fields[field].name).collect();
     let mut options = vec![
         query("limit", json!({"type": "integer", "minimum": 1, "maximum": most, "default": default})),
         query("page_size", json!({"type": "integer", "minimum": 1, "maximum": most})),
@@ -258,7 +258,7 @@ fn changes(subject: &Subject<'_>, view: &View<'_>) -> Json {
 }
 
 fn follow_options(view: &View<'_>) -> Vec<Json> {
-    let names: Vec<&str> = view.fields().map(|field| field.name).collect();
+    let names: Vec<&str> = view.shown().map(|field| view.descriptor().fields[field].name).collect();
     vec![
         query("form", json!({"type": "string", "enum": ["diff", "full"], "default": "diff"})),
         query_list("fields", json!({"type": "string", "enum": names})),

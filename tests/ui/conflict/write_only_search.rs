@@ -1,0 +1,29 @@
+use realtime_core::RealtimeResource;
+
+diesel::table! {
+    rows (id) {
+        id -> Integer,
+        name -> Text,
+        note -> Nullable<Text>,
+        count -> Integer,
+        ratio -> Double,
+        price -> realtime_core::types::sql::DecimalNumber,
+        day -> Date,
+        at -> Nullable<Timestamp>,
+        data -> Json,
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = rows)]
+#[realtime(search(name))]
+struct Row {
+    id: i32,
+    #[realtime(write_only)]
+    name: String,
+    #[realtime(write_only, references = Row)]
+    #[diesel(column_name = count)]
+    other_id: i32,
+}
+
+fn main() {}
