@@ -25,7 +25,7 @@ use crate::database::{self, Backend, Database, Done};
 /// # use realtime_actix::{Realtime, RealtimeResource};
 /// # use serde_json::json;
 /// # diesel::table! { comments (id) { id -> Integer, body -> Text, } }
-/// #[derive(RealtimeResource)]
+/// #[derive(Debug, RealtimeResource)]
 /// #[diesel(table_name = comments)]
 /// struct Comment {
 ///     #[realtime(read_only)]
