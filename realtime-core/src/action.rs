@@ -283,14 +283,13 @@ async fn carry_out<T: Transaction>(
             Ok(Outcome::Object(existing(transaction, table, key, request, context).await?))
         }
         Operation::List(query) => {
-            let visible =
-                if request.trusted { Filter::all() } else { descriptor.rules.visible(context.principal) };
+            let visible = descriptor.rules.visible(context.principal);
             let mut query = query.as_ref().clone();
             if let Some(key) = query.row_beside() {
                 let row = find(transaction, table, key, &visible, false).await?;
                 query = query.beside(row.as_deref())?;
             }
-            let query = query.seen_by(descriptor, context.principal);
+            let query = query.across_seen_by(context.principal).within(descriptor, visible);
             let mut page = scan::page(transaction, (tables, table), &query).await?;
             for relation in &query.expand {
                 let expanded = expand::read(transaction, tables, relation, &page, context).await?;
@@ -353,12 +352,7 @@ async fn addressed<T: Transaction>(
     if descriptor.lookup == descriptor.key {
         return find(transaction, table, value, &among, lock).await;
     }
-    let predicate = Predicate {
-        field: descriptor.lookup,
-        part: None,
-        negated: false,
-        condition: filter::one_of(vec![value.clone()]),
-    };
+    let predicate = Predicate::of(descriptor.lookup, filter::one_of(vec![value.clone()]));
     let among = Filter::new(descriptor, vec![predicate]).and(descriptor, among);
     found(transaction, table, sql::select_among(table, &among)?, &among, lock).await
 }

@@ -87,7 +87,7 @@ pub(crate) async fn read<T: Transaction>(
         .iter()
         .find(|table| table.descriptor().stream == target.stream)
         .ok_or_else(|| Refusal::Fault("a relation leads to a resource that is not mounted".into()))?;
-    let named = Predicate { field: target.key, part: None, negated: false, condition: one_of(values) };
+    let named = Predicate::of(target.key, one_of(values));
     let among = Filter::new(target, vec![named]).and(target, target.rules.visible(principal));
     let found =
         scan::page(transaction, (tables, table), &ListQuery::whole(target, among, page.rows.len())).await?;

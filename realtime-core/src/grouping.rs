@@ -113,7 +113,7 @@ impl Found {
                 Value::Null => Condition::IsNull(true),
                 value => filter::one_of(vec![value.clone()]),
             };
-            equal(*field, condition)
+            Predicate::of(*field, condition)
         });
         let filter = Filter::new(descriptor, predicates.collect());
         self.0.insert(filter.canonical().to_owned(), (values, filter));
@@ -126,15 +126,11 @@ impl Found {
         };
         let values = self.0.into_values().flat_map(|(values, _)| values);
         let (null, values): (Vec<_>, Vec<_>) = values.partition(Value::is_null);
-        let is = |condition| Filter::new(descriptor, vec![equal(*field, condition)]);
+        let is = |condition| Filter::new(descriptor, vec![Predicate::of(*field, condition)]);
         match (null.is_empty(), values.is_empty()) {
             (true, _) => is(filter::one_of(values)),
             (false, true) => is(Condition::IsNull(true)),
             (false, false) => is(filter::one_of(values)).or(descriptor, is(Condition::IsNull(true))),
         }
     }
-}
-
-fn equal(field: usize, condition: Condition) -> Predicate {
-    Predicate { field, part: None, negated: false, condition }
 }

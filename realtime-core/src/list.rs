@@ -121,14 +121,14 @@ impl ListQuery {
         self
     }
 
-    /// Only those of the rows that exist for somebody, by rows of other resources that exist for him.
+    /// Only those of the rows that refer to rows of other resources that exist for somebody.
     #[must_use]
-    pub fn seen_by(mut self, descriptor: &Descriptor, principal: &Principal) -> Self {
+    pub fn across_seen_by(mut self, principal: &Principal) -> Self {
         for Related { relation, filter, .. } in &mut self.related {
             let target = (relation.target)();
             *filter = filter.clone().and(target, target.rules.visible(principal));
         }
-        self.within(descriptor, descriptor.rules.visible(principal))
+        self
     }
 
     /// The rows that a filter selects, in the order of their keys, and no more than so many.
@@ -150,7 +150,7 @@ impl ListQuery {
     #[must_use]
     pub fn of(self, descriptor: &Descriptor, relation: &Relation, key: Value<'static>) -> Self {
         let condition = filter::one_of(vec![key]);
-        let refers = Predicate { field: relation.field, part: None, negated: false, condition };
+        let refers = Predicate::of(relation.field, condition);
         self.within(descriptor, Filter::new(descriptor, vec![refers]))
     }
 

@@ -78,7 +78,7 @@ impl<M: RealtimeResource> Rows<M> {
     where
         M: FieldOf<C>,
     {
-        let predicate = Predicate { field: M::INDEX, part: None, negated: false, condition };
+        let predicate = Predicate::of(M::INDEX, condition);
         Self::new(Filter::new(M::DESCRIPTOR, vec![predicate]))
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn parse(view: &View<'_>, text: &str, limits: &Limits) -> Result<Filt
             let pattern = fold(&term);
             fields.iter().fold(Filter::nothing(), |filter, field| {
                 let condition = Condition::Text(TextMatch::IContains, pattern.clone());
-                let here = Predicate { field: *field, part: None, negated: false, condition };
+                let here = Predicate::of(*field, condition);
                 filter.or(descriptor, Filter::new(descriptor, vec![here]))
             })
         };

@@ -275,12 +275,7 @@ impl Asked {
         }
         let mut filter = filter::parse(view, filter, limits)?;
         if let Some(key) = key {
-            let of_key = filter::Predicate {
-                field: descriptor.lookup,
-                part: None,
-                negated: false,
-                condition: filter::Condition::OneOf(vec![key]),
-            };
+            let of_key = filter::Predicate::of(descriptor.lookup, filter::Condition::OneOf(vec![key]));
             filter = filter.and(descriptor, Filter::new(descriptor, vec![of_key]));
         }
         let (filter, row_groups) = match RowGroups::of(descriptor, &filter, limits) {

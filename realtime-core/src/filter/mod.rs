@@ -285,6 +285,11 @@ impl Term {
 }
 
 impl Predicate {
+    /// The condition must hold of a field itself.
+    pub(crate) fn of(field: usize, condition: Condition) -> Self {
+        Self { field, part: None, negated: false, condition }
+    }
+
     fn canonical(&self, descriptor: &Descriptor) -> String {
         let mut out = String::new();
         if self.negated {
