@@ -118,8 +118,8 @@ pub use part::Part;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};
 pub use resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, Lists, RealtimeResource, Record,
-    Relation, ResourceOn, Row,
+    Action, ActionSet, Alias, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists, RealtimeResource,
+    Record, Relation, ResourceOn, Row,
 };
 pub use rows::{FieldOf, Rows};
 pub use store::{AfterCommit, Store};

@@ -36,7 +36,7 @@ fn field(field: &FieldDescriptor) -> Json {
     let mut put = |name: &str, value: Json| {
         members.insert(name.to_owned(), value);
     };
-    put("type", field.kind.name().into());
+    put("type", kind(field).into());
     put("required", field.required.into());
     put("read_only", field.read_only.into());
     if field.write_only {
@@ -88,12 +88,22 @@ fn field(field: &FieldDescriptor) -> Json {
                 }
             }
             Check::Pattern(pattern) => put("pattern", pattern().source().into()),
-            Check::Email => put("format", "email".into()),
-            Check::Url => put("format", "uri".into()),
-            Check::Custom(_) => {}
+            // They are types.
+            Check::Email | Check::Url | Check::Custom(_) => {}
         }
     }
     members.into()
+}
+
+/// What sort of value the field takes: its type, or what is asked of a text.
+fn kind(field: &FieldDescriptor) -> &'static str {
+    let of_text = field.checks.iter().find_map(|check| match check {
+        Check::Email => Some("email"),
+        Check::Url => Some("url"),
+        Check::Pattern(_) => Some("regex"),
+        _ => None,
+    });
+    of_text.unwrap_or_else(|| field.kind.name())
 }
 
 /// A name for people: `topic_id` is "Topic id".

@@ -19,8 +19,8 @@ pub use crate::lookup::{
 pub use crate::part::Part;
 pub use crate::policy::{Ask, Permission, Policy, Rule, Rules, Verdict};
 pub use crate::resource::{
-    Action, ActionSet, Alias, Bind, Columns, Descriptor, FieldDescriptor, Lists, RealtimeResource, Record,
-    Relation, ResourceOn,
+    Action, ActionSet, Alias, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists, RealtimeResource,
+    Record, Relation, ResourceOn,
 };
 pub use crate::rows::FieldOf;
 pub use crate::search::check_search;
@@ -170,14 +170,54 @@ where
     Ok(Some(function(context).into_initial()?.to_value().into_owned()))
 }
 
+/// What `default` and `example` may state: the field's type, or what turns into it. A trait of its own, so that the
+/// compiler does not list whatever turns into a `bool` somewhere among the dependencies.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no value of a field of type `{T}`",
+    label = "does not turn into the type of the field",
+    note = "a stated value is of the field's type, or of one that turns into it with `Into`"
+)]
+pub trait Stated<T> {
+    /// The value of the field's type.
+    fn into_stated(self) -> T;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Field, S: Into<T>> Stated<T> for S {
+    fn into_stated(self) -> T {
+        self.into()
+    }
+}
+
 /// The value of `default = expression` or `example = expression`.
-pub fn stated<T: Field>(value: impl Into<T>) -> Value<'static> {
-    value.into().to_value().into_owned()
+pub fn stated<T: Field>(value: impl Stated<T>) -> Value<'static> {
+    value.into_stated().to_value().into_owned()
+}
+
+/// What a function given to `serialize_with` makes of a row. Without bounds of its own, so that [`computed`] alone
+/// reports a type that no field can have.
+pub struct OfRow<M, R> {
+    function: fn(&M) -> R,
+    to_value: fn(R) -> Value<'static>,
+    shown_as: Computed,
 }
 
 /// What the function given to `serialize_with` makes of a row.
-pub fn computed<M, R: Field>(row: &M, function: impl FnOnce(&M) -> R) -> Value<'static> {
-    function(row).to_value().into_owned()
+pub const fn computed<M, R: Field>(function: fn(&M) -> R) -> OfRow<M, R> {
+    let to_value = |made: R| made.to_value().into_owned();
+    OfRow { function, to_value, shown_as: Computed { kind: R::KIND, nullable: R::NULLABLE } }
+}
+
+impl<M, R> OfRow<M, R> {
+    /// What sort of value that is.
+    pub const fn shown_as(&self) -> Computed {
+        self.shown_as
+    }
+
+    /// The value of a row.
+    pub fn of(&self, row: &M) -> Value<'static> {
+        (self.to_value)((self.function)(row))
+    }
 }
 
 /// Stops the build where a default is an integer that the field's type cannot hold.

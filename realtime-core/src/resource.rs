@@ -106,14 +106,23 @@ pub struct FieldDescriptor {
     pub checks: &'static [Check],
     /// What is said of a value that fails any of them, in the place of their own words.
     pub message: Option<&'static str>,
-    /// Is something else shown than the column's value: what [`Record::shown`] makes of the row?
-    pub computed: bool,
+    /// What is shown in the place of the column's value, where [`Record::shown`] makes something else of the row.
+    pub computed: Option<Computed>,
     /// The lookups that a filter may use under the field's own name.
     pub lookups: LookupSet,
     /// May a list be ordered by it?
     pub orderable: bool,
     /// What `help` says, or the field's doc comment.
     pub description: &'static str,
+}
+
+/// The type of what is shown of a field that has `serialize_with`.
+#[derive(Clone, Copy, Debug)]
+pub struct Computed {
+    /// What sort of value it is.
+    pub kind: Kind,
+    /// May it be `null`?
+    pub nullable: bool,
 }
 
 /// What the lists of a resource offer beside filters and orders.

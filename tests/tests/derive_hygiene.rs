@@ -206,7 +206,7 @@ fn expressions_see_what_the_user_sees() {
     let value = &shadowed::Comment::DESCRIPTOR.fields[3];
     ::std::assert_eq!(value.mistakes(&mut ::realtime_core::Value::Int(11)), ["eleven"]);
     ::std::assert_eq!(value.mistakes(&mut ::realtime_core::Value::Int(101)).len(), 1);
-    ::std::assert!(value.computed && value.example.is_some());
+    ::std::assert!(value.computed.is_some() && value.example.is_some());
     ::std::assert_eq!(
         ::std::format!("{:?}", Generated::DESCRIPTOR.fields[1].default.map(|default| default())),
         "Some(Int(2))",

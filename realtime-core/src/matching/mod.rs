@@ -398,7 +398,7 @@ mod tests {
             example: None,
             checks: &[],
             message: None,
-            computed: false,
+            computed: None,
             lookups: LookupSet::of_kind(kind),
             orderable: false,
             description: "",

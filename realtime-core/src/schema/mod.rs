@@ -6,6 +6,7 @@
 mod asyncapi;
 mod filters;
 mod openapi;
+mod pattern;
 mod values;
 
 pub use asyncapi::asyncapi;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::error::Code;
 use crate::limits::Limits;
-use crate::resource::Action;
+use crate::resource::{Action, FieldDescriptor};
 use crate::view::View;
 
 /// What a description is about.
@@ -74,19 +75,21 @@ fn of_resource(view: &View<'_>, schemas: &mut Map<String, Json>) {
         }),
     );
 
-    let writable: Map<String, Json> =
-        view.fields().map(|field| (field.name.to_owned(), values::written(field))).collect();
+    let payload = |of: fn(&FieldDescriptor) -> Json| {
+        let writable: Map<String, Json> =
+            view.fields().map(|field| (field.name.to_owned(), of(field))).collect();
+        json!({"type": "object", "properties": writable, "additionalProperties": false})
+    };
     let required: Vec<&str> = view.fields().filter(|field| field.required).map(|field| field.name).collect();
-    let payload = json!({"type": "object", "properties": writable, "additionalProperties": false});
     if [Action::Create, Action::Replace].iter().any(|action| descriptor.actions.contains(*action)) {
-        let mut whole = payload.clone();
+        let mut whole = payload(values::written);
         if !required.is_empty() {
             whole["required"] = required.into();
         }
         schemas.insert(format!("{stream}.payload"), whole);
     }
     if descriptor.actions.contains(Action::Update) {
-        schemas.insert(format!("{stream}.changes"), payload);
+        schemas.insert(format!("{stream}.changes"), payload(values::changed));
     }
 }
 

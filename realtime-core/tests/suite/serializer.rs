@@ -245,7 +245,7 @@ fn what_the_attributes_say_can_be_read_from_the_descriptor() {
     );
     let flags = |name: &str| {
         let field = field(name);
-        [field.required, field.read_only, field.write_only, field.nullable, field.computed]
+        [field.required, field.read_only, field.write_only, field.nullable, field.computed.is_some()]
     };
     assert_eq!(flags("email"), [true, false, false, true, false]);
     assert_eq!(flags("source"), [false; 5]);

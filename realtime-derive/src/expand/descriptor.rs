@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Expr;
 use syn::ext::IdentExt;
 
-use super::{Runtime, place, validate};
+use super::{Runtime, place, record, validate};
 use crate::ast::{Alias, Field, Lookups, Model, Relation};
 use crate::rule::{Literal, plain_integer};
 use crate::vocabulary::PATH;
@@ -63,7 +63,8 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
     let attrs = &field.attrs;
     let description = attrs.help.as_ref().map_or_else(|| attrs.description.clone(), |(_, help)| help.value());
     let (read_only, write_only) = (attrs.read_only.is_some(), attrs.write_only.is_some());
-    let computed = attrs.serialize_with.is_some();
+    let computed = record::computed(field, runtime).map(|computed| quote!(#computed.shown_as()));
+    let computed = validate::option(computed);
     let checks = validate::table(field, runtime);
     let message = attrs.validate.as_ref().and_then(|validate| validate.message.as_ref());
     let message = validate::option(message.map(|message| quote!(#message)));

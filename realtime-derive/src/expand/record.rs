@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
 use super::{Runtime, local, place};
-use crate::ast::Model;
+use crate::ast::{Field, Model};
 
 /// ```text
 /// impl Record for Comment {
@@ -27,11 +27,8 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
         quote!(#index => #value,)
     });
     let computed = model.fields.iter().enumerate().filter_map(|(index, described)| {
-        let (_, function) = described.attrs.serialize_with.as_ref()?;
-        let span = place(function);
-        let runtime = runtime.at(span);
-        let value = quote_spanned!(span=> #runtime::computed(self, #function));
-        Some(quote!(#index => #value,))
+        let computed = computed(described, runtime)?;
+        Some(quote!(#index => #computed.of(self),))
     });
     let computed: Vec<TokenStream> = computed.collect();
     let shown = (!computed.is_empty()).then(|| {
@@ -57,4 +54,13 @@ pub(super) fn implementation(model: &Model<'_>, runtime: &Runtime) -> TokenStrea
             #shown
         }
     }
+}
+
+/// What shows a field that has `serialize_with`. The same tokens wherever it is needed, so that a type that no field can
+/// have is reported once.
+pub(super) fn computed(field: &Field<'_>, runtime: &Runtime) -> Option<TokenStream> {
+    let (_, function) = field.attrs.serialize_with.as_ref()?;
+    let span = place(function);
+    let runtime = runtime.at(span);
+    Some(quote_spanned!(span=> #runtime::computed::<Self, _>(#function)))
 }
