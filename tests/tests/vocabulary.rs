@@ -1,4 +1,5 @@
-//! A macro cannot ask core for its words, so the derive has a list of its own: here the two are held against each other.
+//! A macro cannot ask core for its words, so the derive has a list of its own: here the two are held against each other,
+//! and the derive's attributes against docs/attributes.md.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +8,110 @@ use realtime_core::list::RESERVED;
 use realtime_core::{Lookup, Part};
 
 const VOCABULARY: &str = include_str!("../../realtime-derive/src/vocabulary.rs");
+const ATTRIBUTES: &str = include_str!("../../realtime-derive/src/attr.rs");
+const RULES: &str = include_str!("../../realtime-derive/src/rule.rs");
+const REFERENCE: &str = include_str!("../../docs/attributes.md");
 
 /// The strings of a constant of the derive, in their order.
 fn strings(constant: &str) -> Vec<&'static str> {
-    let (_, rest) = VOCABULARY.split_once(&format!("const {constant}:")).expect("the constant");
+    strings_in(VOCABULARY, constant)
+}
+
+fn strings_in(source: &'static str, constant: &str) -> Vec<&'static str> {
+    let (_, rest) = source.split_once(&format!("const {constant}:")).expect("the constant");
     let (list, _) = rest.split_once("];").expect("its end");
-    let (_, list) = list.split_once("= &[").expect("its beginning");
+    let (_, list) = list.split_once("&[").expect("its beginning");
     list.split('"').skip(1).step_by(2).collect()
+}
+
+/// What stands between two texts.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("{start} is not there"));
+    rest.split_once(end).unwrap_or_else(|| panic!("{end} is not there")).0
+}
+
+/// The names that a `match` of a source reads: those of arms that are no error.
+fn arms(source: &'static str) -> BTreeSet<&'static str> {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let accepted = lines.iter().enumerate().filter_map(|(at, line)| {
+        let (name, rest) = line.strip_prefix('"')?.split_once("\" =>")?;
+        // An arm that only says what to write instead.
+        let is_refused =
+            rest == " {" && lines.get(at + 1).is_some_and(|next| next.starts_with("return Err("));
+        (!name.contains('"') && !is_refused).then_some(name)
+    });
+    accepted.collect()
+}
+
+/// The names in the first column of the table under a heading of the reference: `stream` of `` `realtime(stream = "..")` ``
+/// where the column is for `realtime`.
+fn documented(heading: &str, owner: &str) -> BTreeSet<&'static str> {
+    let section = REFERENCE.split_once(&format!("\n{heading}\n")).expect("the heading").1;
+    let section = section.lines().take_while(|line| !line.starts_with("## ") && !line.starts_with("### "));
+    let rows = section.filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| {
+        let name = if owner.is_empty() { row } else { row.strip_prefix(owner)?.strip_prefix('(')? };
+        name.split(|character: char| !character.is_alphanumeric() && character != '_').next()
+    });
+    names.collect()
+}
+
+fn set(names: Vec<&'static str>) -> BTreeSet<&'static str> {
+    names.into_iter().collect()
+}
+
+/// Whatever the derives read is in the reference, and whatever is in the reference is read.
+#[test]
+fn the_reference_has_every_attribute_and_no_other() {
+    let of_struct = set(strings_in(ATTRIBUTES, "STRUCT_OPTIONS"));
+    let of_field = set(strings_in(ATTRIBUTES, "FIELD_OPTIONS"));
+    assert!(of_struct.len() > 10 && of_field.len() > 10);
+    assert_eq!(documented("## On the struct", "realtime"), of_struct);
+    assert_eq!(documented("## On a field", "realtime"), of_field);
+    assert_eq!(documented("### What is asked of a value", ""), set(strings_in(RULES, "RULES")));
+
+    let structs = between(ATTRIBUTES, "impl StructAttrs {", "fn one_policy");
+    let fields = between(ATTRIBUTES, "impl FieldAttrs {", "pub(crate) struct EnumAttrs");
+    let enums = ATTRIBUTES.split_once("impl EnumAttrs {").expect("the attributes of an enum").1;
+    for (read, heading, options) in [
+        (structs, "## On the struct", Some(of_struct)),
+        (fields, "## On a field", Some(of_field)),
+        (enums, "## On an enum", None),
+    ] {
+        let (realtime, diesel) = read.split_once("diesel_options(").unwrap_or((read, ""));
+        if let Some(options) = options {
+            assert_eq!(arms(realtime), options, "{heading}");
+            let mut diesel = arms(diesel);
+            // It is told that there is no such thing.
+            diesel.remove("embed");
+            assert_eq!(documented(heading, "diesel"), diesel, "{heading}");
+        } else {
+            assert_eq!(documented(heading, "realtime"), BTreeSet::from(["crate"]));
+            assert!(realtime.contains("\"an enum\", &[\"crate\"]"));
+        }
+    }
+}
+
+/// The words that an attribute takes are those that the reference lists.
+#[test]
+fn the_reference_has_every_word_of_an_attribute() {
+    let of_row = |option: &str| {
+        let row = REFERENCE.lines().find(|line| line.starts_with(&format!("| `realtime({option}")));
+        row.unwrap_or_else(|| panic!("{option} is not there"))
+    };
+    for (option, constant) in
+        [("stream", "RESERVED_STREAMS"), ("allowed_actions", "ACTIONS"), ("rename_all", "CASES")]
+    {
+        let words = strings(constant);
+        let words = if constant == "ACTIONS" { words.into_iter().step_by(2).collect() } else { words };
+        for word in words {
+            assert!(of_row(option).contains(&format!("`{word}`")), "{option}: {word}");
+        }
+    }
+    let names = between(REFERENCE, "A public name or an alias", "An alias may be called");
+    for word in strings("RESERVED") {
+        assert!(names.contains(&format!("`{word}`")), "{word}");
+    }
 }
 
 /// The name on the wire and the variant of each word.
