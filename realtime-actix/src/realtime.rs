@@ -22,7 +22,7 @@ use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
 use realtime_core::schema::{self, Subject};
-use realtime_core::{Code, Error, Field, Hooks, Limits, Principal};
+use realtime_core::{Code, Error, Field, Hooks, Known, Limits, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::admission::{Admission, Seat};
@@ -269,6 +269,7 @@ impl Connect {
             shared: Arc::new(Shared {
                 database: Arc::new(database),
                 surface,
+                known: Arc::default(),
                 groups,
                 workers: AtomicUsize::new(0),
                 authenticator: self.authenticator,
@@ -357,6 +358,8 @@ impl From<Refused> for StartError {
 pub(crate) struct Shared {
     database: Arc<Database>,
     surface: Arc<Surface>,
+    /// What somebody follows.
+    known: Arc<Known>,
     groups: Addr<GroupActor>,
     workers: AtomicUsize,
     polls: Arc<Semaphore>,
@@ -390,6 +393,10 @@ impl Shared {
 
     pub(crate) fn surface(&self) -> &Arc<Surface> {
         &self.surface
+    }
+
+    pub(crate) fn known(&self) -> &Arc<Known> {
+        &self.known
     }
 
     pub(crate) fn groups(&self) -> &Addr<GroupActor> {

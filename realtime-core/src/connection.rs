@@ -13,6 +13,7 @@ use crate::cursor::Cursor;
 use crate::encode::{self, Head};
 use crate::error::{Code, Error, shown};
 use crate::filter::{self, RawArgument};
+use crate::known::Known;
 use crate::limits::Limits;
 use crate::list::{LIST_OPTIONS, ListQuery, Page};
 use crate::message::{self, Message};
@@ -148,9 +149,11 @@ enum Unsubscribe {
 #[derive(Debug)]
 pub struct Connection {
     surface: Arc<Surface>,
+    known: Option<Arc<Known>>,
     default_address: Option<String>,
     principal: Principal,
-    held: HashMap<String, Held>,
+    /// Most hold few: they are looked through.
+    held: Vec<Held>,
     pending: HashMap<Ticket, Pending>,
     queue: VecDeque<Queued>,
     /// Is an ordered request running?
@@ -194,14 +197,21 @@ impl Connection {
         Self { principal, ..self }
     }
 
+    /// One that shares its subscriptions with others.
+    #[must_use]
+    pub fn sharing(self, known: Arc<Known>) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
     /// A connection of nobody in particular that has just been opened. `default_address` is that of the path form of the route.
     pub fn new(surface: Arc<Surface>, default_address: Option<String>, now_ms: u64) -> Self {
         let tokens = u64::from(surface.limits.request_burst) * 1_000;
         Self {
             surface,
+            known: None,
             default_address,
             principal: Principal::anonymous(),
-            held: HashMap::new(),
+            held: Vec::new(),
             pending: HashMap::new(),
             queue: VecDeque::new(),
             busy: false,
@@ -415,7 +425,11 @@ impl Connection {
     fn advance(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         while !self.busy {
-            let Some(Queued { head, resource, descriptor, work }) = self.queue.pop_front() else { break };
+            let Some(Queued { head, resource, descriptor, work }) = self.queue.pop_front() else {
+                // Most connections ask for something once and listen from then on.
+                self.queue = VecDeque::new();
+                break;
+            };
             match work {
                 Work::Write(operation) => {
                     self.busy = true;
@@ -451,7 +465,8 @@ impl Connection {
         let Asked { subscription, start, .. } = asked;
         // It may have waited for its turn.
         let subscription = seen_by(&self.surface, &subscription, &self.principal).unwrap_or(subscription);
-        let held = self.held.get(subscription.identity()).map(|held| held.ticket);
+        let subscription = share(self.known.as_deref(), subscription);
+        let held = self.held_at(subscription.identity()).map(|at| self.held[at].ticket);
         let limit = self.surface.limits.subscriptions;
         if held.is_none() && self.held.len() >= limit {
             let detail = format!("A connection holds at most {limit} subscriptions (limit subscriptions).");
@@ -474,20 +489,16 @@ impl Connection {
 
     /// Success also where nothing was held.
     fn unsubscribe(&mut self, head: &Head, descriptor: &Descriptor, which: &Unsubscribe) -> Vec<Effect> {
-        let identity = match which {
-            Unsubscribe::Same(subscription) => Some(self.held_as(subscription.identity())),
-            Unsubscribe::Id(id) => self
-                .held
-                .iter()
-                .find(|(identity, held)| {
-                    held.subscription.id() == *id && identity.lines().next() == Some(descriptor.stream)
-                })
-                .map(|(identity, _)| identity.clone()),
+        let at = match which {
+            Unsubscribe::Same(subscription) => self.held_as(subscription.identity()),
+            Unsubscribe::Id(id) => self.held.iter().position(|held| {
+                let stream = self.surface.descriptors[held.subscription.resource().0].stream;
+                held.subscription.id() == *id && stream == descriptor.stream
+            }),
         };
         let mut effects = Vec::new();
-        if let Some(identity) = identity
-            && let Some(held) = self.held.get_mut(&identity)
-        {
+        if let Some(at) = at {
+            let held = &mut self.held[at];
             held.count -= 1;
             // Which of equal ones is ended makes no difference, but for the last that is left.
             let wanted = match which {
@@ -500,36 +511,55 @@ impl Connection {
             held.asked_as.truncate(held.count);
             if held.count == 0 {
                 effects.push(Effect::Leave(held.ticket));
-                self.held.remove(&identity);
+                self.held.remove(at);
             }
         }
         effects.push(Effect::Send(encode::reply(head, 204, None)));
         effects
     }
 
-    /// The identity of what is held as what somebody asks for: of several, the one begun last.
-    fn held_as(&self, asked: &str) -> String {
-        let held = self.held.iter().filter(|(_, held)| held.asked_as.iter().any(|one| one == asked));
-        let newest = held.max_by_key(|(_, held)| held.ticket.0);
-        newest.map_or(asked, |(identity, _)| identity).to_owned()
+    /// The place of what is held.
+    fn held_at(&self, identity: &str) -> Option<usize> {
+        self.held.iter().position(|held| held.subscription.identity() == identity)
+    }
+
+    /// The place of what is held as what somebody asks for: of several, the one begun last.
+    fn held_as(&self, asked: &str) -> Option<usize> {
+        let held = self.held.iter().enumerate();
+        let held = held.filter(|(_, held)| held.asked_as.iter().any(|one| one == asked));
+        held.max_by_key(|(_, held)| held.ticket.0).map(|(at, _)| at).or_else(|| self.held_at(asked))
+    }
+
+    /// A request is no longer waited for.
+    fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
+        let pending = self.pending.remove(&ticket);
+        if self.pending.is_empty() {
+            // As the queue, it need not keep its room.
+            self.pending = HashMap::new();
+        }
+        pending
     }
 
     /// The subscription is followed from now on: its events begin after the cursor. Is that the one that was asked for?
     pub fn joined(&mut self, ticket: Ticket, cursor: Cursor, recovered: bool) -> Vec<Effect> {
-        let Some(pending) = self.pending.remove(&ticket) else { return vec![Effect::Leave(ticket)] };
+        let Some(pending) = self.take_pending(ticket) else { return vec![Effect::Leave(ticket)] };
         let WaitsFor::Subscription(subscription, asked_as) = pending.waits_for else {
             return vec![Effect::Leave(ticket)];
         };
-        let held = self.held.entry(subscription.identity().to_owned()).or_insert_with(|| Held {
-            ticket,
-            count: 0,
-            subscription: Arc::clone(&subscription),
-            asked_as: Vec::new(),
+        let at = self.held_at(subscription.identity()).unwrap_or_else(|| {
+            if self.held.is_empty() {
+                self.held.reserve_exact(1);
+            }
+            let subscription = Arc::clone(&subscription);
+            self.held.push(Held { ticket, count: 0, subscription, asked_as: Vec::new() });
+            self.held.len() - 1
         });
+        let held = &mut self.held[at];
         held.count += 1;
         held.asked_as.extend(asked_as);
         // He may have become somebody else, as far as he sees, while it was begun.
-        let narrowed = seen_by(&self.surface, &held.subscription, &self.principal);
+        let narrowed = seen_by(&self.surface, &held.subscription, &self.principal)
+            .map(|narrowed| share(self.known.as_deref(), narrowed));
         if let Some(narrowed) = &narrowed {
             held.subscription = Arc::clone(narrowed);
         }
@@ -544,10 +574,11 @@ impl Connection {
 
     /// All events up to the cursor have been sent. `time` is the present time in RFC 3339.
     pub fn positioned(&mut self, ticket: Ticket, cursor: Cursor, time: &str) -> Vec<Effect> {
-        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let Some(pending) = self.take_pending(ticket) else { return Vec::new() };
         let text = match pending.waits_for {
             WaitsFor::Subscription(subscription, asked_as) => {
-                if let Some(held) = self.held.get_mut(subscription.identity()) {
+                if let Some(at) = self.held_at(subscription.identity()) {
+                    let held = &mut self.held[at];
                     held.count += 1;
                     held.asked_as.extend(asked_as);
                 }
@@ -567,7 +598,7 @@ impl Connection {
         ticket: Ticket,
         result: Result<(&Principal, Option<DateTime<Utc>>), Error>,
     ) -> Vec<Effect> {
-        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let Some(pending) = self.take_pending(ticket) else { return Vec::new() };
         let (principal, expires_at) = match result {
             Ok(known) => known,
             Err(error) => return refuse(&pending.head, &error),
@@ -590,7 +621,7 @@ impl Connection {
             descriptor.rules.admit(principal, Action::Subscribe).is_ok()
                 && subscription.is_known_to(descriptor, principal)
         };
-        let held = self.held.values().map(|held| &held.subscription);
+        let held = self.held.iter().map(|held| &held.subscription);
         let begun = self.pending.values().filter_map(|pending| pending.waits_for.subscription());
         let waiting = self.queue.iter().filter_map(|queued| match &queued.work {
             Work::Subscribe(asked) => Some(&asked.subscription),
@@ -602,8 +633,9 @@ impl Connection {
         }
         self.principal = principal.clone();
         let mut effects = Vec::new();
-        for held in self.held.values_mut() {
+        for held in &mut self.held {
             if let Some(subscription) = seen_by(&self.surface, &held.subscription, &self.principal) {
+                let subscription = share(self.known.as_deref(), subscription);
                 held.subscription = Arc::clone(&subscription);
                 effects.push(Effect::Narrow(held.ticket, subscription));
             }
@@ -613,7 +645,7 @@ impl Connection {
 
     /// A request has been carried out; `feed` is the position that a list is true at.
     pub fn answered(&mut self, ticket: Ticket, result: Result<(Outcome, Cursor), Error>) -> Vec<Effect> {
-        let Some(pending) = self.pending.remove(&ticket) else { return Vec::new() };
+        let Some(pending) = self.take_pending(ticket) else { return Vec::new() };
         if let (WaitsFor::RowGroups(asked), Some(descriptor), Ok((Outcome::RowGroups(groups), _))) =
             (&pending.waits_for, pending.descriptor, &result)
         {
@@ -657,6 +689,13 @@ fn seen_by(
     let descriptor = surface.descriptors[subscription.resource().0];
     let now = Subscription::clone(subscription).seen_by(descriptor, principal);
     (now.group_identity() != subscription.group_identity()).then(|| Arc::new(now))
+}
+
+fn share(known: Option<&Known>, subscription: Arc<Subscription>) -> Arc<Subscription> {
+    match known {
+        Some(known) => known.share(subscription),
+        None => subscription,
+    }
 }
 
 fn subscribed(head: &Head, subscription: &Subscription, cursor: Cursor, recovered: bool) -> String {

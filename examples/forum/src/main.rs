@@ -26,8 +26,8 @@ use database::Database;
 use demo::Demo;
 use identity::Sessions;
 use models::{Comment, FeedItem, Note, Topic, User};
-use options::{LimitsChoice, Options, Print};
-use realtime_actix::{Limits, Realtime, socket_options};
+use options::{LagChoice, LimitsChoice, Options, Print};
+use realtime_actix::{Lag, Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +67,13 @@ async fn run(options: Options) -> Result<(), String> {
         LimitsChoice::Default => Limits::default(),
         LimitsChoice::Off => Limits::default().without_rates(),
     };
+    limits.lag = match options.lag {
+        LagChoice::Resync => Lag::Resync,
+        LagChoice::Disconnect => Lag::Disconnect,
+    };
+    if let Some(bytes) = options.outbox_bytes {
+        limits.outbox_bytes = bytes as usize;
+    }
     limits.drain_ms = 1_000 * u64::from(options.drain);
     let sessions = Sessions::default();
     let mut connect = Realtime::connect(&options.database_url)

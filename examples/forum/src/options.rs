@@ -43,6 +43,14 @@ pub(crate) struct Options {
     #[arg(long, env = "FORUM_LIMITS", value_name = "LIMITS", default_value = "default")]
     pub(crate) limits: LimitsChoice,
 
+    /// What becomes of a client that does not keep up
+    #[arg(long, env = "FORUM_LAG", value_name = "WHAT", default_value = "resync")]
+    pub(crate) lag: LagChoice,
+
+    /// Bytes that wait for one slow client, at most
+    #[arg(long, env = "FORUM_OUTBOX_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..))]
+    pub(crate) outbox_bytes: Option<u32>,
+
     /// Seconds over which the sockets are closed when the program is told to end
     #[arg(long, env = "FORUM_DRAIN", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=600))]
     pub(crate) drain: u16,
@@ -68,4 +76,13 @@ pub(crate) enum LimitsChoice {
     Default,
     /// None on rates.
     Off,
+}
+
+/// What becomes of a client that does not keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LagChoice {
+    /// It is told that it lags, and then what it has missed.
+    Resync,
+    /// It is closed with 4408.
+    Disconnect,
 }

@@ -1,6 +1,6 @@
 //! What a connection is sent only after it has been sent what it missed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -12,7 +12,9 @@ use super::outbox::Overflow;
 /// One client's live events of the subscriptions that are still behind. Used on its worker's thread only.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    state: RefCell<State>,
+    /// Nothing for most of a connection's life, in which it is not behind.
+    state: RefCell<Option<Box<State>>>,
+    last: Cell<u64>,
     max_bytes: usize,
     max_frames: usize,
 }
@@ -26,7 +28,6 @@ struct State {
     /// Of the events.
     bytes: usize,
     frames: usize,
-    last: u64,
 }
 
 #[derive(Debug)]
@@ -50,37 +51,41 @@ pub(super) struct Run(u64);
 
 impl Backlog {
     pub(super) fn new(max_bytes: usize, max_frames: usize) -> Self {
-        Self { state: RefCell::default(), max_bytes, max_frames }
+        Self { state: RefCell::default(), last: Cell::default(), max_bytes, max_frames }
     }
 
     /// From now on the live events of a subscription wait here. What was begun before is given up.
     pub(super) fn begin(&self, ticket: Ticket) -> Run {
         self.clear(ticket);
+        let run = Run(self.last.get() + 1);
+        self.last.set(run.0);
         let mut state = self.state.borrow_mut();
-        state.last += 1;
-        let run = Run(state.last);
+        let state = state.get_or_insert_default();
         state.behind.insert(ticket, Waiting { run, events: VecDeque::new() });
         run
     }
 
     /// Has it neither ended nor been given up?
     pub(super) fn is_behind(&self, ticket: Ticket, run: Run) -> bool {
-        self.state.borrow().behind.get(&ticket).is_some_and(|waiting| waiting.run == run)
+        let state = self.state.borrow();
+        let waiting = state.as_ref().and_then(|state| state.behind.get(&ticket));
+        waiting.is_some_and(|waiting| waiting.run == run)
     }
 
     /// Do the events of the subscription wait?
     pub(super) fn holds(&self, ticket: Ticket) -> bool {
-        self.state.borrow().behind.contains_key(&ticket)
+        self.state.borrow().as_ref().is_some_and(|state| state.behind.contains_key(&ticket))
     }
 
     /// Is no subscription behind?
     pub(super) fn is_empty(&self) -> bool {
-        self.state.borrow().behind.is_empty()
+        self.state.borrow().is_none()
     }
 
     /// Keeps the events of a subscription that is behind; gives back those of another.
     pub(super) fn keep(&self, ticket: Ticket, parcel: Parcel) -> Result<Option<Parcel>, Overflow> {
-        let state = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let Some(state) = &mut *state else { return Ok(Some(parcel)) };
         let Some(waiting) = state.behind.get_mut(&ticket) else { return Ok(Some(parcel)) };
         let bytes = state.bytes + parcel.bytes.len();
         let frames = state.frames + parcel.frames;
@@ -96,9 +101,7 @@ impl Backlog {
     /// Keeps a reply while any subscription is behind, and gives it back otherwise.
     pub(super) fn keep_reply(&self, bytes: Bytes) -> Result<Option<Bytes>, Overflow> {
         let mut state = self.state.borrow_mut();
-        if state.behind.is_empty() {
-            return Ok(Some(bytes));
-        }
+        let Some(state) = &mut *state else { return Ok(Some(bytes)) };
         let total = state.reply_bytes + bytes.len();
         if !state.replies.is_empty() && (total > self.max_bytes || state.replies.len() >= self.max_frames) {
             return Err(Overflow);
@@ -110,7 +113,8 @@ impl Backlog {
 
     /// The oldest events of a subscription that wait.
     pub(super) fn next(&self, ticket: Ticket) -> Option<Parcel> {
-        let state = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let state = state.as_mut()?;
         let parcel = state.behind.get_mut(&ticket)?.events.pop_front()?;
         state.bytes -= parcel.bytes.len();
         state.frames -= parcel.frames;
@@ -126,12 +130,13 @@ impl Backlog {
     pub(super) fn end(&self, ticket: Ticket) -> Vec<Bytes> {
         self.clear(ticket);
         let mut state = self.state.borrow_mut();
-        state.behind.remove(&ticket);
-        if !state.behind.is_empty() {
-            return Vec::new();
+        if let Some(state) = &mut *state {
+            state.behind.remove(&ticket);
+            if !state.behind.is_empty() {
+                return Vec::new();
+            }
         }
-        state.reply_bytes = 0;
-        std::mem::take(&mut state.replies)
+        state.take().map(|state| state.replies).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,6 @@
 //! One client as its worker sees it, whatever it is connected by: what it follows, and its outbox.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -48,8 +47,8 @@ pub(crate) struct Client {
     pub(super) outbox: Outbox,
     pub(super) backlog: Backlog,
     pub(super) snapshots: Semaphore,
-    /// What it follows, by the ticket that it was begun with.
-    followers: RefCell<HashMap<Ticket, Rc<Follower>>>,
+    /// What it follows, each with the ticket that it was begun with. Most follow little: they are looked through.
+    followers: RefCell<Vec<Rc<Follower>>>,
     transport: Transport,
     /// Its place among all connections, until it has left.
     seat: RefCell<Option<Seat>>,
@@ -214,7 +213,7 @@ impl Client {
     pub(super) fn set_gone(&self) -> Vec<Rc<Follower>> {
         self.gone.set(true);
         drop(self.seat.take());
-        self.followers.borrow_mut().drain().map(|(_, follower)| follower).collect()
+        self.followers.take()
     }
 
     /// Its place among all connections becomes that of another principal.
@@ -233,20 +232,27 @@ impl Client {
         matches!(self.transport, Transport::EventStream(_))
     }
 
-    pub(super) fn add(&self, ticket: Ticket, follower: Rc<Follower>) {
-        self.followers.borrow_mut().insert(ticket, follower);
+    /// It follows something under a ticket that names nothing else.
+    pub(super) fn add(&self, follower: Rc<Follower>) {
+        let mut followers = self.followers.borrow_mut();
+        if followers.is_empty() {
+            followers.reserve_exact(1);
+        }
+        followers.push(follower);
     }
 
     pub(super) fn followers(&self) -> Vec<Rc<Follower>> {
-        self.followers.borrow().values().cloned().collect()
+        self.followers.borrow().clone()
     }
 
     pub(super) fn remove(&self, ticket: Ticket) -> Option<Rc<Follower>> {
-        self.followers.borrow_mut().remove(&ticket)
+        let mut followers = self.followers.borrow_mut();
+        let at = followers.iter().position(|follower| follower.ticket == ticket)?;
+        Some(followers.swap_remove(at))
     }
 
     pub(super) fn follower(&self, ticket: Ticket) -> Option<Rc<Follower>> {
-        self.followers.borrow().get(&ticket).cloned()
+        self.followers.borrow().iter().find(|follower| follower.ticket == ticket).cloned()
     }
 
     /// Sends what is to be sent, at once and in order, and hands the other effects to the actor.
@@ -312,7 +318,7 @@ impl Client {
             // Where something waits, that is a sign of life too. Before the stream has been told where it begins it has
             // got nothing: who went on from here would miss what it is about to be told.
             let has_begun =
-                self.followers.borrow().values().all(|follower| follower.unanswered.get().is_none());
+                self.followers.borrow().iter().all(|follower| follower.unanswered.get().is_none());
             let is_told = has_begun && self.backlog.is_empty();
             let sign = if is_told { sse::id(cursor) } else { sse::comment() };
             self.push(self.outbox.push_frame(sign));

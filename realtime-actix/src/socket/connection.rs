@@ -38,6 +38,8 @@ pub(super) struct ConnectionActor {
     socket: Rc<SocketState>,
     worker: Rc<Worker>,
     heartbeat: Heartbeat,
+    /// When the application is asked again whether the socket may go on, in milliseconds since it was opened.
+    recheck_at: u64,
     /// What closes the socket when its identity ends.
     end: Option<SpawnHandle>,
     payload: Option<web::Payload>,
@@ -50,8 +52,17 @@ impl ConnectionActor {
         worker: Rc<Worker>,
         payload: web::Payload,
     ) -> Self {
-        let heartbeat = Heartbeat::new(worker.limits().heartbeat_ms, socket.now_ms());
-        Self { client, socket, worker, heartbeat, end: None, payload: Some(payload) }
+        let now = socket.now_ms();
+        let heartbeat = Heartbeat::new(worker.limits().heartbeat_ms, now);
+        let mut actor =
+            Self { client, socket, worker, heartbeat, recheck_at: 0, end: None, payload: Some(payload) };
+        actor.recheck_after(now);
+        actor
+    }
+
+    fn recheck_after(&mut self, now: u64) {
+        let interval = self.worker.shared().recheck_interval().as_millis();
+        self.recheck_at = now.saturating_add(u64::try_from(interval).unwrap_or(u64::MAX));
     }
 
     /// The socket goes on as what the application now says it is.
@@ -84,12 +95,19 @@ impl ConnectionActor {
         }
     }
 
-    /// Looks again after the peer when it is time.
+    /// Looks again after the peer when it is time, and asks again whose the socket is. One timer for both: there are as
+    /// many as there are sockets.
     fn look_later(&self, context: &mut Context<Self>) {
-        let pause = Duration::from_millis(self.heartbeat.pause(self.socket.now_ms())).min(LONGEST_TIMER);
-        context.run_later(pause, |actor, context| {
+        let now = self.socket.now_ms();
+        let pause = self.heartbeat.pause(now).min(self.recheck_at.saturating_sub(now).max(1));
+        context.run_later(Duration::from_millis(pause).min(LONGEST_TIMER), |actor, context| {
+            let now = actor.socket.now_ms();
+            if now >= actor.recheck_at {
+                actor.recheck_after(now);
+                actor.recheck(context);
+            }
             let progress = actor.client.outbox.progress();
-            match actor.heartbeat.look(actor.socket.now_ms(), progress, !actor.socket.is_paused()) {
+            match actor.heartbeat.look(now, progress, !actor.socket.is_paused()) {
                 Beat::Over => return actor.client.cut_off("no pong in time"),
                 // Before what waits: a client that is slow to read is not silent.
                 Beat::Ping => actor.client.outbox.push_urgent(frame::ping()),
@@ -238,9 +256,7 @@ impl Actor for ConnectionActor {
             let inbound = InboundStream::new(payload, limits.message_bytes, Rc::clone(&self.socket));
             Self::add_stream(inbound, context);
         }
-        let recheck = self.worker.shared().recheck_interval();
         self.close_in_time(context);
-        context.run_interval(recheck, |actor, context| actor.recheck(context));
         self.look_later(context);
     }
 }

@@ -43,7 +43,8 @@ pub(crate) async fn handshake(
     let connection = Connection::new(Arc::clone(worker.surface()), address.map(str::to_owned), 0);
     match upgrade(&request, &worker).await {
         Ok((response, identity, seat)) => {
-            let socket = SocketState::new(connection.of(identity.principal().clone()));
+            let known = Arc::clone(worker.shared().known());
+            let socket = SocketState::new(connection.of(identity.principal().clone()).sharing(known));
             worker.connect(response, payload, socket, identity, seat)
         }
         Err(error) => problem::response(&error),

@@ -250,6 +250,10 @@ impl State {
         if hold {
             self.held.push_back(parcel);
         } else {
+            if self.ready.capacity() == 0 {
+                // Most connections have one that waits, and there are many of them.
+                self.ready.reserve_exact(2);
+            }
             self.ready.push_back(parcel);
             self.wake();
         }

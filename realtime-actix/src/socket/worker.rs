@@ -151,7 +151,8 @@ impl Worker {
     ) -> HttpResponse {
         let client = self.add_client(Transport::EventStream(Cell::default()), identity, seat);
         actix::spawn(watch(Rc::downgrade(self), Rc::downgrade(&client)));
-        self.follow(&client, Ticket(0), asked.subscription, asked.start);
+        let subscription = self.shared.known().share(asked.subscription);
+        self.follow(&client, Ticket(0), subscription, asked.start);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
     }
 
@@ -181,7 +182,7 @@ impl Worker {
             unanswered: Cell::new(Some(ticket)),
             left: Cell::new(false),
         });
-        client.add(ticket, Rc::clone(&follower));
+        client.add(Rc::clone(&follower));
         let Some(since) = start.since else { return self.begin(follower) };
         let worker = Rc::clone(self);
         actix::spawn(async move {
@@ -233,7 +234,7 @@ impl Worker {
             left: Cell::new(false),
         });
         self.leave(client, ticket);
-        client.add(ticket, Rc::clone(&follower));
+        client.add(Rc::clone(&follower));
         match unanswered {
             // Nothing has been promised yet.
             Some(_) => self.begin(follower),

@@ -4,7 +4,6 @@
 //! counts: each client has a bit per broadcast, so a frame that is missing, repeated or unknown is an error and not a
 //! better figure.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -12,12 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
+use crate::client::{Client, Post, STALL, open};
 use crate::process::Server;
 use crate::rounds::Mode;
 use crate::{forum, wire};
 
-/// Without a frame or a reply for this long a run has failed.
-const STALL: Duration = Duration::from_secs(10);
 /// After the last frame: how long a repeated one may still show up.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Tokens from here on are triggers, below are clients.
@@ -42,26 +40,22 @@ pub(crate) struct Sample {
     pub(crate) p99: Duration,
     /// Mean payload of a frame.
     pub(crate) frame_bytes: usize,
-}
-
-struct Client {
-    stream: TcpStream,
-    /// The beginning of a frame whose rest has not arrived.
-    partial: Vec<u8>,
+    /// How often the clients read: about how often the server wrote.
+    pub(crate) reads: usize,
 }
 
 struct Trigger {
-    stream: TcpStream,
-    input: Vec<u8>,
+    post: Post,
     /// The broadcast it has in flight.
     broadcast: Option<usize>,
-    replied: bool,
 }
 
 /// The connections to one server.
 pub(crate) struct Load {
+    addr: SocketAddr,
     epoll: OwnedFd,
     clients: Vec<Client>,
+    /// Those of the present run: a server ends a connection that is idle for some seconds.
     triggers: Vec<Trigger>,
     request: Request,
     /// Busy polling keeps wake-ups out of the figures; it needs a core of its own.
@@ -72,36 +66,48 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Opens and, in the forum, subscribes `connections` clients and opens `triggers` more connections.
+    /// Opens and, in the forum, subscribes `connections` clients.
     pub(crate) fn connect(
         mode: Mode,
         addr: SocketAddr,
         token: Option<&str>,
         connections: usize,
-        triggers: usize,
         busy: bool,
     ) -> Result<Self, String> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
-        let watch = |stream: &TcpStream, token: u64| {
-            stream.set_nonblocking(true)?;
-            let data = epoll::EventData::new_u64(token);
-            epoll::add(&epoll, stream, data, epoll::EventFlags::IN).map_err(std::io::Error::from)
-        };
-        let mut clients = Vec::with_capacity(connections);
-        for number in 0..connections {
-            let client = Client::connect(mode, addr).map_err(|error| format!("client {number}: {error}"))?;
-            watch(&client.stream, number as u64).map_err(|error| format!("client {number}: {error}"))?;
-            clients.push(client);
-        }
-        let mut posts = Vec::with_capacity(triggers);
-        for number in 0..triggers as u64 {
-            let stream = open(addr).map_err(|error| format!("trigger {number}: {error}"))?;
-            watch(&stream, TRIGGERS + number).map_err(|error| format!("trigger {number}: {error}"))?;
-            posts.push(Trigger { stream, input: Vec::new(), broadcast: None, replied: true });
-        }
         let request = Request::new(mode, addr, token);
         let (events, buffer) = (Vec::with_capacity(1024), vec![0; 65536]);
-        Ok(Self { epoll, clients, triggers: posts, request, busy, next_id: 0, events, buffer })
+        let (clients, triggers) = (Vec::with_capacity(connections), Vec::new());
+        let mut load = Self { addr, epoll, clients, triggers, request, busy, next_id: 0, events, buffer };
+        let mut nothing = Tally::new(0, 0, connections);
+        for number in 0..connections {
+            let client = connect(mode, addr).map_err(|error| format!("client {number}: {error}"))?;
+            load.watch(&client.stream, number as u64).map_err(|error| format!("client {number}: {error}"))?;
+            load.clients.push(client);
+            // Those that are connected answer pings meanwhile.
+            if number % 256 == 255 {
+                while load.turn(&mut nothing, Duration::ZERO)? {}
+            }
+        }
+        Ok(load)
+    }
+
+    fn watch(&self, stream: &TcpStream, token: u64) -> std::io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::add(&self.epoll, stream, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Opens the connections that broadcasts are started from.
+    fn open_triggers(&mut self, count: usize) -> Result<(), String> {
+        // Closing takes a socket out of the epoll set.
+        self.triggers.clear();
+        for number in 0..count as u64 {
+            let stream = open(self.addr).map_err(|error| format!("trigger {number}: {error}"))?;
+            self.watch(&stream, TRIGGERS + number).map_err(|error| format!("trigger {number}: {error}"))?;
+            self.triggers.push(Trigger { post: Post::on(stream), broadcast: None });
+        }
+        Ok(())
     }
 
     /// Sends the plan's broadcasts and waits until every client has every frame.
@@ -110,13 +116,14 @@ impl Load {
             return Err("more broadcasts than the marks in the frames can number".to_owned());
         }
         let mut tally = Tally::new(self.next_id, plan.broadcasts, self.clients.len());
+        self.open_triggers(plan.window)?;
         let cpu = server.cpu()?;
         let start = Instant::now();
         for place in 0..plan.window.min(plan.broadcasts) {
             self.fire(place, &mut tally)?;
         }
         let mut last_progress = start;
-        while tally.incomplete > 0 || self.triggers.iter().any(|trigger| !trigger.replied) {
+        while tally.incomplete > 0 || self.triggers.iter().any(|trigger| !trigger.post.is_answered()) {
             if self.turn(&mut tally, if self.busy { Duration::ZERO } else { Duration::from_millis(50) })? {
                 last_progress = Instant::now();
             } else if last_progress.elapsed() > STALL {
@@ -127,7 +134,7 @@ impl Load {
                 let trigger = &self.triggers[place];
                 let complete = trigger.broadcast.is_none_or(|broadcast| tally.is_complete(broadcast));
                 if complete
-                    && trigger.replied
+                    && trigger.post.is_answered()
                     && tally.sent_at.len() < plan.broadcasts
                     && start.elapsed() < plan.budget
                 {
@@ -142,7 +149,6 @@ impl Load {
             self.turn(&mut tally, Duration::from_millis(10))?;
         }
         self.next_id += tally.sent_at.len() as u64;
-        self.triggers.iter_mut().for_each(|trigger| trigger.broadcast = None);
         Ok(tally.sample(start, cpu))
     }
 
@@ -150,8 +156,7 @@ impl Load {
         let trigger = &mut self.triggers[place];
         let request = self.request.numbered(tally.first_id + tally.sent_at.len() as u64);
         trigger.broadcast = Some(tally.start_broadcast());
-        trigger.replied = false;
-        trigger.stream.write_all(request).map_err(|error| format!("sending a trigger: {error}"))
+        trigger.post.send(request).map_err(|error| format!("sending a trigger: {error}"))
     }
 
     /// Handles what is ready. False if nothing was.
@@ -167,136 +172,39 @@ impl Load {
             let token = event.data.u64();
             if token < TRIGGERS {
                 let number = token as usize;
-                let read = clients[number].read(buffer, &mut |frame| tally.frame(number, frame));
-                read.map_err(|error| format!("client {number}: {error}"))?;
+                let client = &mut clients[number];
+                let read = client.read(buffer, &mut |frame| tally.frame(number, frame));
+                let read = read.map_err(|error| format!("client {number}: {error}"))?;
+                if let Some(code) = client.closed {
+                    return Err(format!("client {number}: the server closed with {code}"));
+                }
+                tally.reads += usize::from(read > 0);
             } else {
                 let trigger = &mut triggers[(token - TRIGGERS) as usize];
-                trigger.read(buffer).map_err(|error| format!("trigger: {error}"))?;
+                trigger.post.read(buffer).map_err(|error| format!("trigger: {error}"))?;
             }
         }
         Ok(!events.is_empty())
     }
 }
 
-fn open(addr: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&addr, STALL)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STALL))?;
-    Ok(stream)
-}
-
-impl Client {
-    /// Opens a WebSocket and, in the forum, waits until the subscription is confirmed. Blocking.
-    fn connect(mode: Mode, addr: SocketAddr) -> Result<Self, String> {
-        let text = |error: std::io::Error| error.to_string();
-        let mut stream = open(addr).map_err(text)?;
-        stream.write_all(wire::handshake(&addr.to_string()).as_bytes()).map_err(text)?;
-        let mut client = Self { stream, partial: Vec::new() };
-        let mut bytes = [0; 4096];
-        while !client.upgraded()? {
-            match client.stream.read(&mut bytes).map_err(text)? {
-                0 => return Err("closed during the handshake".to_owned()),
-                read => client.partial.extend_from_slice(&bytes[..read]),
+/// Opens a WebSocket and, in the forum, waits until the subscription is confirmed. Blocking.
+fn connect(mode: Mode, addr: SocketAddr) -> Result<Client, String> {
+    let mut client = Client::open(addr)?;
+    if mode == Mode::Forum {
+        client.send(forum::SUBSCRIBE)?;
+        let (mut bytes, mut subscribed) = ([0; 4096], false);
+        while !subscribed {
+            let read = client.read(&mut bytes, &mut |frame| {
+                subscribed |= forum::is_subscribed(frame)?;
+                Ok(())
+            })?;
+            if read == 0 {
+                return Err(format!("no reply to its subscribe within {} s", STALL.as_secs()));
             }
         }
-        if mode == Mode::Forum {
-            let subscribe = wire::client_frame(wire::TEXT, forum::SUBSCRIBE.as_bytes());
-            client.stream.write_all(&subscribe).map_err(text)?;
-            let mut subscribed = false;
-            while !subscribed {
-                let read = client.read(&mut bytes, &mut |frame| {
-                    subscribed |= forum::is_subscribed(frame)?;
-                    Ok(())
-                })?;
-                if read == 0 {
-                    return Err(format!("no reply to its subscribe within {} s", STALL.as_secs()));
-                }
-            }
-        }
-        Ok(client)
     }
-
-    fn upgraded(&mut self) -> Result<bool, String> {
-        let Some(response) = wire::Message::parse(&self.partial)? else { return Ok(false) };
-        if response.status()? != 101 {
-            return Err(format!("the handshake was answered with status {}", response.status()?));
-        }
-        let len = response.len;
-        self.partial.drain(..len);
-        Ok(true)
-    }
-
-    /// Reads once and hands every complete text frame to `on_text`. Returns how much was there.
-    fn read(
-        &mut self,
-        bytes: &mut [u8],
-        on_text: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<usize, String> {
-        let read = match self.stream.read(bytes) {
-            Ok(0) => return Err("the server closed the connection".to_owned()),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error.to_string()),
-        };
-        if self.partial.is_empty() {
-            let used = self.frames(&bytes[..read], on_text)?;
-            self.partial.extend_from_slice(&bytes[used..read]);
-        } else {
-            let mut joined = std::mem::take(&mut self.partial);
-            joined.extend_from_slice(&bytes[..read]);
-            let used = self.frames(&joined, on_text)?;
-            joined.drain(..used);
-            self.partial = joined;
-        }
-        Ok(read)
-    }
-
-    /// Handles the complete frames of `bytes` and returns how many bytes they took.
-    fn frames(
-        &mut self,
-        bytes: &[u8],
-        on_text: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<usize, String> {
-        let mut used = 0;
-        while let Some(frame) = wire::Frame::parse(&bytes[used..])? {
-            match frame.opcode {
-                wire::TEXT => on_text(frame.payload)?,
-                wire::PING => {
-                    let pong = wire::client_frame(wire::PONG, frame.payload);
-                    self.stream.write_all(&pong).map_err(|error| format!("answering a ping: {error}"))?;
-                }
-                wire::PONG => {}
-                wire::CLOSE => {
-                    let code = frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                    return Err(format!("the server closed with {code}"));
-                }
-                opcode => return Err(format!("a frame with opcode {opcode}")),
-            }
-            used += frame.len;
-        }
-        Ok(used)
-    }
-}
-
-impl Trigger {
-    fn read(&mut self, bytes: &mut [u8]) -> Result<(), String> {
-        match self.stream.read(bytes) {
-            Ok(0) => return Err("the server closed the connection".to_owned()),
-            Ok(read) => self.input.extend_from_slice(&bytes[..read]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        }
-        if let Some(response) = wire::Message::parse(&self.input)? {
-            if response.status()? != 201 {
-                let body = String::from_utf8_lossy(response.body);
-                return Err(format!("it was answered with status {}: {body}", response.status()?));
-            }
-            let len = response.len;
-            self.input.drain(..len);
-            self.replied = true;
-        }
-        Ok(())
-    }
+    Ok(client)
 }
 
 /// The trigger's request, of which only the broadcast's number changes.
@@ -310,11 +218,8 @@ impl Request {
         let mark = wire::mark(0);
         let body = match mode {
             Mode::Forum => forum::comment(&mark),
-            // They send the body as it is, so it is about as long as an event.
-            Mode::Raw | Mode::Naive => format!(
-                r#"{{"type":"event","stream":"comments","action":"create","pk":1,"data":{},"cursor":"0123456789abcdef"}}"#,
-                forum::comment(&mark)
-            ),
+            // They send the body as it is, so it is as long as an event.
+            Mode::Raw | Mode::Naive => forum::event(&mark),
         };
         let bytes = wire::post(&addr.to_string(), "/api/comments/", token, &body).into_bytes();
         let place = bytes.windows(mark.len()).position(|window| window == mark.as_bytes());
@@ -342,6 +247,7 @@ struct Tally {
     incomplete: usize,
     latencies_us: Vec<u32>,
     payload_bytes: usize,
+    reads: usize,
     last_delivery: Instant,
     mark_hint: usize,
 }
@@ -357,6 +263,7 @@ impl Tally {
             incomplete: 0,
             latencies_us: Vec::with_capacity(broadcasts * clients),
             payload_bytes: 0,
+            reads: 0,
             last_delivery: Instant::now(),
             mark_hint: 0,
         }
@@ -415,6 +322,7 @@ impl Tally {
             p50: percentile(50),
             p99: percentile(99),
             frame_bytes: self.payload_bytes / deliveries,
+            reads: self.reads,
         }
     }
 }

@@ -4,6 +4,9 @@
 //! cargo build --release -p forum && cargo run --release -p realtime-bench-fanout
 //! ```
 //!
+//! With `-- stalled` and `-- storm` it measures something else of the forum: what clients that stop reading cost the
+//! others, and how soon all clients are right again that come back at once.
+//!
 //! A figure such as "200,000 deliveries per CPU-second" says more about a machine than about a server. So each round
 //! measures a raw epoll loop, a naive actor lobby and the forum one after the other, in turning order; ratios are
 //! taken within the round and the median over the rounds is printed.
@@ -16,6 +19,10 @@
 //! the ratios would be further from 1. One worker, no TLS, no compression.
 
 #[cfg(target_os = "linux")]
+mod client;
+#[cfg(target_os = "linux")]
+mod crowd;
+#[cfg(target_os = "linux")]
 mod forum;
 #[cfg(target_os = "linux")]
 mod load;
@@ -27,6 +34,10 @@ mod process;
 mod raw;
 #[cfg(target_os = "linux")]
 mod rounds;
+#[cfg(target_os = "linux")]
+mod stalled;
+#[cfg(target_os = "linux")]
+mod storm;
 #[cfg(target_os = "linux")]
 mod table;
 #[cfg(target_os = "linux")]

@@ -82,41 +82,70 @@ pub(crate) fn announce(addr: SocketAddr) -> std::io::Result<()> {
 /// Replaces this process with the forum. Returns only if that failed.
 pub(crate) fn exec_forum(forum: &Path, database_url: &str) -> String {
     let mut command = Command::new(forum);
-    command.args(["--listen", "127.0.0.1:0", "--workers", "1", "--database-url", database_url]);
+    command.args(["--listen", "127.0.0.1:0", "--database-url", database_url]);
     command.args(["--demo-data", "--limits", "off"]);
     format!("running {}: {}", forum.display(), command.exec())
 }
 
-/// A running server; dropping it ends the process and removes its files.
+/// Where servers have their files; dropping it removes them.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Result<Self, String> {
+        let dir = std::env::temp_dir().join(format!("realtime-bench-fanout-{}", std::process::id()));
+        fs::create_dir_all(&dir).map_err(|error| format!("creating {}: {error}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // Where that fails there is nothing left to be done about it.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How a server is started.
+pub(crate) struct Begin<'a> {
+    pub(crate) mode: Mode,
+    /// The core that it stays on.
+    pub(crate) cpu: Option<usize>,
+    pub(crate) forum: &'a Path,
+    pub(crate) dir: &'a Dir,
+    /// The forum's options, as it takes them from its environment.
+    pub(crate) options: &'a [(&'a str, &'a str)],
+}
+
+/// A running server; dropping it ends the process.
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
-    dir: PathBuf,
+    log: PathBuf,
 }
 
 impl Server {
     /// Starts a server and waits until it has said where it listens.
-    pub(crate) fn start(mode: Mode, cores: Option<Cores>, forum: &Path) -> Result<Self, String> {
-        let dir = std::env::temp_dir().join(format!("realtime-bench-fanout-{}", std::process::id()));
-        fs::create_dir_all(&dir).map_err(|error| format!("creating {}: {error}", dir.display()))?;
-        let spawned = Self::spawn(mode, cores, forum, &dir);
-        let child = spawned.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+    pub(crate) fn start(begin: &Begin<'_>) -> Result<Self, String> {
+        let child = Self::spawn(begin)?;
         // From here on the drop ends it, whatever happens.
-        let mut server = Self { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)), dir };
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, addr, log: begin.dir.0.join("stderr") };
         server.addr = server.first_line().map_err(|error| server.explain(&error))?;
         Ok(server)
     }
 
-    fn spawn(mode: Mode, cores: Option<Cores>, forum: &Path, dir: &Path) -> Result<Child, String> {
+    fn spawn(begin: &Begin<'_>) -> Result<Child, String> {
+        let dir = &begin.dir.0;
         let exe = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
         let stderr = File::create(dir.join("stderr")).map_err(|error| format!("creating a log: {error}"))?;
         let mut command = Command::new(exe);
-        command.args(["--child", mode.name()]).arg("--forum").arg(forum);
+        command.args(["--child", begin.mode.name()]).arg("--forum").arg(begin.forum);
         command.arg("--child-database").arg(format!("sqlite://{}", dir.join("x.db").display()));
-        if let Some(cores) = cores {
-            command.args(["--child-cpu", &cores.server.to_string()]);
+        if let Some(cpu) = begin.cpu {
+            command.args(["--child-cpu", &cpu.to_string()]);
         }
-        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        command.env("NO_COLOR", "1").env("FORUM_WORKERS", "1").envs(begin.options.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.spawn().map_err(|error| format!("starting the server: {error}"))
     }
 
@@ -168,6 +197,11 @@ impl Server {
         fs::read_to_string(&path).map_err(|error| format!("reading {path}: {error}"))
     }
 
+    /// What it has said to standard error.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Adds to an error what the server itself had to say: whether it ended, and its last line.
     pub(crate) fn explain(&mut self, error: &str) -> String {
         // A process that has just closed its output needs a moment to be gone.
@@ -176,8 +210,7 @@ impl Server {
             Ok(Some(status)) => format!("; the server ended with {status}"),
             _ => String::new(),
         };
-        let log = fs::read(self.dir.join("stderr")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = self.log();
         let last = log.lines().rev().find(|line| !line.trim().is_empty());
         let last = last
             .map(|line| format!("; its last words: {}", line.trim_start_matches("realtime-bench-fanout: ")))
@@ -191,6 +224,5 @@ impl Drop for Server {
         // Errors here mean that it is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::load::{Load, Plan, Sample};
-use crate::process::{Cores, Server, become_child, exec_forum, raise_file_limit};
-use crate::{forum, naive, raw, table};
+use crate::process::{Begin, Cores, Dir, Server, become_child, exec_forum, raise_file_limit};
+use crate::{forum, naive, raw, stalled, storm, table};
 
 /// How long one measurement starts broadcasts: CPU time comes in ticks of 10 ms, and a default run has to stay short.
 const BUDGET: Duration = Duration::from_secs(3);
@@ -37,7 +37,11 @@ impl Mode {
 /// turn on loopback, each server in a process of its own pinned apart from the load generator.
 #[derive(Parser)]
 #[command(name = "realtime-bench-fanout")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    other: Option<Other>,
+
     /// Subscribers of the topic
     #[arg(long, default_value_t = 1000, value_parser = positive(100_000))]
     pub(crate) connections: u64,
@@ -68,7 +72,16 @@ pub(crate) struct Options {
     child_database: String,
 }
 
-fn positive(most: u64) -> clap::builder::RangedU64ValueParser {
+/// What else is measured, of the forum alone.
+#[derive(Subcommand)]
+enum Other {
+    /// What the others pay for clients that stop reading, and what becomes of those
+    Stalled(stalled::Options),
+    /// How soon all clients are live and right again that come back at once
+    Storm(storm::Options),
+}
+
+pub(crate) fn positive(most: u64) -> clap::builder::RangedU64ValueParser {
     clap::builder::RangedU64ValueParser::new().range(1..=most)
 }
 
@@ -100,13 +113,21 @@ pub(crate) fn run() -> Result<(), String> {
         Some(path) => path.clone(),
         None => std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("forum"),
     };
-    match options.child {
-        Some(mode) => serve(mode, &options, &forum),
+    if let Some(mode) = options.child {
+        return serve(mode, &options, &forum);
+    }
+    let needs_forum = options.other.is_some() || options.modes.contains(&Mode::Forum);
+    if needs_forum && !forum.is_file() {
+        return Err(format!("no forum at {}: run `cargo build --release -p forum` first", forum.display()));
+    }
+    match &options.other {
+        Some(Other::Stalled(options)) => stalled::measure(options, &forum),
+        Some(Other::Storm(options)) => storm::measure(options, &forum),
         None => measure(&options, &forum),
     }
 }
 
-fn say(text: &str) -> Result<(), String> {
+pub(crate) fn say(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("writing the results: {error}"))
 }
 
@@ -120,9 +141,6 @@ fn serve(mode: Mode, options: &Options, forum: &Path) -> Result<(), String> {
 }
 
 fn measure(options: &Options, forum: &Path) -> Result<(), String> {
-    if options.modes.contains(&Mode::Forum) && !forum.is_file() {
-        return Err(format!("no forum at {}: run `cargo build --release -p forum` first", forum.display()));
-    }
     raise_file_limit(options.connections as usize)?;
     let cores = Cores::split()?;
     say(&table::setting(options, cores))?;
@@ -134,7 +152,9 @@ fn measure(options: &Options, forum: &Path) -> Result<(), String> {
         modes.rotate_left(round as usize % options.modes.len());
         for mode in modes {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, mode.name());
-            let mut server = Server::start(mode, cores, forum)
+            let dir = Dir::new()?;
+            let cpu = cores.map(|cores| cores.server);
+            let mut server = Server::start(&Begin { mode, cpu, forum, dir: &dir, options: &[] })
                 .map_err(|error| format!("starting {}: {error}", mode.name()))?;
             measure_server(options, cores, round, mode, &server, &mut measurements)
                 .map_err(|error| server.explain(&format!("{}: {error}", mode.name())))?;
@@ -152,12 +172,10 @@ fn measure_server(
     measurements: &mut Vec<Measurement>,
 ) -> Result<(), String> {
     let connections = options.connections as usize;
-    let triggers = options.windows.iter().copied().max().unwrap_or(1) as usize;
     // Before the first look at the memory: hashing the password takes some, once.
     let token = (mode == Mode::Forum).then(|| forum::log_in(server.addr)).transpose()?;
     let rss_empty = server.rss()?;
-    let mut load =
-        Load::connect(mode, server.addr, token.as_deref(), connections, triggers, cores.is_some())?;
+    let mut load = Load::connect(mode, server.addr, token.as_deref(), connections, cores.is_some())?;
     let rss = || Ok::<_, String>(server.rss()?.saturating_sub(rss_empty) / options.connections);
     let rss_idle = rss()?;
     for &window in &options.windows {

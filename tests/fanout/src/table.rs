@@ -44,33 +44,52 @@ impl Machine {
     }
 }
 
-/// Says on what and how it is measured, before it takes its time.
-pub(crate) fn setting(options: &Options, cores: Option<Cores>) -> String {
+/// The machine in one line, and where on it the processes are.
+pub(crate) fn machine_line(cores: Option<Cores>) -> String {
     let machine = Machine::read();
     let pinned = match cores {
         Some(cores) => format!("server on CPU {}, load generator on CPU {}", cores.server, cores.load),
-        None => "ONE CPU for server and load generator: latencies are not comparable".to_owned(),
+        None => "server and load generator on all CPUs".to_owned(),
     };
     format!(
-        "{}, {} cores, Linux {}, {}\n{pinned}; loopback; load average at the start {}\n\
-         {} connections, {} rounds, medians; ratios to raw within the round\n\n",
-        machine.cpu,
-        machine.cores,
-        machine.kernel,
-        machine.rustc,
-        machine.load,
+        "{}, {} cores, Linux {}, {}\n{pinned}; loopback; load average at the start {}\n",
+        machine.cpu, machine.cores, machine.kernel, machine.rustc, machine.load,
+    )
+}
+
+/// The machine, for the line of JSON.
+pub(crate) fn machine_json(cores: Option<Cores>) -> Value {
+    let machine = Machine::read();
+    json!({
+        "cpu": machine.cpu, "cores": machine.cores, "kernel": machine.kernel, "rustc": machine.rustc,
+        "load_average_at_end": machine.load,
+        "server_cpu": cores.map(|cores| cores.server), "load_cpu": cores.map(|cores| cores.load),
+    })
+}
+
+/// Says on what and how it is measured, before it takes its time.
+pub(crate) fn setting(options: &Options, cores: Option<Cores>) -> String {
+    let alone = if cores.is_none() {
+        "ONE CPU for server and load generator: latencies are not comparable\n"
+    } else {
+        ""
+    };
+    format!(
+        "{}{alone}{} connections, {} rounds, medians; ratios to raw within the round\n\n",
+        machine_line(cores),
         options.connections,
         options.rounds
     )
 }
 
 const HEADER: &str = "\
-window server  frame deliveries    wall   deliveries   deliveries      CPU      CPU      p50      p99      p99  RSS/conn  RSS/conn
-               bytes    a round       s           /s       /CPU-s  us each   vs raw       ms       ms   vs raw  idle KiB after KiB
+window server  frame deliveries    wall   deliveries   deliveries      CPU      CPU      p50      p99      p99  RSS/conn  RSS/conn   frames
+               bytes    a round       s           /s       /CPU-s  us each   vs raw       ms       ms   vs raw  idle KiB after KiB    /read
 ";
 
 const FOOTER: &str = "
 CPU vs raw: deliveries per CPU-second as a share of raw's, more is better. p99 vs raw: less is better.
+Frames/read: how many a client reads at once, which is about how many the server writes at once.
 ";
 
 /// The table and, as the last line, the JSON.
@@ -88,14 +107,9 @@ pub(crate) fn results(options: &Options, cores: Option<Cores>, measurements: &[M
     if measurements.iter().any(|one| one.sample.cpu < ROUGH) {
         table += "Some measurements took less than 0.2 s of CPU, which comes in ticks of 10 ms: use more broadcasts.\n";
     }
-    let machine = Machine::read();
     let summary = json!({
         "benchmark": "fanout",
-        "machine": {
-            "cpu": machine.cpu, "cores": machine.cores, "kernel": machine.kernel, "rustc": machine.rustc,
-            "load_average_at_end": machine.load,
-            "server_cpu": cores.map(|cores| cores.server), "load_cpu": cores.map(|cores| cores.load),
-        },
+        "machine": machine_json(cores),
         "connections": options.connections,
         "rounds": options.rounds,
         "results": results,
@@ -139,6 +153,9 @@ fn p99_ms(measurement: &Measurement) -> f64 {
 fn rss_idle(measurement: &Measurement) -> f64 {
     measurement.rss_idle as f64
 }
+fn frames_per_read(measurement: &Measurement) -> f64 {
+    measurement.sample.deliveries as f64 / measurement.sample.reads.max(1) as f64
+}
 fn rss_after(measurement: &Measurement) -> f64 {
     measurement.rss_after as f64
 }
@@ -172,7 +189,7 @@ impl Row<'_> {
 
     fn line(&self) -> String {
         format!(
-            "{:>6} {:<6} {:>6.0} {:>10.0} {:>7.2} {:>12.0} {:>12.0} {:>8.2} {:>8} {:>8.2} {:>8.2} {:>8} {:>9.1} {:>9.1}\n",
+            "{:>6} {:<6} {:>6.0} {:>10.0} {:>7.2} {:>12.0} {:>12.0} {:>8.2} {:>8} {:>8.2} {:>8.2} {:>8} {:>9.1} {:>9.1} {:>8.1}\n",
             self.window,
             self.mode.name(),
             self.median(frame_bytes),
@@ -187,6 +204,7 @@ impl Row<'_> {
             ratio(self.versus_raw(p99_ms)),
             self.median(rss_idle) / 1024.0,
             self.median(rss_after) / 1024.0,
+            self.median(frames_per_read),
         )
     }
 
@@ -208,6 +226,7 @@ impl Row<'_> {
             "p99_vs_raw": self.versus_raw(p99_ms),
             "rss_per_connection_idle": self.median(rss_idle),
             "rss_per_connection_after": self.median(rss_after),
+            "frames_per_read": self.median(frames_per_read),
             "each_round": {
                 "deliveries_per_cpu_s": each(per_cpu_second),
                 "deliveries_per_s": each(per_second),
@@ -218,7 +237,7 @@ impl Row<'_> {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }

@@ -148,6 +148,17 @@ pub(crate) fn mark(id: u64) -> String {
     format!("fanout#{id:08}#")
 }
 
+/// All marks of a payload, which may tell of many comments.
+pub(crate) fn marks(payload: &[u8]) -> impl Iterator<Item = u64> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        let mut at = usize::MAX;
+        let id = find_mark(rest, &mut at)?;
+        rest = &rest[at + MARK.len()..];
+        Some(id)
+    })
+}
+
 /// The broadcast a payload belongs to. `hint` is where the mark was last: frames of one server look alike.
 pub(crate) fn find_mark(payload: &[u8], hint: &mut usize) -> Option<u64> {
     if !payload.get(*hint..).is_some_and(|rest| rest.starts_with(MARK)) {
@@ -191,5 +202,8 @@ mod tests {
         }
         assert_eq!(find_mark(b"fanout#0000004", &mut hint), None);
         assert_eq!(find_mark(b"{}", &mut hint), None);
+        let many = format!("{}x{}{}", mark(1), mark(2), mark(99));
+        assert_eq!(marks(many.as_bytes()).collect::<Vec<_>>(), [1, 2, 99]);
+        assert_eq!(marks(b"{}").count(), 0);
     }
 }
