@@ -12,6 +12,8 @@ mod check;
 mod errors;
 mod expand;
 mod rule;
+#[cfg(test)]
+mod snapshots;
 mod vocabulary;
 
 use proc_macro::TokenStream;
