@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::auth::Identity;
+use crate::auth::{Identity, Since};
 use crate::rest::{self, accept, problem};
 use crate::scope::CurrentWorker;
 use crate::socket::worker::Worker;
@@ -67,9 +67,9 @@ async fn answer(
     identity: Identity,
     wait: Duration,
 ) -> Result<Bytes, Error> {
-    // Nobody waits longer than his session lasts.
+    // Nobody waits longer than his session lasts, nor than he would be asked about anew.
     let left = identity.expires_at().map_or(wait, |end| (end - Utc::now()).to_std().unwrap_or_default());
-    let deadline = Instant::now() + wait.min(left);
+    let deadline = Instant::now() + wait.min(left).min(worker.shared().recheck_interval());
     let descriptor = worker.surface().descriptors[asked.subscription.resource().0];
     let Asked { subscription, start, .. } = asked.with_named_row_groups(descriptor)?;
     let ended = || Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0);
@@ -90,13 +90,21 @@ async fn answer(
     // Joining first: what is committed while the log is read wakes the poll.
     let (waiting, mut woken) = Membership::new(worker, Arc::clone(&subscription), identity);
     let until = waiting.join(since).await.ok_or_else(ended)?;
+    // Before the poll was a member it could not be woken by that.
+    let is_revoked = || worker.shared().since_asked(waiting.poll.identity()) != Since::Nothing;
     let mut at = since;
     while at.position < until.position {
         let part = database.missed(Arc::clone(&subscription), None, (at, until)).await?.ok_or_else(gone)?;
+        if is_revoked() {
+            break;
+        }
         if !part.events.is_empty() {
             return Ok(body(&subscription, &part.events, part.cursor));
         }
         at = part.cursor;
+    }
+    if is_revoked() {
+        return Ok(body(&subscription, &[], at));
     }
     let what = match tokio::time::timeout_at(deadline, &mut woken).await {
         Ok(what) => what.ok(),

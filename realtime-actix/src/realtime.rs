@@ -27,7 +27,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::admission::{Admission, Seat};
 use crate::auth::{
-    self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Tickets,
+    self, Authenticator, Credentials, DynAuthenticator, Everyone, Identity, Revocation, Revocations, Since,
+    Tickets,
 };
 use crate::database::{
     self, Backend, Database, OnPostgres, OnSqlite, Opening, Parts, Refused, WriteError, Written,
@@ -263,8 +264,11 @@ impl Connect {
         let admission = Arc::new(Admission::new(&self.limits));
         let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
         let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
+        let revocations = Arc::new(Revocations::default());
         let arbiter = Arbiter::new();
-        let groups = GroupActor::start_in_arbiter(&arbiter.handle(), |_| GroupActor::new(groups, batches));
+        let told = Arc::clone(&revocations);
+        let groups =
+            GroupActor::start_in_arbiter(&arbiter.handle(), |_| GroupActor::new(groups, batches, told));
         Ok(Realtime {
             shared: Arc::new(Shared {
                 database: Arc::new(database),
@@ -275,6 +279,7 @@ impl Connect {
                 authenticator: self.authenticator,
                 recheck: self.recheck,
                 tickets: Tickets::default(),
+                revocations,
                 polls: Arc::new(Semaphore::new(polls)),
                 admission,
                 origins: self.origins,
@@ -367,6 +372,7 @@ pub(crate) struct Shared {
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     tickets: Tickets,
+    revocations: Arc<Revocations>,
     origins: Origins,
     /// What links begin with.
     links: String,
@@ -413,12 +419,21 @@ impl Shared {
 
     /// Asks the application who presents these credentials.
     pub(crate) async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
-        guarded(self.authenticator.identify(credentials)).await.and_then(unexpired)
+        let asked = self.revocations.count();
+        let identity = guarded(self.authenticator.identify(credentials)).await.and_then(unexpired)?;
+        Ok(identity.asked_after(asked))
     }
 
     /// Asks the application whether an identity still holds.
     pub(crate) async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
-        guarded(self.authenticator.recheck(identity)).await.and_then(unexpired)
+        let asked = self.revocations.count();
+        let now = guarded(self.authenticator.recheck(identity)).await.and_then(unexpired)?;
+        Ok(now.asked_after(asked))
+    }
+
+    /// What the application has said of somebody since it was asked about him.
+    pub(crate) fn since_asked(&self, identity: &Identity) -> Since {
+        self.revocations.since_asked(identity)
     }
 
     /// Who sends a request, by its header or its cookies.
@@ -714,8 +729,15 @@ impl Realtime {
     /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`.
     ///
     /// # Errors
-    /// 503 where too many tickets wait to be used.
+    /// 401 where the identity has been revoked meanwhile, 503 where too many tickets wait to be used.
     pub fn ticket(&self, identity: Identity) -> Result<String, Error> {
+        if self.shared.since_asked(&identity) == Since::Ended {
+            return Err(Error::not_authenticated());
+        }
+        let identity = match identity.asked() {
+            Some(_) => identity,
+            None => identity.asked_after(self.shared.revocations.count()),
+        };
         self.shared.tickets.issue(identity, Instant::now()).ok_or_else(|| {
             Error::new(Code::Unavailable, "No ticket can be given at present.").retry_after(30.0)
         })
@@ -723,6 +745,9 @@ impl Realtime {
 
     /// Closes every socket of a user with 4401, and makes his tickets worthless: when he is deleted, or has to log in
     /// anew.
+    ///
+    /// This and the three below hold from their return on: nothing that is committed later is told to whom they are about,
+    /// and whoever is just being asked who he is, is asked too late. They wait for nothing.
     pub fn close_user(&self, key: impl Field) {
         self.revoke(Revocation::User(key.to_value().into_owned()));
     }
@@ -740,12 +765,15 @@ impl Realtime {
     /// Asks the authenticator at once whether the identity of a user's sockets still holds, and what it is now: when his
     /// roles have changed.
     pub fn refresh_user(&self, key: impl Field) {
-        self.shared.groups.do_send(Revoke(Revocation::Refresh(key.to_value().into_owned())));
+        self.revoke(Revocation::Refresh(key.to_value().into_owned()));
     }
 
     fn revoke(&self, revocation: Revocation) {
-        self.shared.tickets.revoke(|identity| revocation.concerns(identity));
-        self.shared.groups.do_send(Revoke(revocation));
+        if revocation.ends() {
+            self.shared.tickets.revoke(|identity| revocation.concerns(identity));
+        }
+        self.shared.revocations.say(revocation);
+        self.shared.groups.do_send(Revoke);
     }
 
     /// Runs the application's own Diesel code in a transaction of SQLite that only reads.

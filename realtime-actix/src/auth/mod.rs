@@ -21,7 +21,7 @@ pub use self::cookie_session::{CookieSession, begin_session, session_name};
 pub use self::credentials::Credentials;
 pub(crate) use self::credentials::{bearer, offered_token, ticket};
 pub(crate) use self::cross_site::is_cross_site;
-pub(crate) use self::revocation::Revocation;
+pub(crate) use self::revocation::{Revocation, Revocations, Since};
 pub(crate) use self::tickets::Tickets;
 pub use self::tokens::{Anonymous, Tokens};
 
@@ -32,6 +32,8 @@ pub struct Identity {
     session: Option<String>,
     expires_at: Option<DateTime<Utc>>,
     proof: Option<Proof>,
+    /// How many revocations there had been when the application was asked.
+    asked: Option<u64>,
 }
 
 /// By what an authenticator of ours knows somebody, so that it can ask again.
@@ -79,6 +81,15 @@ impl Identity {
 
     pub(crate) fn proof(&self) -> Option<&Proof> {
         self.proof.as_ref()
+    }
+
+    /// It is known since so many revocations.
+    pub(crate) fn asked_after(self, revocations: u64) -> Self {
+        Self { asked: Some(revocations), ..self }
+    }
+
+    pub(crate) fn asked(&self) -> Option<u64> {
+        self.asked
     }
 
     /// Who it is.

@@ -13,16 +13,16 @@ use actix::{
 };
 use actix_web::web;
 use chrono::Utc;
-use realtime_core::Code;
 use realtime_core::action::Request;
 use realtime_core::connection::{Effect, Ticket};
+use realtime_core::{Code, Error};
 
 use super::client::{Client, SocketState};
 use super::frame;
 use super::heartbeat::{Beat, Heartbeat};
 use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
-use crate::auth::{Credentials, Identity};
+use crate::auth::{Credentials, Identity, Since};
 
 /// Timers of the runtime reach no further than some years: a longer one is set anew.
 const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -67,6 +67,10 @@ impl ConnectionActor {
 
     /// The socket goes on as what the application now says it is.
     fn adopt(&mut self, identity: Identity, context: &mut Context<Self>) {
+        if identity.asked() < self.client.identity.borrow().asked() {
+            // A later question has been answered already.
+            return;
+        }
         if let Err(error) = self.client.pass_seat(identity.principal()) {
             tracing::warn!(%error, "a connection stays whose it was");
             return;
@@ -133,6 +137,11 @@ impl ConnectionActor {
         let future = async move { shared.identify(Credentials::Token(&token)).await };
         context.spawn(future.into_actor(self).map(move |answer, actor, context| {
             let answer = answer.and_then(|identity| {
+                match actor.worker.shared().since_asked(&identity) {
+                    Since::Nothing => {}
+                    Since::Changed => context.notify(Recheck),
+                    Since::Ended => return Err(Error::not_authenticated()),
+                }
                 // Of another user it is closed: nothing to count.
                 if actor.client.identity.borrow().principal().may_become(identity.principal()) {
                     actor.client.pass_seat(identity.principal())?;
@@ -271,7 +280,7 @@ impl Drop for ConnectionActor {
 
 impl StreamHandler<Inbound> for ConnectionActor {
     fn handle(&mut self, message: Inbound, context: &mut Self::Context) {
-        if !self.client.outbox.is_closed() {
+        if !self.client.outbox.is_ending() {
             self.receive(message, context);
         } else if matches!(message, Inbound::Close(_)) {
             context.stop();

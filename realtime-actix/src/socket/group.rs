@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::burst::Frames;
 use super::frame;
-use crate::auth::Revocation;
+use crate::auth::{Revocation, Revocations};
 
 /// What a relay is told. They arrive in the order in which they were sent: a delivery before a [`Joined`](Self::Joined)
 /// is not for the new member, one after it is.
@@ -46,6 +46,7 @@ pub(crate) struct GroupActor {
     groups: Groups,
     relays: HashMap<WorkerId, mpsc::Sender<RelayMessage>>,
     feed: Option<mpsc::Receiver<Batch>>,
+    revocations: Arc<Revocations>,
     /// What the application does about changes.
     observers: Vec<Observer>,
     /// Those who know of a commit already that the feed has not come to.
@@ -56,15 +57,26 @@ pub(crate) struct GroupActor {
 }
 
 impl GroupActor {
-    pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>) -> Self {
+    pub(crate) fn new(groups: Groups, feed: mpsc::Receiver<Batch>, revocations: Arc<Revocations>) -> Self {
         Self {
             groups,
             relays: HashMap::new(),
             feed: Some(feed),
+            revocations,
             observers: Vec::new(),
             early: Vec::new(),
             #[cfg(feature = "testing")]
             awaited: Vec::new(),
+        }
+    }
+
+    /// Tells the relays whose connections end, or are to be looked at anew.
+    fn tell_revocations(&mut self, context: &mut Context<Self>) {
+        let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
+        for revocation in self.revocations.take() {
+            for worker in &workers {
+                self.tell(*worker, RelayMessage::Revoke(revocation.clone()), context);
+            }
         }
     }
 
@@ -109,6 +121,9 @@ impl StreamHandler<Batch> for GroupActor {
                 }
             }
         }
+        // Before the batch: what was committed after somebody was revoked is not for him, and neither is what has made an
+        // observer revoke him.
+        self.tell_revocations(context);
         let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
         for mut delivery in self.groups.publish(&batch) {
             let mut bytes = BytesMut::new();
@@ -257,19 +272,16 @@ impl Handler<AskPosition> for GroupActor {
     }
 }
 
-/// Close, or look anew at, the sockets of somebody.
+/// Somebody has been revoked.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub(crate) struct Revoke(pub(crate) Revocation);
+pub(crate) struct Revoke;
 
 impl Handler<Revoke> for GroupActor {
     type Result = ();
 
-    fn handle(&mut self, Revoke(revocation): Revoke, context: &mut Self::Context) {
-        let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
-        for worker in workers {
-            self.tell(worker, RelayMessage::Revoke(revocation.clone()), context);
-        }
+    fn handle(&mut self, _: Revoke, context: &mut Self::Context) {
+        self.tell_revocations(context);
     }
 }
 

@@ -210,6 +210,12 @@ impl Outbox {
         self.state.borrow().closed
     }
 
+    /// Is it closed, or about to be once a reply has been queued?
+    pub(super) fn is_ending(&self) -> bool {
+        let state = self.state.borrow();
+        state.closed || state.last.is_some()
+    }
+
     /// The next bytes to write; `None` at the end.
     pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.state.borrow_mut();

@@ -27,7 +27,7 @@ use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::relay::Relay;
 use crate::admission::Seat;
-use crate::auth::{Identity, Revocation};
+use crate::auth::{Identity, Revocation, Since};
 use crate::database::Database;
 use crate::fault;
 use crate::poll::{WaitingPoll, Woken};
@@ -138,6 +138,7 @@ impl Worker {
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
         let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload);
         socket.set_address(actor.start());
+        self.look_once_more(&client);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
     }
 
@@ -153,7 +154,27 @@ impl Worker {
         actix::spawn(watch(Rc::downgrade(self), Rc::downgrade(&client)));
         let subscription = self.shared.known().share(asked.subscription);
         self.follow(&client, Ticket(0), subscription, asked.start);
+        self.look_once_more(&client);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
+    }
+
+    /// Whoever was revoked while he was asked who he is was no client yet when the worker was told of it.
+    fn look_once_more(self: &Rc<Self>, client: &Rc<Client>) {
+        let since = self.shared.since_asked(&client.identity.borrow());
+        match since {
+            Since::Nothing => {}
+            Since::Changed => self.recheck(client),
+            Since::Ended => client.revoke(),
+        }
+    }
+
+    /// Has the application asked whether a client may still be here.
+    fn recheck(self: &Rc<Self>, client: &Rc<Client>) {
+        if client.is_event_stream() {
+            actix::spawn(recheck(Rc::clone(self), Rc::clone(client)));
+        } else {
+            client.recheck();
+        }
     }
 
     fn add_client(&self, transport: Transport, identity: Identity, seat: Seat) -> Rc<Client> {
@@ -501,10 +522,8 @@ impl Worker {
             }
             if revocation.ends() {
                 client.revoke();
-            } else if client.is_event_stream() {
-                actix::spawn(recheck(Rc::clone(self), client));
             } else {
-                client.recheck();
+                self.recheck(&client);
             }
         }
         for member in self.members.borrow().values().flat_map(BTreeMap::values) {
@@ -596,7 +615,9 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
                 fault::panicked("what was asked of an event stream's owner", &*panic);
                 false
             });
-            if goes_on && identity.principal().may_become(now.principal()) {
+            if now.asked() < client.identity.borrow().asked() {
+                // A later question has been answered already.
+            } else if goes_on && identity.principal().may_become(now.principal()) {
                 *client.identity.borrow_mut() = now;
             } else {
                 client.revoke();

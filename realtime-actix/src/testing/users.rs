@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use realtime_core::{Error, Principal};
 
 use crate::auth::{Authenticator, Credentials, Identity};
@@ -31,7 +32,8 @@ pub struct Users {
 struct State {
     /// With their passwords. The keys are their places.
     users: Vec<(User, String)>,
-    sessions: HashMap<String, i32>,
+    /// Whose they are, and until when.
+    sessions: HashMap<String, (i32, Option<DateTime<Utc>>)>,
     begun: usize,
 }
 
@@ -113,8 +115,17 @@ impl Users {
         let mut state = self.state();
         state.begun += 1;
         let session = format!("session-{}", state.begun);
-        state.sessions.insert(session.clone(), user.key);
+        state.sessions.insert(session.clone(), (user.key, None));
         session
+    }
+
+    /// Says when a session ends, to whoever asks from now on.
+    ///
+    /// # Panics
+    /// Where there is no such session.
+    pub fn end_at(&self, session: &str, end: DateTime<Utc>) {
+        let mut state = self.state();
+        state.sessions.get_mut(session).expect("the session is one of the store").1 = Some(end);
     }
 
     /// Forgets a session, without a word to the service: [`Client::logout`](super::Client::logout) says it too.
@@ -135,11 +146,15 @@ impl Users {
     /// Whose session it is.
     pub(super) fn identity(&self, session: &str) -> Result<Identity, Error> {
         let state = self.state();
-        let key = state.sessions.get(session).ok_or_else(Error::not_authenticated)?;
-        let user = state.users.iter().find(|(user, _)| user.key == *key).map(|(user, _)| user.clone());
+        let (key, end) = state.sessions.get(session).copied().ok_or_else(Error::not_authenticated)?;
+        let user = state.users.iter().find(|(user, _)| user.key == key).map(|(user, _)| user.clone());
         drop(state);
         let user = user.ok_or_else(Error::not_authenticated)?;
-        Ok(Identity::of((self.principal)(&user)).in_session(session))
+        let identity = Identity::of((self.principal)(&user)).in_session(session);
+        Ok(match end {
+            Some(end) => identity.until(end),
+            None => identity,
+        })
     }
 }
 
