@@ -12,6 +12,10 @@ use socket2::SockRef;
 /// `TCP_NODELAY`, because a frame must not wait for the next one; `TCP_USER_TIMEOUT` of 40 seconds, because a peer that
 /// takes nothing must not hold its memory for ever; and, on Linux, a `TCP_NOTSENT_LOWAT` of 16 KiB, because what the
 /// kernel has taken can no longer be put together with what comes after it.
+///
+/// Beside it stands `HttpServer::h1_allow_half_closed(false)`: then a client of an event stream or a poll that has hung up
+/// is noticed at once. Otherwise actix-web takes it for one that only has nothing more to ask, and its place among the
+/// connections is free when something is next written to it, which for an event stream is after 15 to 30 seconds.
 pub fn socket_options(connection: &dyn Any, _extensions: &mut Extensions) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
     let socket = SockRef::from(stream);

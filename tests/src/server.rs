@@ -248,6 +248,7 @@ async fn serve(url: String, workers: usize, configure: Vec<Configure>, report: o
         let mounted = realtime.clone();
         let server = HttpServer::new(move || App::new().service(mounted.scope("/api")))
             .on_connect(socket_options)
+            .h1_allow_half_closed(false)
             .workers(workers)
             .disable_signals()
             .bind("127.0.0.1:0")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use realtime_actix::Limits;
 use realtime_tests::{
     ANN, Account, Accounts, BOB, EventStream, Handshake, Refused, Server, Setup, Socket, StreamRequest,
+    within,
 };
 use serde_json::json;
 
@@ -46,8 +47,8 @@ async fn sockets_event_streams_and_polls_count_alike() {
     let server = Arc::new(
         with_limits(|limits| {
             limits.connections = 3;
-            // A client that has gone is noticed when something is written to it.
-            limits.stream_heartbeat_ms = 50;
+            // Nothing is written to anybody who follows quietly.
+            limits.stream_heartbeat_ms = 3_600_000;
         })
         .await,
     );
@@ -89,6 +90,36 @@ async fn sockets_event_streams_and_polls_count_alike() {
     assert_eq!(poll.await.expect("no panic").json["events"].as_array().map(Vec::len), Some(1));
     for socket in [&mut first, &mut second] {
         assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_free_as_soon_as_its_client_has_hung_up() {
+    let server = with_limits(|limits| {
+        limits.connections = 1;
+        limits.stream_heartbeat_ms = 3_600_000;
+    })
+    .await;
+    let since = server.get("/api/comments/changes").await.json["cursor"].clone();
+    let poll = format!("/api/comments/changes?wait=60&since={}", since.as_str().expect("a cursor"));
+    for path in [STREAM, &poll, STREAM, &poll, STREAM] {
+        within("a place", come_and_go(&server, path)).await;
+    }
+}
+
+async fn is_full(server: &Server) -> bool {
+    server.http("GET", "/api/comments/changes", &[], "").await.status == 503
+}
+
+/// Waits until the only place is free, asks for what does not end, and hangs up once that has it.
+async fn come_and_go(server: &Server, path: &str) {
+    while is_full(server).await {}
+    loop {
+        tokio::select! {
+            // Those that ask whether it is taken have it for a moment.
+            answer = server.http("GET", path, &[], "") => assert_eq!(answer.status, 503, "{}", answer.text),
+            () = async { while !is_full(server).await {} } => return,
+        }
     }
 }
 

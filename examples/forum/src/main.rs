@@ -116,6 +116,7 @@ async fn run(options: Options) -> Result<(), String> {
             .service(mounted.scope("/api"))
     })
     .on_connect(socket_options)
+    .h1_allow_half_closed(false)
     .workers(options.workers.map_or_else(default_workers, usize::from))
     .shutdown_timeout(DRAIN.as_secs())
     .disable_signals()

@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     HttpServer::new(move || App::new().service(realtime.scope("/api")))
         .on_connect(socket_options)
+        .h1_allow_half_closed(false)
         .bind("127.0.0.1:8080")?
         .run()
         .await?;

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .await?;
         let server = HttpServer::new(move || App::new().service(realtime.scope("/api").with_echo()))
             .on_connect(socket_options)
+            .h1_allow_half_closed(false)
             // The server ends the connection at once when both have sent a close frame, as the suite likes it.
             .client_disconnect_timeout(Duration::ZERO)
             .workers(1)
