@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use realtime_tests::{Handshake, Socket, within};
+use realtime_tests::{Handshake, Socket, Store, on_postgres, within};
 use reqwest::header::HeaderMap;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -19,6 +19,8 @@ pub(crate) struct Forum {
     child: Child,
     http: reqwest::Client,
     directory: TempDir,
+    /// Where it is not a file in the directory.
+    store: Option<Store>,
 }
 
 /// What a request was answered with.
@@ -89,10 +91,19 @@ impl Forum {
     }
 
     pub(crate) async fn start_in(directory: TempDir, options: &[&str]) -> Self {
+        let url = format!("sqlite://{}", database(&directory).display());
+        Self::start_with((directory, None), &url, options).await
+    }
+
+    /// On a database that need not be SQLite.
+    pub(crate) async fn start_on(store: &Store, options: &[&str]) -> Self {
+        Self::start_with((scratch(), Some(store.clone())), &store.url(), options).await
+    }
+
+    async fn start_with((directory, store): (TempDir, Option<Store>), url: &str, options: &[&str]) -> Self {
         let log = std::fs::File::create(directory.path().join("log")).expect("a file for the log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_forum"))
-            .args(["--listen", "127.0.0.1:0", "--workers", "2", "--database-url"])
-            .arg(format!("sqlite://{}", database(&directory).display()))
+            .args(["--listen", "127.0.0.1:0", "--workers", "2", "--database-url", url])
             .args(options)
             .env_clear()
             .stdin(Stdio::null())
@@ -106,7 +117,7 @@ impl Forum {
         let line = line.expect("text").expect("a first line");
         let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Self { address: address.expect("an address"), child, http, directory }
+        Self { address: address.expect("an address"), child, http, directory, store }
     }
 
     /// Ends it as an operator does, and leaves its files.
@@ -119,7 +130,15 @@ impl Forum {
 
     /// Runs SQL as another program.
     pub(crate) fn write(&self, sql: &str) {
-        open(&self.directory).batch_execute(sql).expect("the other program's write succeeds");
+        match &self.store {
+            None => open(&self.directory).batch_execute(sql).expect("the other program's write succeeds"),
+            Some(store) => {
+                // Times are in UTC, whatever the server's zone is.
+                let zone = if on_postgres() { "SET TIME ZONE 'UTC';" } else { "" };
+                let written = store.connection().batch_execute(&format!("{zone}{sql}"));
+                written.expect("the other program's write succeeds");
+            }
+        }
     }
 
     pub(crate) async fn send(

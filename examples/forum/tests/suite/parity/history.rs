@@ -153,6 +153,11 @@ fn interests(town: &Town, who: Who) -> Vec<Interest> {
         Interest::all(Stream::Notes),
         Interest { full: true, ..Interest::all(Stream::Notes) },
     ];
+    for (probe, fields) in [(None, None), (of("topic_id", "exact", false, comments[0]), Some(&["body"][..]))]
+    {
+        let groups = town.world.groups(who, Stream::Feed, probe.as_ref());
+        interests.push(Interest { probe, fields, groups, ..Interest::all(Stream::Feed) });
+    }
     interests.retain(|interest| who.reads(interest.stream));
     interests
 }
@@ -175,11 +180,24 @@ async fn followers(town: &mut Town) -> Vec<Follower> {
             let how = How::Stream(Box::new(town.people[at].stream(path).await));
             followers.push(Follower { at, who, interests: vec![(String::new(), interest)], how });
         }
-        for (_, interest) in &held {
+        let whole_topics =
+            held.iter().map(|(_, interest)| interest).filter(|interest| interest.groups.is_some());
+        for interest in whole_topics.cloned().collect::<Vec<_>>() {
+            let path = format!("/api/topic-feed/events?{}", interest.query());
+            let how = How::Stream(Box::new(town.people[at].stream(path).await));
+            followers.push(Follower { at, who, interests: vec![(String::new(), interest)], how });
+        }
+        // Where the topics are those of the rows of the moment, there is nothing to go on from.
+        let can_go_on = |interest: &Interest| {
+            interest.groups.is_none() || interest.probe.as_ref().and_then(Probe::named_topics).is_some()
+        };
+        let resumed: Vec<(String, Interest)> =
+            held.iter().filter(|(_, interest)| can_go_on(interest)).cloned().collect();
+        for (_, interest) in &resumed {
             let how = How::Poll(since.clone());
             followers.push(Follower { at, who, interests: vec![(String::new(), interest.clone())], how });
         }
-        followers.push(Follower { at, who, interests: held.clone(), how: How::Resumed(since) });
+        followers.push(Follower { at, who, interests: resumed, how: How::Resumed(since) });
         followers.push(Follower { at, who, interests: held, how: How::Socket });
     }
     followers
@@ -240,7 +258,7 @@ fn try_something(town: &mut Town, random: &mut Random) -> (Stream, Write) {
     let (needed, at_will): (&[&str], &[&str]) = match stream {
         Stream::Comments => (&["topic_id", "body"], &["score", "rating", "status"]),
         Stream::Notes => (&["title"], &["body", "tags", "pinned", "due", "amount"]),
-        Stream::Topics | Stream::Users => (&["title"], &["locked"]),
+        Stream::Topics | Stream::Users | Stream::Feed => (&["title"], &["locked"]),
     };
     let keys: Vec<Json> = town.world.rows(stream).map(|row| row["id"].clone()).collect();
     let key = if random.below(12) == 0 || keys.is_empty() { stream.missing() } else { random.one(&keys) };

@@ -1,5 +1,6 @@
 //! Parity: whoever asks, for whatever, over whichever transport, is shown what a model of the rules says and no byte more.
 
+mod asking;
 mod canary;
 mod history;
 mod model;

@@ -31,10 +31,12 @@ pub(super) enum Stream {
     Comments,
     Notes,
     Users,
+    /// The same rows as those of the comments.
+    Feed,
 }
 
 impl Stream {
-    pub(super) const ALL: [Self; 4] = [Self::Topics, Self::Comments, Self::Notes, Self::Users];
+    pub(super) const ALL: [Self; 5] = [Self::Topics, Self::Comments, Self::Notes, Self::Users, Self::Feed];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,7 +44,13 @@ impl Stream {
             Self::Comments => "comments",
             Self::Notes => "notes",
             Self::Users => "users",
+            Self::Feed => "topic-feed",
         }
+    }
+
+    /// The stream whose rows these are.
+    pub(super) fn table(self) -> Self {
+        if self == Self::Feed { Self::Comments } else { self }
     }
 
     pub(super) fn fields(self) -> &'static [(&'static str, Kind)] {
@@ -81,13 +89,50 @@ impl Stream {
                 ("is_staff", Kind::Bool),
                 ("joined_at", Kind::Time),
             ],
+            Self::Feed => &[
+                ("id", Kind::Int),
+                ("topic_id", Kind::Int),
+                ("author_id", Kind::Int),
+                ("body", Kind::Text),
+                ("created_at", Kind::Time),
+            ],
         }
+    }
+
+    /// What it shows of a row.
+    pub(super) fn face(self, row: &Object) -> Object {
+        let fields = self.fields().iter().map(|(name, _)| ((*name).to_owned(), row[*name].clone()));
+        fields.collect()
     }
 
     /// The fields that lists can be filtered by.
     pub(super) fn filterable(self) -> impl Iterator<Item = (&'static str, Kind)> {
-        let is_offered = move |name: &str| self != Self::Users || name == "id" || name == "username";
+        let is_offered = move |name: &str| match self {
+            Self::Users => name == "id" || name == "username",
+            Self::Feed => name != "body",
+            _ => true,
+        };
         self.fields().iter().copied().filter(move |(name, kind)| *kind != Kind::Json && is_offered(name))
+    }
+
+    /// By what a field can be filtered.
+    pub(super) fn lookups(self, (name, kind): (&str, Kind)) -> Vec<&'static str> {
+        match (self, name) {
+            (Self::Feed, "created_at") => vec!["gt", "gte", "lt", "lte", "range"],
+            (Self::Feed, _) => vec!["exact", "in"],
+            _ => kind.lookups(),
+        }
+    }
+
+    /// The fields of text that `search` looks in.
+    pub(super) fn searched(self) -> &'static [&'static str] {
+        match self {
+            Self::Topics => &["title"],
+            Self::Comments => &["body"],
+            Self::Notes => &["title", "body"],
+            Self::Users => &["username"],
+            Self::Feed => &[],
+        }
     }
 
     /// A key like those of its rows that none of them has.
@@ -110,7 +155,7 @@ pub(super) struct Who {
 impl Who {
     /// May he ask for rows of a stream at all?
     pub(super) fn reads(self, stream: Stream) -> bool {
-        self.key.is_some() || matches!(stream, Stream::Topics | Stream::Comments)
+        self.key.is_some() || matches!(stream, Stream::Topics | Stream::Comments | Stream::Feed)
     }
 
     fn is(self, row: &Object, field: &str) -> bool {
@@ -123,7 +168,13 @@ impl Who {
             Stream::Comments => row["status"] == "published" || self.staff || self.is(row, "author_id"),
             Stream::Notes => self.is(row, "owner_id"),
             Stream::Users => self.key.is_some(),
+            Stream::Feed => row["status"] == "published",
         }
+    }
+
+    /// May he make rows?
+    pub(super) fn creates(self, stream: Stream) -> bool {
+        self.key.is_some() && matches!(stream, Stream::Topics | Stream::Comments | Stream::Notes)
     }
 
     /// May he change a row that he sees?
@@ -133,6 +184,7 @@ impl Who {
             Stream::Comments => self.staff || self.is(row, "author_id"),
             Stream::Notes => true,
             Stream::Users => self.staff || self.is(row, "id"),
+            Stream::Feed => false,
         }
     }
 }
@@ -182,11 +234,33 @@ pub(super) type Change = (Stream, Option<Object>, Option<Object>);
 
 impl World {
     pub(super) fn rows(&self, stream: Stream) -> impl Iterator<Item = &Object> + Clone {
-        self.rows.iter().filter(move |((of, _), _)| *of == stream).map(|(_, row)| row)
+        self.rows.iter().filter(move |((of, _), _)| *of == stream.table()).map(|(_, row)| row)
     }
 
     pub(super) fn row(&self, stream: Stream, key: &Json) -> Option<&Object> {
-        self.rows.get(&(stream, Key::of(key)))
+        self.rows.get(&(stream.table(), Key::of(key)))
+    }
+
+    /// The topics that a subscription to whole topics is about, where it is one.
+    pub(super) fn groups(&self, who: Who, stream: Stream, probe: Option<&Probe>) -> Option<Vec<Json>> {
+        if stream != Stream::Feed {
+            return None;
+        }
+        let selected =
+            || self.shown(who, stream, probe).into_iter().map(|row| row["topic_id"].clone()).collect();
+        Some(probe.and_then(Probe::named_topics).unwrap_or_else(selected))
+    }
+
+    /// What a subscription begins with.
+    pub(super) fn followed(&self, who: Who, stream: Stream, probe: Option<&Probe>) -> Vec<&Object> {
+        match self.groups(who, stream, probe) {
+            None => self.shown(who, stream, probe),
+            Some(groups) => {
+                let mut rows = self.shown(who, stream, None);
+                rows.retain(|row| groups.contains(&row["topic_id"]));
+                rows
+            }
+        }
     }
 
     /// What a list shows somebody, ordered by the key.
@@ -218,7 +292,11 @@ impl World {
 
     /// What the server makes of a write.
     pub(super) fn judge(&self, who: Who, stream: Stream, write: &Write) -> Verdict {
-        if stream == Stream::Users && matches!(write, Write::Create(_) | Write::Delete(_)) {
+        let has_no_such = match write {
+            Write::Create(_) | Write::Delete(_) => matches!(stream, Stream::Users | Stream::Feed),
+            Write::Update(..) | Write::Replace(..) => stream == Stream::Feed,
+        };
+        if has_no_such {
             return Verdict::Refused(405);
         }
         if who.key.is_none() {
@@ -253,7 +331,7 @@ impl World {
     fn refusal(&self, who: Who, stream: Stream, before: Option<&Object>, after: &Object) -> Option<u16> {
         let text = match stream {
             Stream::Topics | Stream::Notes => "title",
-            Stream::Comments => "body",
+            Stream::Comments | Stream::Feed => "body",
             Stream::Users => "username",
         };
         if after[text] == "" {
@@ -312,6 +390,7 @@ fn fresh(stream: Stream, who: Who, before: Option<&Object>) -> (Object, Vec<&'st
             &["id"],
         ),
         Stream::Users => (json!({}), &["id", "is_staff", "joined_at"]),
+        Stream::Feed => (json!({}), &[]),
     };
     let mut row = defaults.as_object().expect("an object").clone();
     let Some(before) = before else { return (row, of_server.to_vec()) };
@@ -331,27 +410,31 @@ pub(super) struct Interest {
     pub(super) probe: Option<Probe>,
     pub(super) fields: Option<&'static [&'static str]>,
     pub(super) full: bool,
+    /// Whole topics, whatever else was asked for.
+    pub(super) groups: Option<Vec<Json>>,
 }
 
 impl Interest {
     pub(super) fn all(stream: Stream) -> Self {
-        Self { stream, probe: None, fields: None, full: false }
+        Self { stream, probe: None, fields: None, full: false, groups: None }
     }
 
     pub(super) fn shows(&self, row: &Object) -> Object {
         let is_asked = |name: &str| self.fields.is_none_or(|fields| name == "id" || fields.contains(&name));
-        row.iter()
-            .filter(|(name, _)| is_asked(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        self.stream.face(row).into_iter().filter(|(name, _)| is_asked(name)).collect()
     }
 
     /// What he is told of a change, if anything.
     pub(super) fn told(&self, who: Who, (stream, before, after): &Change) -> Option<Json> {
+        if *stream != self.stream.table() {
+            return None;
+        }
         let matches = |row: &&Object| {
-            *stream == self.stream
-                && who.sees(*stream, row)
-                && self.probe.as_ref().is_none_or(|probe| probe.holds(row))
+            let is_selected = match &self.groups {
+                Some(topics) => topics.contains(&row["topic_id"]),
+                None => self.probe.as_ref().is_none_or(|probe| probe.holds(row)),
+            };
+            who.sees(self.stream, row) && is_selected
         };
         match (before.as_ref().filter(matches), after.as_ref().filter(matches)) {
             (None, None) => None,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use realtime_tests::{EventStream, Handshake, Socket, StreamRequest, at, position, within};
+use realtime_tests::{EventStream, Handshake, Socket, Store, StreamRequest, at, position, within};
 use serde_json::{Value as Json, json};
 
 use super::canary::{Canaries, Mint};
 use super::model::{Object, Stream, Who, World, Write};
 use super::tap::Tap;
-use crate::running::{Forum, scratch};
+use crate::running::Forum;
 
 /// Somebody, with a socket of his, and with a proxy that keeps what he receives.
 pub(super) struct Person {
@@ -146,7 +146,7 @@ pub(super) struct Town {
 
 impl Town {
     pub(super) async fn start() -> Self {
-        let forum = Forum::start_in(scratch(), &["--no-demo-data", "--limits", "off"]).await;
+        let forum = Forum::start_on(&Store::fresh(), &["--no-demo-data", "--limits", "off"]).await;
         let mut mint = Mint::default();
         let mut world = World::default();
         let mut canaries = Canaries::default();
@@ -230,7 +230,7 @@ impl Town {
     /// An answer shows exactly these rows, whole, in this order.
     #[track_caller]
     pub(super) fn assert_shows(&mut self, stream: Stream, shown: &Json, expected: &[Object], what: &str) {
-        let expected: Vec<Json> = expected.iter().cloned().map(Json::Object).collect();
+        let expected: Vec<Json> = expected.iter().map(|row| Json::Object(stream.face(row))).collect();
         assert_eq!(*shown, Json::Array(expected), "{what}");
         // Rows that are not shown are compared too: they are not there.
         self.cells += self.world.rows(stream).count() * stream.fields().len();

@@ -192,6 +192,15 @@ impl Probe {
         }
     }
 
+    /// The topics that it names, where it selects by nothing else.
+    pub(super) fn named_topics(&self) -> Option<Vec<Json>> {
+        match (self.field, self.lookup, self.negated) {
+            ("topic_id", "exact", false) => Some(vec![self.argument.clone()]),
+            ("topic_id", "in", false) => self.argument.as_array().cloned(),
+            _ => None,
+        }
+    }
+
     /// Its name.
     pub(super) fn key(&self) -> String {
         let negation = if self.negated { "not__" } else { "" };

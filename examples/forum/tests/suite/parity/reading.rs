@@ -11,7 +11,7 @@ fn probes(town: &Town, stream: Stream) -> Vec<Probe> {
     let rows: Vec<&Object> = town.world.rows(stream).collect();
     let mut probes = Vec::new();
     for (field, kind) in stream.filterable() {
-        for (number, lookup) in kind.lookups().into_iter().enumerate() {
+        for (number, lookup) in stream.lookups((field, kind)).into_iter().enumerate() {
             let from = probes.len() * 5 + number;
             let with_value = (0..rows.len()).map(|at| rows[(from + at) % rows.len()]);
             let mut with_value = with_value.filter(|row| !row[field].is_null());
@@ -68,17 +68,23 @@ pub(super) async fn ask(
         town.assert_shows(stream, &json!([]), &[], &what);
         return;
     }
+    // A poll goes on from its cursor, which it cannot where the topics are those of the rows of the moment.
+    let is_anew = stream == Stream::Feed && probe.and_then(Probe::named_topics).is_none();
     assert_eq!(
         [list.status, replied.status, subscribed.status, changes.status],
-        [200; 4],
+        [200, 200, 200, if is_anew { 400 } else { 200 }],
         "{what}: {}",
         list.json
     );
-    assert_eq!(changes.json["events"], json!([]), "{what}");
+    if !is_anew {
+        assert_eq!(changes.json["events"], json!([]), "{what}");
+    }
     let snapshot = person.socket.next_event().await;
     let unsubscribe = json!({"stream": name, "action": "unsubscribe", "payload": payload});
     assert_eq!(person.say(unsubscribe).await.status, 204, "{what}");
-    let mut shown = vec![snapshot["data"].clone()];
+    let followed: Vec<Object> = town.world.followed(who, stream, probe).into_iter().cloned().collect();
+    let mut snapshots = vec![snapshot["data"].clone()];
+    let mut shown = Vec::new();
     for page in [&list.json, &replied.json] {
         shown.push(page["results"].clone());
         let rest = (&page["count"], &page["next"], &page["previous"]);
@@ -87,7 +93,10 @@ pub(super) async fn ask(
     assert_eq!(snapshot["done"], true, "{what}: {snapshot}");
     if with_stream {
         let mut events = person.stream(format!("/api/{name}/events?snapshot=true&{query}")).await;
-        shown.push(events.next().await.1["data"].clone());
+        snapshots.push(events.next().await.1["data"].clone());
+    }
+    for snapshot in snapshots {
+        town.assert_shows(stream, &snapshot, &followed, &what);
     }
     for shown in shown {
         town.assert_shows(stream, &shown, &expected, &what);
