@@ -77,16 +77,24 @@
 //! |---|---|---|
 //! | `sqlite` | yes | SQLite, compiled in |
 //! | `postgres` | no | PostgreSQL, through diesel-async, without a C library |
+//! | `session` | no | callers by the cookies of actix-session and actix-identity: `auth::CookieSession` |
 //! | `testing` | no | clients and users in the process of a test: the module `testing` |
 //! | `conformance` | no | `RealtimeScope::with_echo`, for programs that check how the socket speaks WebSocket |
 //!
-//! At least one of them. Where both are on, every resource must fit both, and the URL says which one a program uses.
+//! At least one of `sqlite` and `postgres`. Where both are on, every resource must fit both, and the URL says which one a
+//! program uses.
+//!
+//! With all of them on, as on docs.rs, the module `guide` has an example for each capability.
+
+#![deny(missing_docs)]
 
 mod admission;
 pub mod auth;
 mod database;
 mod fault;
 mod gate;
+#[cfg(all(doc, feature = "testing", feature = "sqlite", feature = "postgres", feature = "conformance"))]
+pub mod guide;
 mod origin;
 mod poll;
 mod realtime;

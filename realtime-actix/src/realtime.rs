@@ -120,8 +120,12 @@ impl Connect {
     /// Runs the application's own set-up, its migrations for instance, before the change log is looked at. It is passed
     /// over where the URL is not of PostgreSQL.
     ///
-    /// ```ignore
+    /// ```
+    /// # use diesel_async::SimpleAsyncConnection as _;
+    /// # const TABLES: &str = "CREATE TABLE comments (id serial PRIMARY KEY, body text NOT NULL)";
+    /// # fn prepared(connect: realtime_actix::Connect) -> realtime_actix::Connect {
     /// connect.prepare_postgres(|connection| Box::pin(async move { Ok(connection.batch_execute(TABLES).await?) }))
+    /// # }
     /// ```
     #[cfg(feature = "postgres")]
     pub fn prepare_postgres(
@@ -617,12 +621,19 @@ impl Realtime {
     /// Runs the application's own Diesel code in a transaction on a connection of the pool; its changes are delivered at
     /// once. Transactions inside of it are savepoints.
     ///
-    /// ```ignore
+    /// ```
+    /// # use diesel_async::RunQueryDsl as _;
+    /// # diesel::table! { comments (id) { id -> Integer, body -> Text, } }
+    /// # async fn clear(
+    /// #     realtime: realtime_actix::Realtime,
+    /// # ) -> Result<(), realtime_actix::ServiceError<diesel::result::Error>> {
     /// realtime
     ///     .write_postgres(|connection| {
     ///         Box::pin(async move { diesel::delete(comments::table).execute(connection).await })
     ///     })
     ///     .await?;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
@@ -648,12 +659,22 @@ impl Realtime {
     ///
     /// To be called inside of an actix system.
     ///
-    /// ```ignore
+    /// ```
+    /// # use realtime_actix::{Error, Realtime, RealtimeResource, ServiceError};
+    /// # use serde_json::json;
+    /// # diesel::table! { comments (id) { id -> Integer, body -> Text, } }
+    /// # #[derive(RealtimeResource)]
+    /// # #[diesel(table_name = comments)]
+    /// # struct Comment { #[realtime(read_only)] id: i32, body: String }
+    /// # async fn greet(realtime: Realtime) -> Result<(), ServiceError<Error>> {
+    /// let comments = realtime.resource::<Comment>();
     /// realtime
     ///     .write_postgres_here(move |connection| {
     ///         Box::pin(async move { comments.within_postgres(connection).create(json!({"body": "hello"})).await })
     ///     })
     ///     .await?;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -133,8 +133,16 @@ impl<M: RealtimeResource> Resource<M> {
     /// has come into what somebody follows, is whole. What hooks and triggers of the application write beside it is not
     /// told either. It is the change log that forgets: a source of changes that does not read it tells of them all the same.
     ///
-    /// ```ignore
+    /// ```
+    /// # use realtime_actix::{Realtime, RealtimeResource};
+    /// # diesel::table! { comments (id) { id -> Integer, body -> Text, } }
+    /// # #[derive(RealtimeResource)]
+    /// # #[diesel(table_name = comments)]
+    /// # struct Comment { #[realtime(read_only)] id: i32, body: String }
+    /// # async fn import(realtime: Realtime, archive: Vec<serde_json::Value>) -> Result<(), realtime_actix::RefusedOf> {
     /// realtime.resource::<Comment>().silently().create_all(archive).await?;
+    /// # Ok(())
+    /// # }
     /// ```
     #[must_use]
     pub fn silently(mut self) -> Self {

@@ -57,6 +57,8 @@
 //! | `postgres` | no | statements and row decoding for PostgreSQL, without a driver |
 //! | `sqlite` | yes | statements, change log and row decoding for SQLite |
 
+#![deny(missing_docs)]
+
 pub mod action;
 pub mod change;
 pub mod check;

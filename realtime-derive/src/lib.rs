@@ -6,6 +6,8 @@
 //! The way of one derive: `attr` and `rule` read the attributes, `ast` resolves them into a model, `check` applies the
 //! rules, `expand` writes the code. Mistakes are collected in `errors` and reported together.
 
+#![deny(missing_docs)]
+
 mod ast;
 mod attr;
 mod check;

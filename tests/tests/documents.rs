@@ -89,6 +89,41 @@ fn each_block_of_rust_is_compiled_somewhere() {
     assert!(missing.is_empty(), "blocks that no file in examples or documents_compiled has: {missing:#?}");
 }
 
+/// The derives cannot depend on what they write code for: their examples are compiled elsewhere. All other examples in
+/// the crates run.
+#[test]
+fn each_example_of_the_derives_is_compiled_somewhere() {
+    let compiled = read("tests/tests/documents_compiled/derive.rs");
+    let compiled: Vec<&str> = compiled.lines().collect();
+    let mut found = 0;
+    for path in ["realtime-derive/src", "realtime-core/src", "realtime-actix/src"]
+        .map(|folder| files(folder, "rs"))
+        .concat()
+    {
+        let source = fs::read_to_string(&path).expect("a source");
+        let name = path.strip_prefix(root()).expect("in it").display().to_string();
+        let documentation: Vec<&str> = source
+            .lines()
+            .map(|line| {
+                line.trim_start()
+                    .strip_prefix("///")
+                    .or_else(|| line.trim_start().strip_prefix("//!"))
+                    .unwrap_or("")
+            })
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
+        for (info, line, block) in blocks(&documentation.join("\n")) {
+            if !info.contains("ignore") {
+                continue;
+            }
+            assert_eq!(name, "realtime-derive/src/lib.rs", "line {line} is an example that nothing compiles");
+            assert!(shows(&compiled, &dedented(&block)), "{name}:{line} is in no file that is compiled");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 2);
+}
+
 #[test]
 fn a_block_is_found_whatever_its_indentation() {
     let document = "```rust\nlet a = f(\n    1,\n);\n\nlet b;\n```\n```sh\nls\n```";

@@ -49,8 +49,20 @@ where
 /// Diesel's own derives: nobody but Diesel may say that a `DateTime<Utc>` is an expression. A model that is a resource
 /// and nothing else can have `DateTime<Utc>` itself.
 ///
-/// ```ignore
-/// diesel::insert_into(topics::table).values(topics::created_at.eq(UtcTimestamp(Utc::now())))
+/// ```
+/// use chrono::Utc;
+/// use diesel::prelude::*;
+/// use realtime_core::types::UtcTimestamp;
+///
+/// diesel::table! {
+///     topics (id) {
+///         id -> Integer,
+///         created_at -> realtime_core::types::sql::UtcTimestamp,
+///     }
+/// }
+///
+/// let statement = diesel::insert_into(topics::table).values(topics::created_at.eq(UtcTimestamp(Utc::now())));
+/// # let _ = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&statement);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, AsExpression, FromSqlRow)]
 #[diesel(sql_type = sql::UtcTimestamp)]

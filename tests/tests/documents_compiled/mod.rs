@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "they are compiled as a library would have them, not run")]
 
 mod attributes;
+mod derive;
 mod from_django;
 mod postgres;
 mod testing;
