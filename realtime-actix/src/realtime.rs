@@ -767,7 +767,7 @@ impl Realtime {
     /// Closes every socket of a user with 4401, and makes his tickets worthless: when he is deleted, or has to log in
     /// anew.
     ///
-    /// This and the three below hold from their return on: nothing that is committed later is told to whom they are about,
+    /// This and the two below hold from their return on: nothing that is committed later is told to whom they are about,
     /// and whoever is just being asked who he is, is asked too late. They wait for nothing.
     pub fn close_user(&self, key: impl Field) {
         self.revoke(Revocation::User(key.to_value().into_owned()));
@@ -784,7 +784,8 @@ impl Realtime {
     }
 
     /// Asks the authenticator at once whether the identity of a user's sockets still holds, and what it is now: when his
-    /// roles have changed.
+    /// roles have changed. He is told what he could see before until the authenticator has answered; where that must not
+    /// be, close his sockets.
     pub fn refresh_user(&self, key: impl Field) {
         self.revoke(Revocation::Refresh(key.to_value().into_owned()));
     }
