@@ -81,7 +81,7 @@ mod tests {
             example: None,
             checks: &[],
             message: None,
-            computed: false,
+            computed: None,
             lookups: LookupSet::of_kind(KEY),
             orderable: false,
             description: "",
