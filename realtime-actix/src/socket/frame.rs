@@ -9,6 +9,13 @@ fn frame(payload: &[u8], code: OpCode) -> Bytes {
     bytes.freeze()
 }
 
+/// Text frames end to end, in a buffer that is as long as they are: it may wait for slow clients.
+pub(super) fn texts<'a>(payloads: impl Iterator<Item = &'a str> + Clone) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(payloads.clone().map(|payload| payload.len() + 10).sum());
+    payloads.for_each(|payload| append_text(&mut bytes, payload));
+    bytes.freeze()
+}
+
 /// Appends a text frame to others.
 pub(super) fn append_text(bytes: &mut BytesMut, payload: &str) {
     Parser::write_message(bytes, payload, OpCode::Text, true, false);

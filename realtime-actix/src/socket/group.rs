@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
-use bytes::BytesMut;
 use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, Groups, WorkerId};
@@ -126,12 +125,9 @@ impl StreamHandler<Batch> for GroupActor {
         self.tell_revocations(context);
         let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
         for mut delivery in self.groups.publish(&batch) {
-            let mut bytes = BytesMut::new();
-            for event in &delivery.events {
-                frame::append_text(&mut bytes, &event.text);
-            }
+            let bytes = frame::texts(delivery.events.iter().map(|event| &*event.text));
             let workers = std::mem::take(&mut delivery.workers);
-            let frames = Frames { delivery: Arc::new(delivery), bytes: bytes.freeze() };
+            let frames = Frames { delivery: Arc::new(delivery), bytes };
             for worker in workers {
                 by_worker.entry(worker).or_default().push(frames.clone());
             }

@@ -131,6 +131,7 @@ impl Crowd {
     /// The server has come back under another address.
     pub(crate) fn moved(&mut self, addr: SocketAddr) -> Result<(), String> {
         self.addr = addr;
+        self.posts.clear();
         self.token = forum::log_in(addr)?;
         Ok(())
     }

@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "resync")]
     lag: Lag,
     /// Bytes that wait for one of them, at most
-    #[arg(long, default_value_t = 32 << 10, value_parser = positive(1 << 30))]
+    #[arg(long, default_value_t = 48 << 10, value_parser = positive(1 << 30))]
     outbox_bytes: u64,
 }
 
@@ -187,7 +187,8 @@ fn report(
     let of = |figure: fn(&(Sample, Sample)) -> f64| table::median(pairs.iter().map(figure).collect());
     let rise = of(|(calm, stalled)| stalled.us_each() / calm.us_each() - 1.0);
     let p99 = of(|(calm, stalled)| stalled.p99 / calm.p99);
-    let growth = of(|(_, stalled)| stalled.growth);
+    // What grows also while all read is not theirs.
+    let growth = of(|(calm, stalled)| stalled.growth - calm.growth);
     let [events, snapshots] = tally.lagged;
     let [cut_off, ended] = tally.cut_off;
     out += &format!(

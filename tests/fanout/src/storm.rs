@@ -116,8 +116,7 @@ fn come_back(crowd: &mut Crowd, server: &Server, way: Start) -> Result<Return, S
     let mut parts = read_parts(&server.log());
     parts.sort_unstable();
     let rows = parts.iter().map(|(after, to)| to - after).sum();
-    let mut reached = i64::MIN;
-    let mut twice = 0;
+    let (mut reached, mut twice) = (0, 0);
     for (after, to) in &parts {
         twice += (reached.min(*to) - after).max(0);
         reached = reached.max(*to);
