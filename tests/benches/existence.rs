@@ -2,7 +2,7 @@
 //!
 //! The same requests for rows that are hidden from him and for rows that there are not, one after the other in random
 //! order. Beside the medians it says how often the answer about a hidden row takes longer than one about a missing row:
-//! 50 % tells nothing. `EXISTENCE_ROUNDS` asks for more than 4,000 requests of each sort.
+//! 50 % tells nothing. `EXISTENCE_ROUNDS` asks for more than 4,000 requests of each sort. A table, and a line of JSON.
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it has measured")]
 
@@ -65,7 +65,7 @@ fn median(times: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-async fn compare(server: &Server, socket: &mut Socket, name: &str, way: Way, rounds: u64) {
+async fn compare(server: &Server, socket: &mut Socket, name: &str, way: Way, rounds: u64) -> Json {
     let mut random = Random(rounds);
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..rounds * 2 + 200 {
@@ -84,12 +84,10 @@ async fn compare(server: &Server, socket: &mut Socket, name: &str, way: Way, rou
         }
     }
     let [hidden, missing] = times;
-    println!(
-        "{name:<24} {:>9.1} {:>9.1} {:>9.1} %",
-        median(&hidden),
-        median(&missing),
-        greater(&hidden, &missing) * 100.0
-    );
+    let (of_hidden, of_missing) = (median(&hidden), median(&missing));
+    let longer = greater(&hidden, &missing) * 100.0;
+    println!("{name:<24} {of_hidden:>9.1} {of_missing:>9.1} {longer:>9.1} %");
+    json!({"what": name, "hidden_us": of_hidden, "missing_us": of_missing, "hidden_longer_percent": longer})
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -114,6 +112,7 @@ async fn main() {
     let visible: Json = server.http("GET", "/api/comments/2/", &BEARER, "").await.json;
     assert_eq!(visible["status"], "published");
     println!("{:<24} {:>9} {:>9}   hidden takes longer", "µs", "hidden", "missing");
+    let mut figures = Vec::new();
     for (name, way) in [
         ("REST retrieve", Way::Rest("GET")),
         ("REST update", Way::Rest("PATCH")),
@@ -126,6 +125,11 @@ async fn main() {
         // A new one each time: who does not read is taken for gone.
         let handshake = Handshake::to("/api/ws").header("authorization", "Bearer bob");
         let (mut socket, _) = handshake.open(&server).await.expect("a socket");
-        compare(&server, &mut socket, name, way, rounds).await;
+        figures.push(compare(&server, &mut socket, name, way, rounds).await);
     }
+    let optimised = !cfg!(debug_assertions);
+    println!(
+        "{}",
+        json!({"benchmark": "existence", "optimised": optimised, "rounds": rounds, "figures": figures})
+    );
 }

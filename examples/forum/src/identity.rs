@@ -19,6 +19,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    #[cfg(test)]
+    pub(crate) const STAFF: Self = Self { is_staff: true };
+
     /// Is he one of the staff? Nobody is before he logs in.
     pub(crate) fn is_staff(principal: &Principal) -> bool {
         principal.claims::<Self>().is_some_and(|caller| caller.is_staff)

@@ -290,3 +290,110 @@ impl Policy for Note {
         principal.user_key::<i32>().map_or_else(|_| Rows::none(), |user| Rows::equal(notes::owner_id, user))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use realtime_core::change::{Batch, ResourceId};
+    use realtime_core::connection::{Connection, Effect, Surface};
+    use realtime_core::cursor::{Cursor, Epoch, Position};
+    use realtime_core::group::{Groups, WorkerId};
+    use realtime_core::{Limits, Row};
+
+    use super::*;
+
+    const USERS: i32 = 1_000;
+
+    /// A thousand users, one of the staff and nobody, all in the same topic.
+    struct Crowd {
+        groups: Groups,
+        position: i64,
+    }
+
+    impl Crowd {
+        fn new() -> Self {
+            let surface = Surface { descriptors: vec![Comment::DESCRIPTOR], limits: Limits::default() };
+            let surface = Arc::new(surface);
+            let at = Cursor { epoch: Epoch(1), position: Position(0) };
+            let mut groups = Groups::new(vec![Comment::DESCRIPTOR], at);
+            let users = (1..=USERS).map(Principal::user);
+            let others = [Principal::user(USERS + 1).with(Caller::STAFF), Principal::anonymous()];
+            let mut ids = HashSet::new();
+            for principal in users.chain(others) {
+                let mut connection = Connection::new(Arc::clone(&surface), None, 0).of(principal);
+                let subscribe = r#"{"stream": "comments/subscribe", "payload": {"topic": 1}}"#;
+                match connection.text(subscribe, 0).pop() {
+                    Some(Effect::Join(_, subscription, _)) => {
+                        ids.insert(subscription.id().to_owned());
+                        groups.join(WorkerId(0), &subscription);
+                    }
+                    other => panic!("not joined: {other:?}"),
+                }
+            }
+            assert_eq!(ids.len(), 1, "they have asked for the same");
+            Self { groups, position: 0 }
+        }
+
+        /// How many of them are told of a change, in how many different words, and how often something was written for
+        /// that.
+        fn tell(&mut self, before: Option<&Comment>, after: Option<&Comment>) -> (usize, usize, usize) {
+            self.position += 1;
+            let row = |comment: Option<&Comment>| comment.map(|comment| Arc::new(copy(comment)) as Row);
+            let change = realtime_core::change::Change {
+                resource: ResourceId(0),
+                key: Value::Int(1),
+                before: row(before),
+                after: row(after),
+                cursor: Position(self.position),
+            };
+            let position = Position(self.position);
+            let batch = Batch { changes: vec![change], position, ..Batch::default() };
+            let deliveries = self.groups.publish(&batch);
+            let events = || deliveries.iter().flat_map(|delivery| &delivery.events);
+            let words: HashSet<&str> = events().map(|event| &*event.text).collect();
+            let written: HashSet<usize> = events().map(|event| Arc::as_ptr(&event.text).addr()).collect();
+            (events().count(), words.len(), written.len())
+        }
+    }
+
+    fn copy(comment: &Comment) -> Comment {
+        Comment { body: comment.body.clone(), ..*comment }
+    }
+
+    #[test]
+    fn a_change_is_written_once_for_each_thing_to_be_said_however_many_users_there_are() {
+        let mut crowd = Crowd::new();
+        let all = usize::try_from(USERS).expect("a number") + 2;
+        // Each may have a draft in the topic; others are neither told of it nor written for.
+        for author in (1..=USERS).step_by(20) {
+            let draft = Comment {
+                id: author.into(),
+                topic_id: 1,
+                author_id: author,
+                body: "a draft".into(),
+                score: 0,
+                rating: None,
+                status: Status::Draft,
+                edited_at: None,
+                created_at: DateTime::UNIX_EPOCH,
+            };
+            let published = Comment { status: Status::Published, ..copy(&draft) };
+            let edited = Comment { body: "changed".into(), ..copy(&published) };
+            let hidden = Comment { status: Status::Hidden, ..copy(&edited) };
+            let scored = Comment { score: 1, ..copy(&hidden) };
+            // Its author and the staff; the others it appears for, and disappears for.
+            for (before, after, expected) in [
+                (None, Some(&draft), (2, 1, 1)),
+                (Some(&draft), Some(&published), (all, 2, 2)),
+                (Some(&published), Some(&edited), (all, 1, 1)),
+                (Some(&edited), Some(&hidden), (all, 2, 2)),
+                (Some(&hidden), Some(&scored), (2, 1, 1)),
+                (Some(&scored), None, (2, 1, 1)),
+            ] {
+                assert_eq!(crowd.tell(before, after), expected, "of user {author}");
+            }
+        }
+    }
+}
