@@ -116,6 +116,76 @@ fn label(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::{Literal, Pattern};
+    use crate::lookup::LookupSet;
+    use crate::value::Value;
+
+    static LETTERS: Pattern = Pattern::new("^[a-z]+$");
+
+    #[test]
+    fn what_is_asked_of_a_value_has_the_names_of_django_rest_framework() {
+        let plain = |kind, checks| FieldDescriptor {
+            name: "some_field",
+            column: "field",
+            kind,
+            nullable: false,
+            read_only: false,
+            write_only: false,
+            required: true,
+            default: None,
+            example: None,
+            checks,
+            message: None,
+            computed: None,
+            lookups: LookupSet::NONE,
+            orderable: false,
+            description: "",
+        };
+        let said = |described: &FieldDescriptor, expected: Json| {
+            let mut whole =
+                json!({"required": true, "read_only": false, "nullable": false, "label": "Some field"});
+            for (name, value) in expected.as_object().expect("members") {
+                whole[name] = value.clone();
+            }
+            assert_eq!(field(described), whole);
+        };
+        let length = &[Check::Length { min: Some(1), max: Some(200) }];
+        said(&plain(Kind::Text, length), json!({"type": "string", "min_length": 1, "max_length": 200}));
+        said(
+            &plain(Kind::Text, &[Check::Pattern(|| &LETTERS)]),
+            json!({"type": "regex", "pattern": "^[a-z]+$"}),
+        );
+        said(&plain(Kind::Text, &[Check::Email]), json!({"type": "email"}));
+        said(&plain(Kind::Text, &[Check::Url]), json!({"type": "url"}));
+        let stars = &[Check::Range { min: Some(Literal::Integer(0)), max: Some(Literal::Integer(5)) }];
+        said(
+            &plain(Kind::Integer { min: -128, max: 127 }, stars),
+            json!({"type": "integer", "min_value": 0, "max_value": 5}),
+        );
+        let digits = &[Check::Digits { digits: Some(12), places: Some(2) }];
+        said(
+            &plain(Kind::Decimal, digits),
+            json!({"type": "decimal", "max_digits": 12, "decimal_places": 2}),
+        );
+        let secret = FieldDescriptor {
+            required: false,
+            nullable: true,
+            write_only: true,
+            default: Some(|| Value::Bool(true)),
+            example: Some(|| Value::Bool(false)),
+            description: "Whether.",
+            ..plain(Kind::Bool, &[])
+        };
+        said(
+            &secret,
+            json!({
+                "type": "boolean", "required": false, "nullable": true, "write_only": true, "default": true,
+                "example": false, "help_text": "Whether.",
+            }),
+        );
+        let status = plain(Kind::Enum(|| &["draft"]), &[]);
+        said(&status, json!({"type": "choice", "choices": [{"value": "draft", "display_name": "Draft"}]}));
+    }
 
     #[test]
     fn a_label_is_the_name_for_people() {

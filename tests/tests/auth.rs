@@ -72,7 +72,8 @@ async fn a_request_is_of_whoever_its_token_or_cookie_says() {
     // Reading is for everybody, but not with a token that is no longer good.
     assert_eq!(server.http("GET", "/api/comments/", &[], "").await.status, 200);
     let with_bad_token = [("authorization", "Bearer nobody")];
-    assert_eq!(server.http("GET", "/api/comments/", &with_bad_token, "").await.status, 401);
+    let refused = server.http("GET", "/api/comments/", &with_bad_token, "").await;
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Bearer"));
 }
 
 #[actix_web::test]

@@ -150,6 +150,19 @@ async fn a_constraint_of_the_database_is_answered_on_the_field_that_it_is_about(
 }
 
 #[tokio::test]
+async fn what_others_refer_to_is_not_removed() {
+    let server = start().await;
+    server.create("samples", json!({"name": "one", "topic": 1})).await;
+    let refused = server.send("DELETE", "/api/topics/1/", &Json::Null).await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("conflict")), "{}", refused.text);
+    let mut socket = Socket::open(&server).await;
+    let refused = socket.request(json!({"stream": "topics/delete/1/"})).await;
+    assert_eq!((&refused["status"], &refused["error"]["code"]), (&json!(409), &json!("conflict")));
+    server.send("PATCH", "/api/samples/1/", &json!({"topic": null})).await;
+    assert_eq!(server.send("DELETE", "/api/topics/1/", &Json::Null).await.status, 204);
+}
+
+#[tokio::test]
 async fn every_type_goes_in_and_comes_out_with_its_limits() {
     let server = start().await;
     let mut socket = Socket::subscribed(&server, "kinds", json!({})).await;

@@ -148,7 +148,7 @@ fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"])
-        .expose_headers(["ETag", "Link", "Location", "Realtime-Cursor", "Retry-After"])
+        .expose_headers(["ETag", "Idempotent-Replayed", "Link", "Location", "Realtime-Cursor", "Retry-After"])
         .supports_credentials()
         .max_age(600);
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))

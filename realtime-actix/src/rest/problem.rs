@@ -60,6 +60,10 @@ pub(crate) fn response(error: &Error) -> HttpResponse {
         // Whole seconds, rounded up: HTTP knows no others.
         response.insert_header((header::RETRY_AFTER, format!("{:.0}", seconds.ceil())));
     }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 asks for a challenge. Of the ways to say who one is, only this one has a scheme.
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
     // Some of them would be kept otherwise: whoever has seen a 404 would not see what is there since.
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response.content_type("application/problem+json").body(Json::Object(members).to_string())

@@ -341,6 +341,9 @@ fn problems() -> Map<String, Json> {
             Code::Unavailable | Code::Throttled => {
                 response["headers"] = json!({"Retry-After": header("Seconds")});
             }
+            Code::NotAuthenticated => {
+                response["headers"] = json!({"WWW-Authenticate": header("How to say who is asking")});
+            }
             Code::ActionNotAllowed => {
                 response["headers"] = json!({"Allow": header("The methods that there are")});
             }
