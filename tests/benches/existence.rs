@@ -84,8 +84,9 @@ async fn compare(server: &Server, socket: &mut Socket, name: &str, way: Way, rou
         }
     }
     let [hidden, missing] = times;
-    let (of_hidden, of_missing) = (median(&hidden), median(&missing));
-    let longer = greater(&hidden, &missing) * 100.0;
+    let rounded = |value: f64| (value * 10.0).round() / 10.0;
+    let (of_hidden, of_missing) = (rounded(median(&hidden)), rounded(median(&missing)));
+    let longer = rounded(greater(&hidden, &missing) * 100.0);
     println!("{name:<24} {of_hidden:>9.1} {of_missing:>9.1} {longer:>9.1} %");
     json!({"what": name, "hidden_us": of_hidden, "missing_us": of_missing, "hidden_longer_percent": longer})
 }

@@ -10,15 +10,19 @@ use serde_json::{Map, Value as Json, json};
 
 use diesel::connection::SimpleConnection as _;
 
-diesel::table! {
-    pieces (id) {
-        id -> BigInt,
-        title -> Text,
-        body -> Nullable<Text>,
-        score -> Integer,
-        rating -> Nullable<Double>,
-        open -> Bool,
-        made_at -> realtime_actix::types::sql::UtcTimestamp,
+use tables::pieces;
+
+mod tables {
+    diesel::table! {
+        pieces (id) {
+            id -> BigInt,
+            title -> Text,
+            body -> Nullable<Text>,
+            score -> Integer,
+            rating -> Nullable<Double>,
+            open -> Bool,
+            made_at -> realtime_actix::types::sql::UtcTimestamp,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use diesel::connection::SimpleConnection as _;
-use realtime_tests::{Handshake, Socket};
+use realtime_tests::{Handshake, Incoming, Socket};
 use serde_json::{Value as Json, json};
 
 use crate::running::{Forum, Login, open, scratch};
@@ -160,6 +160,71 @@ async fn the_oldest_of_too_many_sessions_ends() {
     for (login, status) in [(&first, 401), (&last, 200), (&bob, 200)] {
         assert_eq!(status_of_me(&forum, login).await, status);
     }
+}
+
+#[tokio::test]
+async fn whose_session_ends_is_told_nothing_that_is_said_later() {
+    let forum = Forum::start_in(scratch(), &["--limits", "off"]).await;
+    let (bob, staff) = (forum.demo("bob").await, forum.demo("staff").await);
+    let mut bystander = forum.socket(Some(&bob)).await;
+    bystander.subscribe("comments", json!({})).await;
+    let mut said = Vec::new();
+    for way in ["log_out", "password", "log_in", "by_staff", "elsewhere", "deleted"] {
+        let user = forum.register(way, "correct horse").await;
+        let another_session = forum.log_in(way, "correct horse").await;
+        let mut socket = forum.socket(Some(&user)).await;
+        socket.subscribe("comments", json!({})).await;
+        let path = format!("/api/users/{}/", user.id);
+        let (answer, status) = match way {
+            "log_out" => (forum.post("/auth/logout", Some(&user), Json::Null).await.status, 204),
+            "password" => {
+                let body = json!({"old": "correct horse", "new": "battery staple"});
+                (forum.post("/auth/password", Some(&another_session), body).await.status, 204)
+            }
+            "log_in" => {
+                let headers = [user.cookie(), ("content-type", "application/json".to_owned())];
+                let body = json!({"username": "bob", "password": "demo-bob"}).to_string();
+                (forum.send("POST", "/auth/login", &headers, body).await.status, 200)
+            }
+            "by_staff" => {
+                let body = json!({"username": "renamed"});
+                (forum.ask("PATCH", &path, Some(&staff), body).await.status, 200)
+            }
+            "elsewhere" => {
+                forum.write("UPDATE users SET is_staff = TRUE WHERE username = 'elsewhere'");
+                (200, 200)
+            }
+            _ => {
+                forum.write("DELETE FROM users WHERE username = 'deleted'");
+                (204, 204)
+            }
+        };
+        assert_eq!(answer, status, "{way}");
+        let body = format!("after {way}");
+        if matches!(way, "elsewhere" | "deleted") {
+            forum.write(&format!(
+                "INSERT INTO comments (topic_id, author_id, body, created_at) VALUES (1, 1, '{body}', '2026-01-01 00:00:00')"
+            ));
+        } else {
+            let made = forum.post("/api/comments/", Some(&bob), json!({"topic_id": 1, "body": body})).await;
+            assert_eq!(made.status, 201);
+        }
+        said.push(body);
+        let closed = loop {
+            match socket.receive().await {
+                Incoming::Text(text) => panic!("{way}: {text}"),
+                Incoming::Close(code) => break code,
+                Incoming::End => panic!("{way}: without a close frame"),
+                Incoming::Pong(_) => {}
+            }
+        };
+        assert_eq!(closed, 4401, "{way}");
+    }
+    let mut told = Vec::new();
+    for _ in &said {
+        told.push(bystander.next_event().await["data"]["body"].as_str().expect("a text").to_owned());
+    }
+    assert_eq!(told, said, "others are left alone");
 }
 
 #[tokio::test]

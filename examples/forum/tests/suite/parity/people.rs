@@ -54,10 +54,23 @@ impl Person {
     }
 
     pub(super) async fn rest(&self, method: &str, path: &str, body: Option<&Object>) -> Answer {
+        self.rest_with(method, path, &[], body).await
+    }
+
+    pub(super) async fn rest_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Object>,
+    ) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = self.http.request(method, format!("http://{}{path}", self.tap.address));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(body) = body {
             let body = serde_json::to_string(body).expect("JSON");

@@ -54,6 +54,21 @@ async fn look_at(town: &mut Town, at: usize, stream: Stream, row: &Object) {
         for (there, nowhere) in answers.iter().zip(&nowhere) {
             assert_same(there, nowhere, &what);
         }
+        // Nor does it have a state that could be asked about.
+        for (method, condition) in [
+            ("GET", ("if-none-match", "*")),
+            ("GET", ("if-match", "\"x\"")),
+            ("PATCH", ("if-match", "*")),
+            ("PUT", ("if-none-match", "*")),
+            ("DELETE", ("if-match", "\"x\"")),
+        ] {
+            let body = Object::new();
+            let ask = async |key: &Json| {
+                let body = (method != "GET" && method != "DELETE").then_some(&body);
+                person.rest_with(method, &path(stream, key), &[condition], body).await
+            };
+            assert_same(&ask(key).await, &ask(&missing).await, &what);
+        }
     }
     // Who follows a row learns nothing from being allowed to: not even whether there is one.
     let mut subscribed = Vec::new();
