@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p realtime-core --bench matching`, with `-- contains 1000 100000` for one kind and other numbers. Every row of the
 //! table is one kind of filter at one number of groups: a change that concerns one group; what each further candidate
-//! adds that the rest of its filter refuses, and each that is told; a change that leads to none; a subscription, the
+//! adds that the rest of its filter refuses, each that matches, and each that is told of it in words of its own; a change that leads to none; a subscription, the
 //! longest of those that made the groups, and an end; the bytes of a subscription, and of its group and its place in the
 //! index.
 //!
@@ -177,7 +177,7 @@ fn publish(groups: &mut Groups, batches: &[Batch], told: usize) -> f64 {
     mean(start.elapsed(), rounds * batches.len())
 }
 
-fn run(kind: &Kind, count: u64) {
+fn run(kind: &Kind, count: u64) -> Json {
     let mut kept = Vec::new();
     let asked = measure(|| {
         kept = (0..count).map(|number| subscription(&(kind.filter)(number), &all())).collect();
@@ -217,32 +217,56 @@ fn run(kind: &Kind, count: u64) {
     let unsubscribe = mean(start.elapsed(), others.len());
 
     // Many that ask for the same rows and differ in a way that this row does not show: none but one is told.
-    let candidates: Vec<Arc<Subscription>> = (0..MANY)
-        .map(|number| {
+    let candidates = |actions: &Json| -> Vec<Arc<Subscription>> {
+        let candidate = |number| {
             let mut filter = (kind.filter)(0);
             filter["created__year__lt"] = json!(1_000 + number);
-            subscription(&filter, &all())
-        })
-        .collect();
+            subscription(&filter, actions)
+        };
+        (0..MANY).map(candidate).collect()
+    };
     let first_day = UtcTimestamp("0500-01-01T00:00:00Z".parse().unwrap());
     let told = created(&Note { created: first_day, ..(kind.row)(0) });
     let refused = created(&(kind.row)(0));
     let before = publish(&mut groups, std::slice::from_ref(&refused), 1);
-    for candidate in &candidates {
-        groups.join(WorkerId(0), candidate);
-    }
     let many = u32::try_from(MANY).unwrap();
+    // They match, and have not asked to be told of it: that is the matching without the telling.
+    let silent = candidates(&json!(["delete"]));
+    let silent: Vec<GroupId> = silent.iter().map(|one| groups.join(WorkerId(0), one).0).collect();
+    let per_match = (publish(&mut groups, std::slice::from_ref(&told), 1) - before) / f64::from(many);
+    silent.into_iter().for_each(|id| groups.leave(WorkerId(0), id));
+    for candidate in candidates(&all()) {
+        groups.join(WorkerId(0), &candidate);
+    }
     let per_candidate = (publish(&mut groups, &[refused], 1) - before) / f64::from(many);
-    let per_match = (publish(&mut groups, &[told], 1 + many as usize) - before) / f64::from(many);
+    let per_told = (publish(&mut groups, &[told], 1 + many as usize) - before) / f64::from(many);
 
     let bytes = |counted: i64| counted as f64 / count as f64;
     println!(
-        "{:<16} {count:>8} {one:>8.0} {per_candidate:>8.0} {per_match:>8.0} {none:>8.0} {subscribe:>8.0} {:>12.2} {unsubscribe:>8.0} {:>8.0} {:>8.0}",
+        "{:<16} {count:>8} {one:>8.0} {per_candidate:>8.0} {per_match:>8.0} {per_told:>8.0} {none:>8.0} {subscribe:>8.0} {:>12.2} {unsubscribe:>8.0} {:>8.0} {:>8.0}",
         kind.name,
         longest.as_secs_f64() * 1e3,
         bytes(asked.bytes_current),
         bytes(filed.bytes_current),
     );
+    json!({
+        "kind": kind.name, "groups": count, "one_ns": one, "refused_ns": per_candidate, "matched_ns": per_match,
+        "told_ns": per_told, "none_ns": none, "join_ns": subscribe, "longest_join_ms": longest.as_secs_f64() * 1e3,
+        "leave_ns": unsubscribe, "asked_bytes": bytes(asked.bytes_current), "filed_bytes": bytes(filed.bytes_current),
+    })
+}
+
+/// What it is measured on.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!(
+        "{}, {} cores, load average {}",
+        name.map_or("unknown CPU", |(_, name)| name.trim()),
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        load.split(' ').next().unwrap_or_default()
+    )
 }
 
 fn main() {
@@ -250,12 +274,15 @@ fn main() {
         std::env::args().skip(1).find(|argument| argument.starts_with(|first: char| first.is_alphabetic()));
     let counts: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let counts = if counts.is_empty() { vec![1_000, 100_000, 1_000_000] } else { counts };
+    let machine = machine();
+    println!("{machine}\n");
     println!(
-        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>8} {:>8} {:>8}",
+        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>8} {:>8} {:>8}",
         "ns",
         "groups",
         "one",
         "refused",
+        "matched",
         "told",
         "none",
         "join",
@@ -264,14 +291,16 @@ fn main() {
         "asked, B",
         "filed, B"
     );
+    let mut rows = Vec::new();
     for kind in KINDS {
         if wanted.as_ref().is_some_and(|wanted| !kind.name.contains(&**wanted)) {
             continue;
         }
         for count in &counts {
             if *count <= kind.limit {
-                run(kind, *count);
+                rows.push(run(kind, *count));
             }
         }
     }
+    println!("\n{}", json!({"benchmark": "matching", "machine": machine, "rows": rows}));
 }

@@ -1,6 +1,7 @@
 //! The JSON of rows, replies and events. Events are written once per group, straight into one string.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -41,7 +42,6 @@ pub fn object<'a>(view: impl Into<View<'a>>, row: &dyn Record) -> String {
 /// The members of an event that say what happened.
 #[derive(Clone, Copy)]
 pub(crate) struct Event<'a> {
-    pub(crate) subscription: &'a str,
     pub(crate) action: EventAction,
     pub(crate) key: &'a Value<'static>,
     /// The row that the fields are read from; `None` for a delete.
@@ -54,8 +54,11 @@ pub(crate) struct Event<'a> {
     pub(crate) cursor: Cursor,
 }
 
-pub(crate) fn event(descriptor: &Descriptor, event: &Event<'_>) -> String {
-    let mut out = message_start("event", descriptor.stream, event.subscription);
+/// What an event says behind the id of the subscription. Those of one form to one change have it in common.
+pub(crate) fn event_rest(descriptor: &Descriptor, event: &Event<'_>) -> String {
+    let mut out = String::with_capacity(256);
+    out.push_str(r#","stream":"#);
+    write_text(descriptor.stream, &mut out);
     let _ = write!(out, r#","action":"{}","pk":"#, event.action.name());
     event.key.write_json(&mut out);
     if let Some(row) = event.row {
@@ -67,6 +70,16 @@ pub(crate) fn event(descriptor: &Descriptor, event: &Event<'_>) -> String {
     }
     let _ = write!(out, r#","cursor":"{}"}}"#, event.cursor);
     out
+}
+
+/// An event of which the rest is written.
+pub(crate) fn event(subscription: &str, rest: &str) -> Arc<str> {
+    const START: &str = r#"{"type":"event","subscription":"#;
+    let mut out = String::with_capacity(START.len() + subscription.len() + 2 + rest.len());
+    out.push_str(START);
+    write_text(subscription, &mut out);
+    out.push_str(rest);
+    out.into()
 }
 
 /// Begins a message about a subscription, up to the member after the stream.

@@ -137,7 +137,11 @@ impl Groups {
         if let Some(group) = self.by_id.get(&id).and_then(|slot| self.groups[*slot as usize].as_mut()) {
             match group.members.iter_mut().find(|(member, _)| *member == worker) {
                 Some((_, count)) => *count += 1,
-                None => group.members.push((worker, 1)),
+                None => {
+                    // Most have members on one worker.
+                    group.members.reserve_exact(usize::from(group.members.is_empty()));
+                    group.members.push((worker, 1));
+                }
             }
         }
         (id, self.cursor)
@@ -248,10 +252,11 @@ impl Groups {
         }
         self.candidates = candidates;
         let mut written = Written::default();
+        let mut rests = Rests::default();
         let mut deliveries = Vec::with_capacity(told.len());
         for (slot, events) in &told {
             let Some(group) = self.groups[*slot as usize].as_ref() else { continue };
-            deliveries.push(self.delivery(group, events, before, &mut written));
+            deliveries.push(self.delivery(group, events, before, &mut written, &mut rests));
         }
         deliveries
     }
@@ -262,12 +267,13 @@ impl Groups {
         told: &[Told<'_>],
         before: Cursor,
         written: &mut Written<'a>,
+        rests: &mut Rests,
     ) -> Delivery {
         let subscription = &*group.subscription;
         let descriptor = self.descriptors[subscription.resource().0];
         let events = told.iter().enumerate().map(|(at, event)| {
             let more = at + 1 < told.len();
-            let write = || event.write(descriptor, subscription, more, self.cursor);
+            let mut write = || rests.write(at, event, descriptor, subscription, more, self.cursor);
             // Only where not everybody sees the same are there several groups of one id.
             let text = if self.narrowed[subscription.resource().0] > 0 {
                 let change = std::ptr::from_ref(event.change).addr();
@@ -332,17 +338,78 @@ impl Told<'_> {
         more: bool,
         cursor: Cursor,
     ) -> Arc<str> {
+        encode::event(subscription.id(), &self.rest(descriptor, subscription, more, cursor))
+    }
+
+    /// The changed fields, or those that are shown.
+    fn fields<'b>(&'b self, subscription: &'b Subscription) -> &'b [usize] {
+        self.diff.as_deref().unwrap_or(subscription.fields())
+    }
+
+    fn rest(
+        &self,
+        descriptor: &Descriptor,
+        subscription: &Subscription,
+        more: bool,
+        cursor: Cursor,
+    ) -> String {
         let parts = encode::Event {
-            subscription: subscription.id(),
             action: self.action,
             key: &self.change.key,
             row: self.row,
-            fields: self.diff.as_deref().unwrap_or(subscription.fields()),
+            fields: self.fields(subscription),
             is_diff: self.diff.is_some(),
             more,
             cursor,
         };
-        encode::event(descriptor, &parts).into()
+        encode::event_rest(descriptor, &parts)
+    }
+}
+
+/// The rests of events that were written last, by their place among the events of a group: many groups are told the same
+/// of one change, each under its own id.
+#[derive(Default)]
+struct Rests(Vec<Rest>);
+
+struct Rest {
+    change: usize,
+    action: EventAction,
+    fields: Vec<usize>,
+    is_diff: bool,
+    more: bool,
+    text: String,
+}
+
+/// Places of which the rests are kept. A group with more events is told enough of each batch.
+const KEPT_RESTS: usize = 16;
+
+impl Rests {
+    fn write(
+        &mut self,
+        at: usize,
+        event: &Told<'_>,
+        descriptor: &Descriptor,
+        subscription: &Subscription,
+        more: bool,
+        cursor: Cursor,
+    ) -> Arc<str> {
+        let change = std::ptr::from_ref(event.change).addr();
+        let (action, is_diff, fields) = (event.action, event.diff.is_some(), event.fields(subscription));
+        if let Some(rest) = self.0.get(at)
+            && (rest.change, rest.action, rest.is_diff, rest.more) == (change, action, is_diff, more)
+            && rest.fields == fields
+        {
+            return encode::event(subscription.id(), &rest.text);
+        }
+        let text = event.rest(descriptor, subscription, more, cursor);
+        let whole = encode::event(subscription.id(), &text);
+        let rest = Rest { change, action, fields: fields.to_vec(), is_diff, more, text };
+        if let Some(kept) = self.0.get_mut(at) {
+            *kept = rest;
+        } else if at == self.0.len() && at < KEPT_RESTS {
+            self.0.push(rest);
+        }
+        whole
     }
 }
 

@@ -68,11 +68,27 @@ impl Hashes {
 
     /// Goes on by a byte in a hash that starts at 0. It is known after every byte, which is what affixes need.
     pub(super) fn step(&self, hash: u64, byte: u8) -> u64 {
-        let product = u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1;
-        #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
-        let folded = (product as u64 & MODULUS) + (product >> 61) as u64;
-        if folded >= MODULUS { folded - MODULUS } else { folded }
+        reduced(u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1)
     }
+
+    /// The next power of the base.
+    pub(super) fn times_base(&self, power: u64) -> u64 {
+        reduced(u128::from(power) * u128::from(self.base))
+    }
+
+    /// The hash of what lies between two places, from those of what comes before each; `power` is that of as many bytes.
+    #[expect(clippy::unused_self, reason = "it says nothing without the base that the others were made with")]
+    pub(super) fn between(&self, start: u64, end: u64, power: u64) -> u64 {
+        let before = reduced(u128::from(start) * u128::from(power));
+        if end >= before { end - before } else { end + MODULUS - before }
+    }
+}
+
+/// The remainder of a product of two numbers below the modulus, and a byte.
+fn reduced(product: u128) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
+    let folded = (product as u64 & MODULUS) + (product >> 61) as u64;
+    if folded >= MODULUS { folded - MODULUS } else { folded }
 }
 
 /// `-0.0` as `0.0`, and one NaN.
@@ -230,6 +246,21 @@ mod tests {
         for byte in [0, 255, 1, 254, 255, 255] {
             hash = hashes.step(hash, byte);
             assert!(hash < MODULUS);
+        }
+    }
+
+    #[test]
+    fn what_lies_between_two_places_has_the_hash_that_it_has_alone() {
+        let hashes = Hashes::default();
+        let text = b"abracadabra \0\xff";
+        let of = |bytes: &[u8]| bytes.iter().fold(0, |hash, byte| hashes.step(hash, *byte));
+        let mut power = 1;
+        for length in 0..=text.len() {
+            for at in 0..=text.len() - length {
+                let (start, end) = (of(&text[..at]), of(&text[..at + length]));
+                assert_eq!(hashes.between(start, end, power), of(&text[at..at + length]));
+            }
+            power = hashes.times_base(power);
         }
     }
 }

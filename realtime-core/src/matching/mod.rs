@@ -304,7 +304,7 @@ impl FieldIndex {
                 let index = self.text(*how);
                 match how {
                     TextMatch::IExact => index.whole.insert(hashes.text(pattern), slot),
-                    TextMatch::Contains | TextMatch::IContains => index.needles.insert(pattern, slot),
+                    TextMatch::Contains | TextMatch::IContains => index.needles.insert(hashes, pattern, slot),
                     TextMatch::StartsWith | TextMatch::IStartsWith => {
                         index.starts.insert(hashes, pattern.bytes(), slot);
                     }
@@ -329,7 +329,7 @@ impl FieldIndex {
                 let index = self.text(*how);
                 match how {
                     TextMatch::IExact => index.whole.remove(hashes.text(pattern), slot),
-                    TextMatch::Contains | TextMatch::IContains => index.needles.remove(pattern, slot),
+                    TextMatch::Contains | TextMatch::IContains => index.needles.remove(hashes, pattern, slot),
                     TextMatch::StartsWith | TextMatch::IStartsWith => {
                         index.starts.remove(hashes, pattern.bytes(), slot);
                     }
@@ -373,7 +373,7 @@ impl TextIndex {
         self.starts.probe(hashes, text.bytes(), found);
         self.ends.probe(hashes, text.bytes().rev(), found);
         if !self.needles.is_empty() {
-            self.needles.probe(text, found);
+            self.needles.probe(hashes, text, found);
         }
     }
 }

@@ -1,197 +1,290 @@
-//! Groups that ask what a text contains: Aho-Corasick automata over the needles.
+//! Groups that ask what a text contains.
 //!
-//! An automaton cannot be added to. New needles wait in a short list that is searched one by one; when it is full they
-//! go into an automaton, together with the automata that are not much larger. Sizes grow geometrically, so that a text
-//! is read a few times and a needle is built in a few times, however many there are.
+//! A needle is filed under the hash of its first bytes, a power of two of them and at most eight, and there under its
+//! length; where both have led to a place in a text, the hash of as many bytes there leads to the groups. So a text is
+//! gone over once for each power that occurs, and a needle that begins like many others costs no more than their
+//! different lengths. Both are a few entries of tables: needles come and go at no one's expense.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::BuildHasherDefault;
 
-use aho_corasick::AhoCorasick;
+use super::key::Hashes;
+use super::posting::{Mixed, Posting, Slot};
 
-use super::posting::{Posting, Slot};
+/// The lengths of beginnings.
+const BEGINNINGS: [usize; 4] = [1, 2, 4, 8];
 
-/// How many needles wait at most.
-const WAITING: usize = 16;
+/// Bits of the filter for each beginning: of the places of a text that lead nowhere, few more than one in so many are
+/// looked up.
+const BITS: usize = 16;
 
-/// How much larger the automata of a level are than those of the one before.
-const GROWTH: usize = 4;
+/// Places of a text that are kept room for from one to the next.
+const ROOM: usize = 1 << 16;
 
-#[derive(Debug)]
+type Map<T> = HashMap<u64, T, BuildHasherDefault<Mixed>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Needles {
+    beginnings: [Beginnings; BEGINNINGS.len()],
+    /// By the hash of the whole needle. Two with one hash are told apart by the filter.
+    needles: Map<Needle>,
+    /// The powers of the hashes' base, up to the longest needle that there was.
+    powers: Vec<u64>,
+    queries: u64,
+    /// The hash of what comes before each place of a text: empty between queries, kept for its allocation.
+    hashes: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
 struct Needle {
-    text: Arc<str>,
     groups: Posting,
     /// The last query that found it: a text may contain it many times.
     found_by: u64,
 }
 
-#[derive(Debug)]
-struct Level {
-    automaton: AhoCorasick,
-    /// The needles, by the automaton's number of each.
-    needles: Vec<u32>,
+/// The beginnings of one length, and how many needles of which lengths begin so.
+#[derive(Debug, Default)]
+struct Beginnings {
+    lengths: Map<Lengths>,
+    /// A bit for each beginning, small enough to be near where the map is not: most places of a text lead nowhere.
+    filter: Vec<u64>,
+    /// Beginnings that have a bit and are gone.
+    gone: usize,
 }
 
+/// How many needles have a length. Most beginnings are those of one.
 #[derive(Debug)]
-pub(super) struct Needles {
-    /// By number; `None` is free.
-    needles: Vec<Option<Needle>>,
-    free: Vec<u32>,
-    by_text: HashMap<Arc<str>, u32>,
-    waiting: Vec<u32>,
-    may_wait: usize,
-    levels: Vec<Option<Level>>,
-    /// How many are in an automaton although nobody asks for them.
-    dead: usize,
-    queries: u64,
-}
-
-impl Default for Needles {
-    fn default() -> Self {
-        Self {
-            needles: Vec::new(),
-            free: Vec::new(),
-            by_text: HashMap::new(),
-            waiting: Vec::new(),
-            may_wait: WAITING,
-            levels: Vec::new(),
-            dead: 0,
-            queries: 0,
-        }
-    }
+enum Lengths {
+    One(u32, u32),
+    #[expect(clippy::box_collection, reason = "it is rare, and the map has one for each beginning")]
+    Some(Box<Vec<(u32, u32)>>),
 }
 
 impl Needles {
     pub(super) fn is_empty(&self) -> bool {
-        self.by_text.is_empty()
+        self.needles.is_empty()
     }
 
-    pub(super) fn insert(&mut self, text: &str, slot: Slot) {
-        if let Some(at) = self.by_text.get(text)
-            && let Some(needle) = &mut self.needles[*at as usize]
-        {
-            if needle.groups.is_empty() {
-                self.dead -= 1;
-            }
-            needle.groups.insert(slot);
-            return;
+    pub(super) fn insert(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
+        let Some((class, beginning, whole)) = places(hashes, text) else { return };
+        while self.powers.len() <= text.len() {
+            self.powers.push(self.powers.last().map_or(1, |power| hashes.times_base(*power)));
         }
-        let text: Arc<str> = text.into();
-        let needle = Some(Needle { text: Arc::clone(&text), groups: Posting::One(slot), found_by: 0 });
-        let at = match self.free.pop() {
-            Some(free) => {
-                self.needles[free as usize] = needle;
-                free
-            }
-            None => {
-                self.needles.push(needle);
-                u32::try_from(self.needles.len() - 1).expect("there are no more needles than slots")
-            }
-        };
-        self.by_text.insert(text, at);
-        self.waiting.push(at);
-        if self.waiting.len() > self.may_wait {
-            let mut count = self.waiting.len();
-            let mut level = 0;
-            loop {
-                count +=
-                    self.levels.get(level).and_then(Option::as_ref).map_or(0, |level| level.needles.len());
-                if count <= capacity(level) {
-                    break;
-                }
-                level += 1;
-            }
-            self.build(level);
-        }
-    }
-
-    pub(super) fn remove(&mut self, text: &str, slot: Slot) {
-        let Some(at) = self.by_text.get(text).copied() else { return };
-        let Some(needle) = &mut self.needles[at as usize] else { return };
+        let needle = self.needles.entry(whole).or_default();
         if needle.groups.is_empty() {
-            return;
+            self.beginnings[class].insert(beginning, length(text));
         }
+        needle.groups.insert(slot);
+    }
+
+    pub(super) fn remove(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
+        let Some((class, beginning, whole)) = places(hashes, text) else { return };
+        let Some(needle) = self.needles.get_mut(&whole) else { return };
         needle.groups.remove(slot);
-        if !needle.groups.is_empty() {
-            return;
-        }
-        if let Some(place) = self.waiting.iter().position(|waiting| *waiting == at) {
-            self.waiting.swap_remove(place);
-            self.forget(at);
-            return;
-        }
-        self.dead += 1;
-        if self.dead * 2 > self.by_text.len() {
-            let alive = self.by_text.len() - self.dead;
-            let level = (0..).find(|level| alive <= capacity(*level)).unwrap_or_default();
-            self.build(level.max(self.levels.len().saturating_sub(1)));
+        if needle.groups.is_empty() {
+            self.needles.remove(&whole);
+            self.beginnings[class].remove(beginning, length(text));
         }
     }
 
-    pub(super) fn probe(&mut self, text: &str, found: &mut Vec<Slot>) {
+    pub(super) fn probe(&mut self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) {
         self.queries += 1;
-        for at in &self.waiting {
-            if let Some(needle) = &self.needles[*at as usize]
-                && text.contains(&*needle.text)
-            {
-                needle.groups.append_to(found);
+        let mut hash = 0;
+        self.hashes.push(hash);
+        self.hashes.extend(text.bytes().map(|byte| {
+            hash = hashes.step(hash, byte);
+            hash
+        }));
+        let before = &self.hashes;
+        for (beginnings, length) in self.beginnings.iter().zip(BEGINNINGS) {
+            if beginnings.lengths.is_empty() {
+                continue;
+            }
+            let power = self.powers[length];
+            for (at, (start, end)) in before.iter().zip(before.iter().skip(length)).enumerate() {
+                let beginning = hashes.between(*start, *end, power);
+                if !beginnings.may_hold(beginning) {
+                    continue;
+                }
+                for length in beginnings.lengths.get(&beginning).into_iter().flat_map(Lengths::all) {
+                    let length = length as usize;
+                    let Some(end) = before.get(at + length) else { continue };
+                    let whole = hashes.between(*start, *end, self.powers[length]);
+                    if let Some(needle) = self.needles.get_mut(&whole)
+                        && needle.found_by != self.queries
+                    {
+                        needle.found_by = self.queries;
+                        needle.groups.append_to(found);
+                    }
+                }
             }
         }
-        for level in self.levels.iter().flatten() {
-            for occurrence in level.automaton.find_overlapping_iter(text) {
-                let at = level.needles[occurrence.pattern()];
-                if let Some(needle) = &mut self.needles[at as usize]
-                    && needle.found_by != self.queries
-                {
-                    needle.found_by = self.queries;
-                    needle.groups.append_to(found);
+        self.hashes.clear();
+        self.hashes.shrink_to(ROOM);
+    }
+}
+
+/// The number of the length that a needle's beginning has, and the hashes of its beginning and of all of it.
+fn places(hashes: &Hashes, text: &str) -> Option<(usize, u64, u64)> {
+    let class = BEGINNINGS.iter().rposition(|length| *length <= text.len())?;
+    let (mut hash, mut beginning) = (0, 0);
+    for (at, byte) in text.bytes().enumerate() {
+        hash = hashes.step(hash, byte);
+        if at + 1 == BEGINNINGS[class] {
+            beginning = hash;
+        }
+    }
+    Some((class, beginning, hash))
+}
+
+fn length(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
+}
+
+impl Beginnings {
+    fn may_hold(&self, beginning: u64) -> bool {
+        let (word, bit) = self.place(beginning);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn place(&self, beginning: u64) -> (usize, u64) {
+        // The number of words is a power of two.
+        let places = (self.filter.len() as u64 * 64).wrapping_sub(1);
+        let place = Mixed::spread(beginning) & places;
+        (usize::try_from(place / 64).unwrap_or(usize::MAX), 1 << (place % 64))
+    }
+
+    fn insert(&mut self, beginning: u64, length: u32) {
+        match self.lengths.get_mut(&beginning) {
+            Some(lengths) => lengths.insert(length),
+            None => {
+                self.lengths.insert(beginning, Lengths::One(length, 1));
+                if (self.lengths.len() + self.gone) * BITS > self.filter.len() * 64 {
+                    self.fill();
+                } else {
+                    self.mark(beginning);
                 }
             }
         }
     }
 
-    /// Makes one automaton, at a level, of those up to that level and of what waits.
-    fn build(&mut self, level: usize) {
-        if self.levels.len() <= level {
-            self.levels.resize_with(level + 1, || None);
-        }
-        let mut gathered = std::mem::take(&mut self.waiting);
-        for smaller in self.levels.iter_mut().take(level + 1) {
-            gathered.extend(smaller.take().into_iter().flat_map(|level| level.needles));
-        }
-        let mut needles = Vec::with_capacity(gathered.len());
-        for at in gathered {
-            match &self.needles[at as usize] {
-                Some(needle) if !needle.groups.is_empty() => needles.push(at),
-                _ => {
-                    self.dead -= 1;
-                    self.forget(at);
-                }
-            }
-        }
-        self.may_wait = WAITING;
-        if needles.is_empty() {
-            return;
-        }
-        let texts = needles.iter().filter_map(|at| self.needles[*at as usize].as_ref());
-        match AhoCorasick::new(texts.map(|needle| needle.text.as_bytes())) {
-            Ok(automaton) => self.levels[level] = Some(Level { automaton, needles }),
-            // More states than an automaton may have. They are searched one by one, and seldom tried again.
-            Err(_) => {
-                self.may_wait = needles.len() * 2;
-                self.waiting = needles;
+    fn remove(&mut self, beginning: u64, length: u32) {
+        let Some(lengths) = self.lengths.get_mut(&beginning) else { return };
+        if lengths.remove(length) {
+            self.lengths.remove(&beginning);
+            self.gone += 1;
+            if self.gone > self.lengths.len() {
+                self.fill();
             }
         }
     }
 
-    fn forget(&mut self, at: u32) {
-        if let Some(needle) = self.needles[at as usize].take() {
-            self.by_text.remove(&needle.text);
-            self.free.push(at);
+    fn mark(&mut self, beginning: u64) {
+        let (word, bit) = self.place(beginning);
+        if let Some(word) = self.filter.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    /// Makes the filter anew, with room for as many again.
+    fn fill(&mut self) {
+        let words = (self.lengths.len() * 2 * BITS / 64).next_power_of_two();
+        self.filter = if self.lengths.is_empty() { Vec::new() } else { vec![0; words] };
+        self.gone = 0;
+        let held = std::mem::take(&mut self.lengths);
+        held.keys().for_each(|beginning| self.mark(*beginning));
+        self.lengths = held;
+        self.lengths.shrink_to(2 * self.lengths.len());
+    }
+}
+
+impl Lengths {
+    fn all(&self) -> impl Iterator<Item = u32> {
+        let (one, some) = match self {
+            Self::One(length, _) => (Some(*length), &[][..]),
+            Self::Some(lengths) => (None, &lengths[..]),
+        };
+        one.into_iter().chain(some.iter().map(|(length, _)| *length))
+    }
+
+    fn insert(&mut self, length: u32) {
+        match self {
+            Self::One(first, count) if *first == length => *count += 1,
+            Self::One(first, count) => {
+                *self = Self::Some(Box::new(vec![(*first, *count), (length, 1)]));
+            }
+            Self::Some(lengths) => match lengths.iter_mut().find(|(one, _)| *one == length) {
+                Some((_, count)) => *count += 1,
+                None => lengths.push((length, 1)),
+            },
+        }
+    }
+
+    /// True when nothing is left.
+    fn remove(&mut self, length: u32) -> bool {
+        match self {
+            Self::One(first, count) if *first == length => {
+                *count -= 1;
+                *count == 0
+            }
+            Self::One(..) => false,
+            Self::Some(lengths) => {
+                if let Some(at) = lengths.iter().position(|(one, _)| *one == length) {
+                    lengths[at].1 -= 1;
+                    if lengths[at].1 == 0 {
+                        lengths.swap_remove(at);
+                    }
+                }
+                lengths.is_empty()
+            }
         }
     }
 }
 
-fn capacity(level: usize) -> usize {
-    (0..level).fold(WAITING * GROWTH, |capacity, _| capacity.saturating_mul(GROWTH))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_finds_what_asking_every_needle_finds() {
+        let hashes = Hashes::default();
+        let mut needles = Needles::default();
+        let mut held: Vec<(String, Slot)> = Vec::new();
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut below = |limit: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % limit
+        };
+        for slot in 0..6_000 {
+            // Of two letters, so that they have beginnings in common and occur; it grows, shrinks, and grows again.
+            let mut text = |longest: u64| -> String {
+                (0..=below(longest)).map(|_| if below(2) == 0 { 'a' } else { 'é' }).collect()
+            };
+            let (needle, text) = (text(12), text(30));
+            let grows = slot / 2_000 != 1;
+            if held.is_empty() || below(10) < if grows { 8 } else { 2 } {
+                needles.insert(&hashes, &needle, slot);
+                held.push((needle, slot));
+            } else {
+                let at = usize::try_from(below(held.len() as u64)).expect("few");
+                let (needle, slot) = held.swap_remove(at);
+                needles.remove(&hashes, &needle, slot);
+                needles.remove(&hashes, &needle, slot);
+            }
+            let mut found = Vec::new();
+            needles.probe(&hashes, &text, &mut found);
+            found.sort_unstable();
+            let mut expected: Vec<Slot> =
+                held.iter().filter(|(needle, _)| text.contains(&**needle)).map(|(_, slot)| *slot).collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "in {text}");
+        }
+        for (needle, slot) in held {
+            needles.remove(&hashes, &needle, slot);
+        }
+        assert!(needles.is_empty());
+        assert!(needles.beginnings.iter().all(|beginnings| beginnings.lengths.is_empty()));
+    }
 }

@@ -7,28 +7,26 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(crate) type Slot = u32;
 
 /// A set of groups, for the three sizes that occur: most keys are asked for once, some by a few, one by everybody.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Posting {
+    #[default]
+    Nobody,
     /// A single group, without an allocation.
     One(Slot),
     /// A few; sorted.
-    Few(Vec<Slot>),
+    #[expect(clippy::box_collection, reason = "it is rare, and a table has one for each key")]
+    Few(Box<Vec<Slot>>),
     /// Too many to move about at every removal.
-    Many(BTreeSet<Slot>),
+    Many(Box<BTreeSet<Slot>>),
 }
 
 /// Up to here moving what follows a removed group is cheaper than a tree.
 const FEW: usize = 64;
 
-impl Default for Posting {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
-}
-
 impl Posting {
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::Nobody => 0,
             Self::One(_) => 1,
             Self::Few(slots) => slots.len(),
             Self::Many(slots) => slots.len(),
@@ -41,14 +39,14 @@ impl Posting {
 
     pub(super) fn insert(&mut self, slot: Slot) {
         match self {
+            Self::Nobody => *self = Self::One(slot),
             Self::One(first) if *first == slot => {}
-            Self::One(first) => *self = Self::Few(vec![slot.min(*first), slot.max(*first)]),
-            Self::Few(slots) if slots.is_empty() => *self = Self::One(slot),
+            Self::One(first) => *self = Self::Few(Box::new(vec![slot.min(*first), slot.max(*first)])),
             Self::Few(slots) => {
                 if let Err(at) = slots.binary_search(&slot) {
                     slots.insert(at, slot);
                     if slots.len() > FEW {
-                        *self = Self::Many(slots.iter().copied().collect());
+                        *self = Self::Many(Box::new(slots.iter().copied().collect()));
                     }
                 }
             }
@@ -60,18 +58,21 @@ impl Posting {
 
     pub(super) fn remove(&mut self, slot: Slot) {
         match self {
-            Self::One(first) if *first == slot => *self = Self::default(),
-            Self::One(_) => {}
+            Self::One(first) if *first == slot => *self = Self::Nobody,
+            Self::Nobody | Self::One(_) => {}
             Self::Few(slots) => {
                 if let Ok(at) = slots.binary_search(&slot) {
                     slots.remove(at);
+                }
+                if slots.is_empty() {
+                    *self = Self::Nobody;
                 }
             }
             Self::Many(slots) => {
                 slots.remove(&slot);
                 // Half of it, so that a set at the edge does not turn over and over.
                 if slots.len() <= FEW / 2 {
-                    *self = Self::Few(slots.iter().copied().collect());
+                    *self = Self::Few(Box::new(slots.iter().copied().collect()));
                 }
             }
         }
@@ -79,9 +80,10 @@ impl Posting {
 
     pub(super) fn append_to(&self, found: &mut Vec<Slot>) {
         match self {
+            Self::Nobody => {}
             Self::One(slot) => found.push(*slot),
             Self::Few(slots) => found.extend_from_slice(slots),
-            Self::Many(slots) => found.extend(slots),
+            Self::Many(slots) => found.extend(slots.iter()),
         }
     }
 }
@@ -117,7 +119,14 @@ impl Table {
 
 /// The hash of a hash: its bits spread over the whole word, which a table takes its places from.
 #[derive(Default)]
-struct Mixed(u64);
+pub(super) struct Mixed(u64);
+
+impl Mixed {
+    pub(super) fn spread(hash: u64) -> u64 {
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        spread ^ (spread >> 32)
+    }
+}
 
 impl Hasher for Mixed {
     fn finish(&self) -> u64 {
@@ -131,8 +140,7 @@ impl Hasher for Mixed {
     }
 
     fn write_u64(&mut self, hash: u64) {
-        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ (spread >> 32);
+        self.0 = Self::spread(hash);
     }
 }
 
