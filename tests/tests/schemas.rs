@@ -143,6 +143,46 @@ async fn objects_have_the_fields_that_are_described() {
     }
 }
 
+/// What the descriptions say of events holds of them, whoever is told.
+#[tokio::test]
+async fn events_have_the_members_that_are_described() {
+    let server = with_users().await;
+    let (openapi, asyncapi) =
+        (server.read("/api/openapi.json").await, server.read("/api/asyncapi.json").await);
+    let mut socket = Socket::open(&server).await;
+    let message = json!({"stream": "labels/subscribe", "payload": {}});
+    let since = at(&socket.request(message).await, "data.cursor").as_str().expect("a cursor").to_owned();
+    server.create("labels", json!({"name": "a"})).await;
+    server.send("PATCH", "/api/labels/a/", &json!({"weight": 5})).await;
+    server.send("DELETE", "/api/labels/a/", &Json::Null).await;
+
+    let polled = server.read(&format!("/api/labels/changes?since={since}")).await["events"].clone();
+    let items = &openapi["paths"]["/api/labels/changes"]["get"]["responses"]["200"]["content"]["application/json"]
+        ["schema"]["properties"]["events"]["items"];
+    let message = &asyncapi["components"]["messages"]["labels.event"]["payload"];
+    for polled in polled.as_array().expect("events") {
+        let told = socket.next_event().await;
+        for (event, described) in [(polled, items), (&told, message)] {
+            let properties = described["properties"].as_object().expect("properties");
+            for (name, value) in event.as_object().expect("an event") {
+                let property = properties.get(name).unwrap_or_else(|| panic!("{name} of {event}"));
+                assert!(property["const"].is_null() || &property["const"] == value, "{name}: {value}");
+                if let Some(part) = property["$ref"].as_str() {
+                    let part = &openapi.pointer(&part[1..]).expect("a schema")["properties"];
+                    assert!(
+                        value.as_object().expect("fields").keys().all(|field| !part[field].is_null()),
+                        "{value}"
+                    );
+                }
+            }
+            for required in described["required"].as_array().expect("names") {
+                assert!(!event[required.as_str().expect("a name")].is_null(), "{required} of {event}");
+            }
+        }
+    }
+    assert_eq!(polled.as_array().map(Vec::len), Some(3));
+}
+
 #[tokio::test]
 async fn asyncapi_has_every_message_and_each_is_answered_as_it_says() {
     let server = with_users().await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Subject, error_members, filters, of_resource, reference, values};
+use super::{Subject, error_members, event, filters, of_resource, reference, values};
 use crate::error::Code;
 use crate::list::LIST_OPTIONS;
 use crate::resource::Action;
@@ -232,14 +232,10 @@ fn told(view: &View<'_>, parts: &mut Parts) {
             "cursor": {"type": "string"},
         })
     };
-    let mut event = head("event");
-    event["action"] = json!({"enum": ["create", "update", "delete"]});
-    event["pk"] = values::of_kind(descriptor.key_field().kind);
-    event["data"] = json!({"type": "object"});
-    event["diff"] = json!({"type": "object"});
-    event["more"] = json!({"const": true});
+    let mut event = event(view);
+    event["subscription"] = json!({"type": "string"});
     let mut snapshot = head("snapshot");
-    snapshot["data"] = json!({"type": "array", "items": {"type": "object"}});
+    snapshot["data"] = json!({"type": "array", "items": reference(&format!("{stream}.part"))});
     snapshot["done"] = json!({"type": "boolean"});
     let mut lagged = head("lagged");
     lagged["resync"] = json!({"enum": ["events", "snapshot"]});

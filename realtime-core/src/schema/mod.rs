@@ -60,6 +60,14 @@ fn of_resource(view: &View<'_>, schemas: &mut Map<String, Json>) {
     }
     schemas.insert(stream.to_owned(), object);
 
+    schemas.insert(
+        format!("{stream}.part"),
+        json!({
+            "type": "object", "properties": shown, "additionalProperties": false,
+            "description": "Some fields of an object: those that have changed, or that were asked for.",
+        }),
+    );
+
     let mut row = shown;
     for relation in descriptor.lists.relations.iter().filter(|relation| view.shows(relation.field)) {
         let description = format!("With `expand={}`: the row that the key leads to.", relation.name);
@@ -91,6 +99,22 @@ fn of_resource(view: &View<'_>, schemas: &mut Map<String, Json>) {
     if descriptor.actions.contains(Action::Update) {
         schemas.insert(format!("{stream}.changes"), payload(values::changed));
     }
+}
+
+/// The members of an event, as all that are told of it have them.
+fn event(view: &View<'_>) -> Json {
+    let descriptor = view.descriptor();
+    let part = reference(&format!("{}.part", descriptor.stream));
+    json!({
+        "type": {"const": "event"},
+        "stream": {"const": descriptor.stream},
+        "action": {"enum": ["create", "update", "delete"]},
+        "pk": values::of_kind(descriptor.key_field().kind),
+        "data": part,
+        "diff": part,
+        "more": {"const": true},
+        "cursor": {"type": "string"},
+    })
 }
 
 /// The members that problem documents and the errors of replies have in common.

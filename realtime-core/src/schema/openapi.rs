@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Subject, error_members, filters, of_resource, reference, values};
+use super::{Subject, error_members, event, filters, of_resource, reference, values};
 use crate::error::Code;
 use crate::resource::Action;
 use crate::view::View;
@@ -250,8 +250,15 @@ fn changes(subject: &Subject<'_>, view: &View<'_>) -> Json {
     poll["parameters"] = parameters.into();
     let told = json!({
         "type": "object",
-        "properties": {"events": {"type": "array", "items": {"type": "object"}}, "cursor": {"type": "string"}},
+        "properties": {
+            "events": {"type": "array", "items": {
+                "type": "object", "properties": event(view), "additionalProperties": false,
+                "required": ["type", "stream", "action", "pk", "cursor"],
+            }},
+            "cursor": {"type": "string"},
+        },
         "required": ["events", "cursor"],
+        "additionalProperties": false,
     });
     poll["responses"] = responses([("200", ok("What has happened", told))], &[Code::Gone, Code::Throttled]);
     json!({"get": poll})
