@@ -17,6 +17,7 @@ pub(super) enum Posting {
     #[expect(clippy::box_collection, reason = "it is rare, and a table has one for each key")]
     Few(Box<Vec<Slot>>),
     /// Too many to move about at every removal.
+    #[expect(clippy::box_collection, reason = "rarer still")]
     Many(Box<BTreeSet<Slot>>),
 }
 
