@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use realtime_actix::Limits;
-use realtime_tests::{ANN, Account, Accounts, BOB, Handshake, Server, Setup, Socket};
+use realtime_tests::{ANN, Handshake, Server, Setup, Socket, people};
 use serde_json::{Value as Json, json};
 
 /// Comments in the table: of each two one is somebody else's draft.
@@ -94,11 +94,10 @@ async fn compare(server: &Server, socket: &mut Socket, name: &str, way: Way, rou
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let rounds = std::env::var("EXISTENCE_ROUNDS").map_or(4_000, |rounds| rounds.parse().expect("a number"));
-    let accounts = Accounts::default();
-    accounts.log_in("bob", BOB, Account::default());
+    let users = people();
     let setup = Setup::file()
         .workers(1)
-        .configure(move |connect| connect.authenticator(accounts).limits(Limits::default().without_rates()));
+        .configure(move |connect| connect.authenticator(users).limits(Limits::default().without_rates()));
     let server = setup.start().await;
     let rows = (1..=ROWS).map(|key| {
         let status = if key % 2 == 1 { "draft" } else { "published" };

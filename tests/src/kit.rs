@@ -2,11 +2,11 @@
 
 use diesel::connection::SimpleConnection as _;
 use diesel_async::SimpleAsyncConnection as _;
+use realtime_actix::Realtime;
 use realtime_actix::testing::{Client, Socket, TestApp, User, Users};
-use realtime_actix::{Principal, Realtime};
 use serde_json::Value as Json;
 
-use crate::{Account, AllResources as _, OwnConnection, POSTGRES_SCHEMA, SCHEMA, Store, on_postgres};
+use crate::{AllResources as _, OwnConnection, POSTGRES_SCHEMA, SCHEMA, Store, nobody, on_postgres};
 
 /// The resources of the tests without a port.
 pub struct Kit {
@@ -28,7 +28,7 @@ impl Kit {
     /// # Panics
     /// Where it does not start.
     pub async fn on(store: Store) -> Self {
-        let users = Users::of(|user| Principal::user(user.key).with(Account { staff: user.is_admin }));
+        let users = nobody();
         let realtime = Realtime::connect(store.url())
             .prepare(|connection| Ok(connection.batch_execute(SCHEMA)?))
             .prepare_postgres(|connection| {

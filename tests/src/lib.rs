@@ -14,7 +14,7 @@ mod server;
 mod socket;
 mod view;
 
-pub use accounts::{Account, Accounts};
+pub use accounts::{Account, nobody, people};
 pub use event_stream::{Block, EventStream, StreamRequest};
 pub use kit::Kit;
 pub use models::{ANN, AllResources, BOB, POSTGRES_SCHEMA, SCHEMA};

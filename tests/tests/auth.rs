@@ -2,31 +2,34 @@
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use realtime_actix::auth::Identity;
+use realtime_actix::testing::Users;
 use realtime_actix::{Principal, Realtime};
 use realtime_tests::{
-    ANN, Account, Accounts, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at,
+    ANN, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, people,
 };
 use serde_json::{Value as Json, json};
 
-const STAFF: i32 = 9;
-
 /// A server that knows ann (twice), bob and one of the staff.
-async fn server() -> (Server, Accounts) {
-    let accounts = Accounts::default();
-    for (token, user, staff) in
-        [("ann-1", ANN, false), ("ann-2", ANN, false), ("bob-1", BOB, false), ("staff-1", STAFF, true)]
-    {
-        accounts.log_in(token, user, Account { staff });
+async fn server() -> (Server, Users) {
+    let users = people();
+    for (token, user) in [("ann-1", "ann"), ("ann-2", "ann"), ("bob-1", "bob"), ("staff-1", "staff")] {
+        users.begin_session(&users.named(user), token);
     }
-    let known = accounts.clone();
+    let known = users.clone();
     let recheck = Duration::from_secs(3600);
     let setup =
         Setup::file().configure(move |connect| connect.authenticator(known).recheck_interval(recheck));
-    (setup.start().await, accounts)
+    (setup.start().await, users)
+}
+
+/// Begins a session that ends by itself.
+fn log_in_until(users: &Users, token: &str, user: &str, end: DateTime<Utc>) {
+    users.begin_session(&users.named(user), token);
+    users.end_at(token, end);
 }
 
 fn with_token(token: &str) -> Handshake {
@@ -152,9 +155,9 @@ async fn a_ticket_opens_one_socket() {
 
 #[actix_web::test]
 async fn a_message_logs_in() {
-    let (server, accounts) = server().await;
+    let (server, users) = server().await;
     let end = Utc::now() + TimeDelta::hours(1);
-    accounts.log_in_until("ann-3", ANN, end);
+    log_in_until(&users, "ann-3", "ann", end);
     let authenticate = |token: &str| json!({"action": "authenticate", "payload": {"token": token}});
     let mut socket = Socket::open(&server).await;
     for payload in [json!({}), json!({"token": 5}), json!({"token": "ann-1", "user": 1}), Json::Null] {
@@ -169,7 +172,7 @@ async fn a_message_logs_in() {
     assert_eq!(socket.request(authenticate("nobody")).await["status"], 401);
     assert_eq!(says(&mut socket, "x").await, (201, json!(ANN)), "a bad token changes nothing");
     let reply = socket.request(authenticate("ann-3")).await;
-    let told: chrono::DateTime<Utc> =
+    let told: DateTime<Utc> =
         at(&reply, "data.expires_at").as_str().expect("a time").parse().expect("RFC 3339");
     assert_eq!(told, end);
     socket.ask(authenticate("bob-1")).await;
@@ -218,15 +221,15 @@ async fn a_socket_ends_with_its_session_and_no_other_does() {
 
 #[actix_web::test]
 async fn a_socket_ends_when_its_identity_does() {
-    let (server, accounts) = server().await;
-    accounts.log_in_until("short", ANN, Utc::now() + TimeDelta::milliseconds(300));
+    let (server, users) = server().await;
+    log_in_until(&users, "short", "ann", Utc::now() + TimeDelta::milliseconds(300));
     let mut socket = socket_of(&server, "short").await;
     assert_eq!(socket.closed().await, Some(4401));
     assert_eq!(with_token("short").open(&server).await.expect_err("it is over").status, 401);
     // One that is extended in time goes on.
-    accounts.log_in_until("short", ANN, Utc::now() + TimeDelta::milliseconds(700));
+    log_in_until(&users, "short", "ann", Utc::now() + TimeDelta::milliseconds(700));
     let mut socket = socket_of(&server, "short").await;
-    accounts.log_in_until("long", ANN, Utc::now() + TimeDelta::hours(1));
+    log_in_until(&users, "long", "ann", Utc::now() + TimeDelta::hours(1));
     let reply = socket.request(json!({"action": "authenticate", "payload": {"token": "long"}})).await;
     assert_eq!(reply["status"], 200);
     tokio::time::sleep(Duration::from_millis(800)).await;
@@ -235,17 +238,16 @@ async fn a_socket_ends_when_its_identity_does() {
 
 #[actix_web::test]
 async fn the_application_is_asked_again_whether_a_session_holds() {
-    let accounts = Accounts::default();
-    accounts.log_in("ann-1", ANN, Account::default());
-    let known = accounts.clone();
+    let users = people();
+    let known = users.clone();
     let setup = Setup::file()
         .configure(move |connect| connect.authenticator(known).recheck_interval(Duration::from_millis(50)));
     let server = setup.start().await;
-    let mut ann = socket_of(&server, "ann-1").await;
+    let mut ann = socket_of(&server, "ann").await;
     let mut anonymous = Socket::open(&server).await;
     tokio::time::sleep(Duration::from_millis(120)).await;
     assert_eq!(ann.request(json!({"action": "ping"})).await["status"], 200);
-    accounts.log_out("ann-1");
+    users.log_out("ann");
     assert_eq!(ann.closed().await, Some(4401));
     assert_eq!(anonymous.request(json!({"action": "ping"})).await["status"], 200);
 }
@@ -288,7 +290,7 @@ async fn stream_of(server: &Server, token: &str) -> EventStream {
 
 #[actix_web::test]
 async fn an_event_stream_shows_what_its_caller_may_see_and_ends_with_his_session() {
-    let (server, accounts) = server().await;
+    let (server, users) = server().await;
     for body in ["seen", "canary"] {
         post(&server, &[("authorization", "Bearer ann-1")], body).await;
     }
@@ -307,16 +309,17 @@ async fn an_event_stream_shows_what_its_caller_may_see_and_ends_with_his_session
     server.write("UPDATE comments SET body = 'again' WHERE id = 1").await;
     assert_eq!(staff.next().await.1["diff"], json!({"body": "again"}), "others go on");
     // What he may see is less now: he begins anew.
-    accounts.log_in("staff-1", STAFF, Account { staff: false });
-    server.realtime().refresh_user(STAFF);
+    let one_of_the_staff = users.named("staff");
+    users.set_admin(&one_of_the_staff, false);
+    server.realtime().refresh_user(one_of_the_staff.key);
     assert_eq!(staff.close_code().await, Some(4401));
-    accounts.log_in_until("soon", BOB, Utc::now() + TimeDelta::milliseconds(300));
+    log_in_until(&users, "soon", "bob", Utc::now() + TimeDelta::milliseconds(300));
     assert_eq!(stream_of(&server, "soon").await.close_code().await, Some(4401));
 }
 
 #[actix_web::test]
 async fn a_poll_shows_what_its_caller_may_see_and_ends_with_his_session() {
-    let (server, accounts) = server().await;
+    let (server, users) = server().await;
     let bob = [("authorization", "Bearer bob-1")];
     let since = server.http("GET", "/api/comments/changes", &bob, "").await.json["cursor"].clone();
     let since = since.as_str().expect("a cursor");
@@ -337,7 +340,7 @@ async fn a_poll_shows_what_its_caller_may_see_and_ends_with_his_session() {
         tokio::select! {
             answer = &mut waiting => break answer,
             () = tokio::time::sleep(Duration::from_millis(20)) => {
-                accounts.log_out("bob-1");
+                users.log_out("bob-1");
                 server.realtime().close_session("bob-1");
             }
         }

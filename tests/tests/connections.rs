@@ -3,24 +3,21 @@
 use std::sync::Arc;
 
 use realtime_actix::Limits;
-use realtime_tests::{
-    ANN, Account, Accounts, BOB, EventStream, Handshake, Refused, Server, Setup, Socket, StreamRequest,
-    within,
-};
+use realtime_tests::{EventStream, Handshake, Refused, Server, Setup, Socket, StreamRequest, people, within};
 use serde_json::json;
 
 const STREAM: &str = "/api/comments/events";
 
 async fn with_limits(change: impl FnOnce(&mut Limits)) -> Server {
-    let accounts = Accounts::default();
-    for (token, user) in [("ann-1", ANN), ("ann-2", ANN), ("bob-1", BOB)] {
-        accounts.log_in(token, user, Account { staff: false });
+    let users = people();
+    for (token, user) in [("ann-1", "ann"), ("ann-2", "ann"), ("bob-1", "bob")] {
+        users.begin_session(&users.named(user), token);
     }
     let mut limits = Limits::default();
     change(&mut limits);
     let setup = Setup::file().configure(move |connect| {
         // Everybody comes by a proxy, and says from where.
-        connect.limits(limits).authenticator(accounts).trust_proxy([127, 0, 0, 1].into())
+        connect.limits(limits).authenticator(users).trust_proxy([127, 0, 0, 1].into())
     });
     setup.start().await
 }

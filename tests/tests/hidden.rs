@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use realtime_actix::policy::{AllowAny, Ask, Permission as _, Policy, Verdict};
+use realtime_actix::testing::Users;
 use realtime_actix::{Context, Draft, Error, Fields, Hooks, Principal, RealtimeResource};
-use realtime_tests::{ANN, Account, Accounts, BOB, Handshake, Server, Setup, Socket, StreamRequest, at};
+use realtime_tests::{ANN, Account, Handshake, Server, Setup, Socket, StreamRequest, at, people};
 use serde_json::{Value as Json, json};
 
 use tables::{comments, labels};
@@ -114,12 +115,9 @@ impl Hooks for Mark {
     }
 }
 
-async fn server() -> (Server, Accounts) {
-    let accounts = Accounts::default();
-    accounts.log_in("ann", ANN, Account::default());
-    accounts.log_in("bob", BOB, Account::default());
-    accounts.log_in("staff", 9, Account { staff: true });
-    let known = accounts.clone();
+async fn server() -> (Server, Users) {
+    let users = people();
+    let known = users.clone();
     let setup = Setup::file().configure(move |connect| {
         let connect = connect.resource::<Review>().resource::<Mark>();
         connect.authenticator(known).recheck_interval(Duration::from_secs(3600))
@@ -132,7 +130,7 @@ async fn server() -> (Server, Accounts) {
              (1, 1, 'second', 777003, NULL, '2026-01-01 00:00:00')",
         )
         .await;
-    (server, accounts)
+    (server, users)
 }
 
 async fn socket_of(server: &Server, token: &str) -> Socket {
@@ -320,7 +318,7 @@ async fn a_constraint_on_a_hidden_field_is_not_named() {
 
 #[actix_web::test]
 async fn who_sees_other_fields_is_shown_them_at_once_or_has_no_such_filter_any_more() {
-    let (server, accounts) = server().await;
+    let (server, users) = server().await;
     let mut ann = socket_of(&server, "ann").await;
     ann.catch_up(&server).await;
     let (id, _) = ann.subscribe("reviews", json!({"payload": {"topic_id": 1}})).await;
@@ -328,7 +326,7 @@ async fn who_sees_other_fields_is_shown_them_at_once_or_has_no_such_filter_any_m
     let mut stream = StreamRequest::to("/api/reviews/events").token("ann").open(&server).await;
     let rows = |message: &Json| message["data"].as_array().expect("rows").clone();
     for (staff, shown) in [(true, json!(777_001)), (false, Json::Null), (true, json!(777_001))] {
-        accounts.log_in("ann", ANN, Account { staff });
+        users.set_admin(&users.named("ann"), staff);
         server.realtime().refresh_user(ANN);
         // What shows the same goes on; the other one keeps its id.
         let lagged = ann.next_event().await;
@@ -339,7 +337,7 @@ async fn who_sees_other_fields_is_shown_them_at_once_or_has_no_such_filter_any_m
     }
     assert_eq!(stream.close_code().await, Some(4401), "an event stream is to begin anew");
     ann.subscribe("reviews", json!({"payload": {"score__gte": 1}})).await;
-    accounts.log_in("ann", ANN, Account::default());
+    users.set_admin(&users.named("ann"), false);
     server.realtime().refresh_user(ANN);
     assert_eq!(ann.closed().await, Some(4401), "what he asked for is nothing to him any more");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use realtime_tests::{ANN, Account, Accounts, Answer, BOB, Server, Setup};
+use realtime_tests::{Answer, Server, Setup, people};
 use serde_json::{Value as Json, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -16,10 +16,9 @@ fn assert_refused(answer: &Answer, status: u16, code: &str) {
 
 /// A server on which Ann, of the staff, and Bob are logged in by their names.
 async fn with_users() -> Server {
-    let accounts = Accounts::default();
-    accounts.log_in("ann", ANN, Account { staff: true });
-    accounts.log_in("bob", BOB, Account::default());
-    Setup::file().configure(move |connect| connect.authenticator(accounts)).start().await
+    let users = people();
+    users.set_admin(&users.named("ann"), true);
+    Setup::file().configure(move |connect| connect.authenticator(users)).start().await
 }
 
 async fn as_user(server: &Server, user: &str, method: &str, path: &str, body: &Json) -> Answer {

@@ -9,7 +9,9 @@ use futures_util::future::join_all;
 use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::testing::{User, Users};
 use realtime_actix::{Error, Principal};
-use realtime_tests::{Account, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at};
+use realtime_tests::{
+    Account, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, nobody,
+};
 use serde_json::{Value as Json, json};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -40,7 +42,7 @@ struct Town {
 }
 
 async fn town(recheck: Duration) -> Town {
-    let users = Users::of(|user| Principal::user(user.key).with(Account { staff: user.is_admin }));
+    let users = nobody();
     let ann = users.create_user("ann", "pw");
     users.create_user("bob", "pw");
     let [token, elsewhere, bob] =
@@ -214,7 +216,7 @@ impl Authenticator for Slow {
 
 #[actix_web::test]
 async fn who_is_revoked_while_he_is_asked_who_he_is_is_revoked() {
-    let users = Users::of(|user| Principal::user(user.key).with(Account { staff: user.is_admin }));
+    let users = nobody();
     let ann = users.admin();
     let (asked, mut questions) = mpsc::unbounded_channel();
     let answers = Arc::new(Semaphore::new(0));

@@ -1,13 +1,12 @@
 //! The descriptions of the API: what they say is what there is.
 
-use realtime_tests::{ANN, Account, Accounts, BOB, Server, Setup, Socket, at};
+use realtime_tests::{Server, Setup, Socket, at, people};
 use serde_json::{Value as Json, json};
 
 async fn with_users() -> Server {
-    let accounts = Accounts::default();
-    accounts.log_in("ann", ANN, Account { staff: true });
-    accounts.log_in("bob", BOB, Account::default());
-    Setup::memory().configure(move |connect| connect.authenticator(accounts).api("Tests", "7")).start().await
+    let users = people();
+    users.set_admin(&users.named("ann"), true);
+    Setup::memory().configure(move |connect| connect.authenticator(users).api("Tests", "7")).start().await
 }
 
 /// Every `$ref` of a document leads somewhere.

@@ -119,6 +119,22 @@ impl Users {
         session
     }
 
+    /// Begins a session of a user under a name of the test's choice, which is its token as well.
+    pub fn begin_session(&self, user: &User, name: &str) {
+        self.state().sessions.insert(name.to_owned(), (user.key, None));
+    }
+
+    /// The user of a name.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn named(&self, name: &str) -> User {
+        let state = self.state();
+        let known = state.users.iter().find(|(user, _)| user.name == name).map(|(user, _)| user.clone());
+        drop(state);
+        known.unwrap_or_else(|| panic!("there is no user {name:?}"))
+    }
+
     /// Says when a session ends, to whoever asks from now on.
     ///
     /// # Panics
@@ -162,7 +178,10 @@ impl Authenticator for Users {
     async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
         match credentials {
             Credentials::Token(token) => self.identity(token),
-            Credentials::Request(_) => Ok(Identity::anonymous()),
+            Credentials::Request(request) => match request.cookie("session") {
+                Some(cookie) => self.identity(cookie.value()),
+                None => Ok(Identity::anonymous()),
+            },
         }
     }
 
