@@ -285,9 +285,10 @@ async fn carry_out<T: Transaction>(
         Operation::List(query) => {
             let visible = descriptor.rules.visible(context.principal);
             let mut query = query.as_ref().clone();
+            query.check_opened()?;
             if let Some(key) = query.row_beside() {
                 let row = find(transaction, table, key, &visible, false).await?;
-                query = query.beside(row.as_deref())?;
+                query = query.beside(descriptor, row.as_deref())?;
             }
             let query = query.across_seen_by(context.principal).within(descriptor, visible);
             let mut page = scan::page(transaction, (tables, table), &query).await?;

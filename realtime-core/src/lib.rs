@@ -86,6 +86,7 @@ mod lookup;
 mod matching;
 mod message;
 pub mod metadata;
+mod page_key;
 mod part;
 pub mod policy;
 mod related;
@@ -118,6 +119,7 @@ pub use known::Known;
 pub use limits::{Lag, Limits};
 pub use lookup::{Lookup, LookupSet};
 pub use message::url_decoded;
+pub use page_key::PageKey;
 pub use part::Part;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource};

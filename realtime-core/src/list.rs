@@ -1,9 +1,6 @@
 //! A list: which page of which rows, in which order.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 
 use crate::context::Principal;
 use crate::error::{Error, shown};
@@ -11,6 +8,7 @@ use crate::expand::{self, Expanded};
 use crate::field::Kind;
 use crate::filter::{self, Filter, Predicate, RawArgument};
 use crate::limits::Limits;
+use crate::page_key::PageKey;
 use crate::related::{self, Related};
 use crate::resource::{Descriptor, Record, Relation, Row};
 use crate::search;
@@ -59,13 +57,15 @@ impl OrderKey {
 #[derive(Clone, Debug)]
 pub(crate) enum Start {
     Offset(u64),
+    /// Where a cursor says, which nobody has looked at yet: see [`ListQuery::with_key`].
+    Sealed(String),
     /// After the row with these values of the order's keys, or, backward, before it.
     Beside {
         values: Vec<Value<'static>>,
         backward: bool,
     },
-    /// The same of a row whose values are too long for a link, which it stands in for by its key and a digest of them.
-    /// Before a page is read it becomes [`Start::Beside`].
+    /// The same of a row whose values are too long for a link, or not what is shown of them: its key and a digest of the
+    /// values stand in for them. Before a page is read it becomes [`Start::Beside`].
     BesideRow {
         key: Value<'static>,
         digest: String,
@@ -94,6 +94,8 @@ pub struct ListQuery {
     pub(crate) count: bool,
     /// The limit of that name.
     pub(crate) scanned_rows: usize,
+    /// Signs the cursors of the page. Without it a page has none.
+    pub(crate) key: Option<PageKey>,
 }
 
 /// The rows of one page and the way to its neighbours.
@@ -143,6 +145,7 @@ impl ListQuery {
             start: Start::Offset(0),
             count: false,
             scanned_rows: limit,
+            key: None,
         }
     }
 
@@ -209,10 +212,7 @@ impl ListQuery {
                     .filter(|offset| i64::try_from(*offset).is_ok())
                     .ok_or_else(|| Error::validation("page", "A number from 1 is required."))?,
             ),
-            [(_, json)] => json
-                .as_str()
-                .and_then(|text| parse_page_cursor(descriptor, &order, text))
-                .ok_or_else(|| Error::validation("cursor", "Not a cursor of this list."))?,
+            [(_, json)] => Start::Sealed(json.as_str().ok_or_else(not_of_this_list)?.to_owned()),
             [.., (name, _)] => {
                 return Err(Error::validation(
                     *name,
@@ -230,7 +230,31 @@ impl ListQuery {
             start,
             count,
             scanned_rows: limits.scanned_rows,
+            key: None,
         })
+    }
+
+    /// Opens the cursor that the page begins at, and signs those of the pages around it. To be called before the list is
+    /// read: without a key a list with a cursor is refused, and one without has no cursors.
+    ///
+    /// # Errors
+    /// 400 where the cursor was not made with this key, for this resource and this order.
+    pub fn with_key(mut self, descriptor: &Descriptor, key: &PageKey) -> Result<Self, Error> {
+        if let Start::Sealed(text) = &self.start {
+            let place = key.open(&list_text(descriptor, &self.order), text);
+            let place = place.and_then(|place| parse_place(descriptor, &self.order, &place));
+            self.start = place.ok_or_else(not_of_this_list)?;
+        }
+        self.key = Some(key.clone());
+        Ok(self)
+    }
+
+    /// Is it known where the page begins?
+    ///
+    /// # Errors
+    /// 400 where it begins at a cursor that nobody has opened.
+    pub(crate) fn check_opened(&self) -> Result<(), Error> {
+        if matches!(self.start, Start::Sealed(_)) { Err(not_of_this_list()) } else { Ok(()) }
     }
 
     /// The order in which the database is asked: reversed for the way back.
@@ -249,16 +273,15 @@ impl ListQuery {
         rows.truncate(self.limit);
         let (has_next, has_previous) = match &self.start {
             Start::Offset(offset) => (beyond, *offset > 0),
-            Start::Beside { backward: false, .. } | Start::BesideRow { backward: false, .. } => {
-                (beyond, true)
-            }
             Start::Beside { backward: true, .. } | Start::BesideRow { backward: true, .. } => {
                 rows.reverse();
                 (true, beyond)
             }
+            Start::Beside { .. } | Start::BesideRow { .. } | Start::Sealed(_) => (beyond, true),
         };
-        let cursor =
-            |row: Option<&Row>, backward: bool| Some(self.cursor(descriptor, row?.as_ref(), backward));
+        let cursor = |row: Option<&Row>, backward: bool| {
+            Some(self.cursor(self.key.as_ref()?, descriptor, row?.as_ref(), backward))
+        };
         Page {
             next: if has_next { cursor(rows.last(), false) } else { None },
             previous: if has_previous { cursor(rows.first(), true) } else { None },
@@ -269,15 +292,17 @@ impl ListQuery {
         }
     }
 
-    fn cursor(&self, descriptor: &Descriptor, row: &dyn Record, backward: bool) -> String {
-        let values = self.values(row);
-        let order = order_text(descriptor, &self.order);
-        let place = if values.to_string().len() <= CURSOR_VALUES {
+    fn cursor(&self, key: &PageKey, descriptor: &Descriptor, row: &dyn Record, backward: bool) -> String {
+        let (list, values) = (list_text(descriptor, &self.order), self.values(row));
+        // Whoever reads the list may look into its cursors.
+        let shown = self.order.iter().all(|key| descriptor.fields[key.field].computed.is_none());
+        let place = if shown && values.to_string().len() <= CURSOR_VALUES {
             values
         } else {
-            json!({"key": row.value(descriptor.key).to_json(), "digest": digest(&values)})
+            let digest = key.digest(&list, &values.to_string());
+            json!({"key": row.value(descriptor.key).to_json(), "digest": digest})
         };
-        URL_SAFE_NO_PAD.encode(json!([backward, order, place]).to_string())
+        key.seal(&list, &json!([backward, place]).to_string())
     }
 
     /// The values by which a row is ordered.
@@ -298,21 +323,22 @@ impl ListQuery {
     ///
     /// # Errors
     /// 400 where the row has changed, or is not there any more.
-    pub(crate) fn beside(mut self, row: Option<&dyn Record>) -> Result<Self, Error> {
-        let Start::BesideRow { digest: wanted, backward, .. } = &self.start else { return Ok(self) };
-        let row = row.filter(|row| digest(&self.values(*row)) == *wanted).ok_or_else(|| {
-            let said = "The row at the end of that page has changed since, and its values were too long to be kept: \
-                        begin the list anew.";
+    pub(crate) fn beside(mut self, descriptor: &Descriptor, row: Option<&dyn Record>) -> Result<Self, Error> {
+        let Start::BesideRow { digest, backward, .. } = &self.start else { return Ok(self) };
+        let is_known = |row: &&dyn Record| {
+            let values = self.values(*row).to_string();
+            let list = list_text(descriptor, &self.order);
+            self.key.as_ref().is_some_and(|key| key.digest(&list, &values) == *digest)
+        };
+        let row = row.filter(is_known).ok_or_else(|| {
+            let said = "The row at the end of that page has changed since, and its values could not be kept: begin the \
+                        list anew.";
             Error::validation("cursor", said)
         })?;
         let values = self.order.iter().map(|key| row.value(key.field).into_owned()).collect();
         self.start = Start::Beside { values, backward: *backward };
         Ok(self)
     }
-}
-
-fn digest(values: &Json) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(values.to_string()))
 }
 
 /// The names in a list of JSON, or in a text between commas.
@@ -352,12 +378,17 @@ fn whole_number(json: &Json) -> Option<u64> {
     }
 }
 
-fn order_text(descriptor: &Descriptor, order: &[OrderKey]) -> String {
+fn not_of_this_list() -> Error {
+    Error::validation("cursor", "Not a cursor of this list.")
+}
+
+/// What a cursor is of: a resource in an order.
+fn list_text(descriptor: &Descriptor, order: &[OrderKey]) -> String {
     let names: Vec<String> = order
         .iter()
         .map(|key| format!("{}{}", if key.descending { "-" } else { "" }, descriptor.fields[key.field].name))
         .collect();
-    names.join(",")
+    format!("{}\0{}", descriptor.stream, names.join(","))
 }
 
 fn parse_order(view: &View<'_>, option: Option<&Json>) -> Result<Vec<OrderKey>, Error> {
@@ -399,12 +430,8 @@ fn parse_order(view: &View<'_>, option: Option<&Json>) -> Result<Vec<OrderKey>, 
     Ok(order)
 }
 
-fn parse_page_cursor(descriptor: &Descriptor, order: &[OrderKey], text: &str) -> Option<Start> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (backward, wanted, place): (bool, String, Json) = serde_json::from_slice(&bytes).ok()?;
-    if wanted != order_text(descriptor, order) {
-        return None;
-    }
+fn parse_place(descriptor: &Descriptor, order: &[OrderKey], place: &[u8]) -> Option<Start> {
+    let (backward, place): (bool, Json) = serde_json::from_slice(place).ok()?;
     let values = match place {
         Json::Array(values) if values.len() == order.len() => values,
         Json::Object(place) => {

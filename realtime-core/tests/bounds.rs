@@ -324,6 +324,7 @@ fn rows_of_a_page() {
     let mut connection = model::database();
     model::insert(&mut connection, &[1, 2, 3].map(model::Note::plain));
     let query = ListQuery::parse(descriptor(), [], &[], &limits).unwrap();
+    let query = query.with_key(descriptor(), &realtime_core::PageKey::new(&[7; 32])).unwrap();
     let page = model::page(&mut connection, query);
     assert_eq!((page.rows.len(), page.count, page.next.is_some()), (2, Some(3), true));
 }

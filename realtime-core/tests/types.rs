@@ -164,6 +164,7 @@ fn create(connection: &mut SqliteConnection, json: &Json) -> String {
 
 fn page(connection: &mut SqliteConnection, entries: Entries, options: &[(String, Json)]) -> Page {
     let query = ListQuery::parse(descriptor(), entries, options, &Limits::default()).unwrap();
+    let query = query.with_key(descriptor(), &realtime_core::PageKey::new(&[7; 32])).unwrap();
     match run(connection, &Operation::List(Box::new(query))) {
         Ok(Outcome::Page(page)) => page,
         Ok(_) => panic!("a list is answered with a page"),

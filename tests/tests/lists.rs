@@ -1,6 +1,6 @@
 //! What lists offer beside filters and orders, over REST and over the socket.
 
-use realtime_tests::{Server, Setup, Socket, at, start_error};
+use realtime_tests::{Server, Setup, Socket, Store, at, start_error};
 use serde_json::{Value as Json, json};
 
 /// Five comments, two of them in the second topic.
@@ -175,4 +175,50 @@ async fn what_cannot_be_followed_across_a_relation_is_refused() {
             .as_str()
             .is_some_and(|text| text.contains("topic_id__in"))
     );
+}
+
+/// The key of page cursors is the database's: every service on it has the same, also the next one.
+#[tokio::test]
+async fn a_page_cursor_is_of_the_database_and_forged_by_nobody() {
+    let store = Store::fresh();
+    let (first, second) = (Setup::on(&store).start().await, Setup::on(&store).start().await);
+    for body in ["a", "b", "c"] {
+        first.create("comments", json!({"topic_id": 1, "body": body})).await;
+    }
+    let list = "/api/comments/?ordering=-body&limit=1&count=false";
+    let next = first.read(list).await["next"].as_str().expect("a link").to_owned();
+    assert_eq!(ids(&second.read(&next).await), json!([2]));
+    let mut socket = Socket::open(&second).await;
+    let cursor = next.split_once("cursor=").expect("a cursor").1.to_owned();
+    let ask =
+        |cursor: &str| json!({"stream": "comments/list", "ordering": "-body", "limit": 1, "cursor": cursor});
+    let reply = socket.request(ask(&cursor)).await;
+    assert_eq!(ids(at(&reply, "data")), json!([2]), "{reply}");
+    drop((socket, first, second));
+
+    let restarted = Setup::on(&store).start().await;
+    assert_eq!(ids(&restarted.read(&next).await), json!([2]));
+    let page = restarted.read("/api/comments/?limit=1").await;
+    let by_key = page["next"].as_str().and_then(|next| next.split_once("cursor=")).expect("a cursor").1;
+    assert_eq!(ids(&restarted.read(&format!("/api/comments/?limit=1&cursor={by_key}")).await), json!([2]));
+    // That of another resource, of another order, of another database, altered, cut, and no cursor at all.
+    let other = Setup::memory().start().await;
+    let last = if cursor.ends_with('A') { "Q" } else { "A" };
+    let altered = [&cursor[..cursor.len() - 1], last].concat();
+    let refused = [
+        (&restarted, format!("/api/topic-feed/?limit=1&cursor={by_key}")),
+        (&restarted, format!("/api/comments/?ordering=body&cursor={cursor}")),
+        (&other, next.clone()),
+        (&restarted, format!("{list}&cursor={altered}")),
+        (&restarted, format!("{list}&cursor={}", &cursor[..cursor.len() - 4])),
+        (&restarted, format!("{list}&cursor=1")),
+    ];
+    let expected = json!({"cursor": ["Not a cursor of this list."]});
+    for (server, path) in refused {
+        let answer = server.get(&path).await;
+        assert_eq!((answer.status, &answer.json["errors"]), (400, &expected), "{path}: {}", answer.json);
+    }
+    let mut socket = Socket::open(&restarted).await;
+    let reply = socket.request(ask(&altered)).await;
+    assert_eq!((&reply["status"], at(&reply, "error.errors")), (&json!(400), &expected), "{reply}");
 }

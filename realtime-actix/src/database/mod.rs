@@ -17,7 +17,7 @@ use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::subscription::Subscription;
 use realtime_core::throttle::Throttle;
-use realtime_core::{Action, AfterCommit, Descriptor, Error, Principal, Value};
+use realtime_core::{Action, AfterCommit, Descriptor, Error, PageKey, Principal, Value};
 
 pub use self::parts::{OnPostgres, OnSqlite};
 pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding};
@@ -32,6 +32,9 @@ pub(crate) type Answer = (Outcome, Cursor, Option<Hold>);
 pub(crate) struct Database {
     backend: Backend,
     pub(crate) epoch: Epoch,
+    /// What page cursors are signed with.
+    page_key: PageKey,
+    descriptors: Vec<&'static Descriptor>,
     recall: Arc<Recall>,
     throttle: Mutex<Throttle>,
     started: Instant,
@@ -58,9 +61,21 @@ macro_rules! either {
 }
 
 impl Database {
-    pub(crate) fn new(backend: Backend, epoch: Epoch, descriptors: Vec<&'static Descriptor>) -> Self {
-        let recall = Arc::new(Recall::new(descriptors));
-        Self { backend, epoch, recall, throttle: Mutex::default(), started: Instant::now() }
+    pub(crate) fn new(
+        backend: Backend,
+        (epoch, page_key): (Epoch, PageKey),
+        descriptors: Vec<&'static Descriptor>,
+    ) -> Self {
+        let recall = Arc::new(Recall::new(descriptors.clone()));
+        Self {
+            backend,
+            epoch,
+            page_key,
+            descriptors,
+            recall,
+            throttle: Mutex::default(),
+            started: Instant::now(),
+        }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -84,10 +99,15 @@ impl Database {
     /// Carries out a request in a transaction of its own. A write holds the gate from its commit on.
     pub(crate) async fn execute(
         self: &Arc<Self>,
-        request: Request,
+        mut request: Request,
         principal: Principal,
         gate: Option<Gate>,
     ) -> Result<Answer, Error> {
+        if let (Operation::List(query), Some(descriptor)) =
+            (&mut request.operation, self.descriptors.get(request.resource.0))
+        {
+            **query = query.as_ref().clone().with_key(descriptor, &self.page_key)?;
+        }
         let result = match request.operation {
             Operation::Retrieve(_) | Operation::List(_) | Operation::FindRowGroups(_) => {
                 either!(&self.backend, database => database.read(request, principal).await)

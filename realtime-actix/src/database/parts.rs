@@ -190,8 +190,8 @@ pub(crate) async fn open(
             };
             let opened = actix_web::web::block(move || sqlite::Sqlite::open(options, feed)).await;
             match opened {
-                Ok(Ok((database, epoch, position))) => {
-                    Ok((Database::new(Backend::Sqlite(database), epoch, descriptors), position))
+                Ok(Ok((database, (epoch, page_key), position))) => {
+                    Ok((Database::new(Backend::Sqlite(database), (epoch, page_key), descriptors), position))
                 }
                 Ok(Err(error)) => Err(Refused::Database(shown, error.to_string())),
                 Err(error) => Err(Refused::Database(shown, error.to_string())),
@@ -211,8 +211,8 @@ pub(crate) async fn open(
                 connections: opening.connections,
             };
             match postgres::Postgres::open(options, feed).await {
-                Ok((database, epoch, position)) => {
-                    Ok((Database::new(Backend::Postgres(database), epoch, descriptors), position))
+                Ok((database, (epoch, page_key), position)) => {
+                    Ok((Database::new(Backend::Postgres(database), (epoch, page_key), descriptors), position))
                 }
                 Err(error) => Err(Refused::Database(shown, error.to_string())),
             }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::LoadConnection;
 use diesel::row::Field as _;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl};
 
@@ -19,6 +19,7 @@ use super::watch::{layout_id, literal, quoted};
 use crate::__private::read;
 use crate::change::{Batch, Change, ResourceId, coalesce};
 use crate::cursor::{Cursor, Epoch, Position};
+use crate::page_key::PageKey;
 use crate::resource::{Columns, Row};
 use crate::sql::{Statement, Table};
 
@@ -87,6 +88,13 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
     if !epochs.contains(&"since".to_owned()) {
         statements.push(
             "CREATE TABLE realtime_epoch (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, since INTEGER NOT NULL)"
+                .to_owned(),
+        );
+    }
+    if !known.iter().any(|name| name == "realtime_key") {
+        statements.push(
+            "CREATE TABLE realtime_key (id INTEGER PRIMARY KEY CHECK (id = 1), \
+             key BLOB NOT NULL CHECK (length(key) = 32))"
                 .to_owned(),
         );
     }
@@ -475,6 +483,20 @@ pub fn begin_epoch(connection: &mut SqliteConnection) -> QueryResult<Epoch> {
         Statement::new("INSERT INTO realtime_epoch (epoch, since) SELECT random() & 9223372036854775807, ");
     statement.bind::<BigInt, _>(since.0).sql(" RETURNING epoch");
     number(connection, statement).map(|epoch| Epoch(epoch.unsigned_abs()))
+}
+
+/// The key of the database's page cursors. The first service that starts makes it, of random bytes.
+///
+/// # Errors
+/// Where the database refuses, or what is kept is no key.
+pub fn page_key(connection: &mut SqliteConnection, random: &[u8; PageKey::BYTES]) -> QueryResult<PageKey> {
+    let mut statement = Statement::<Sqlite>::new("INSERT OR IGNORE INTO realtime_key (id, key) VALUES (1, ");
+    statement.bind::<Binary, _>(random.to_vec()).sql(")");
+    statement.execute(connection)?;
+    let mut rows = connection.load(Statement::new("SELECT key FROM realtime_key"))?;
+    let row = rows.next().ok_or(diesel::result::Error::NotFound)??;
+    let key = cell::<Vec<u8>, Binary>(&Cells(&row), 0)?;
+    PageKey::kept(&key).map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))
 }
 
 /// Is the position one of the present log, handed out in an epoch that is known and before the next one began?

@@ -2,14 +2,17 @@
 
 use std::cmp::Ordering;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
+use realtime_core::action::Refusal;
 use realtime_core::filter::RawArgument;
 use realtime_core::list::{ListQuery, Page};
-use realtime_core::{Limits, Record, Value};
+use realtime_core::{Error, Limits, PageKey, RealtimeResource as _, Record, Value};
 use serde_json::{Value as Json, json};
 
-use crate::model::{Note, all, database, descriptor, insert, key_of, page};
+use crate::model::{Note, all, database, descriptor, insert, key_of, page, signed};
 use crate::random;
 
 type Options = Vec<(String, Json)>;
@@ -17,7 +20,7 @@ type Options = Vec<(String, Json)>;
 fn read(connection: &mut diesel::SqliteConnection, entries: &[(String, Json)], options: &Options) -> Page {
     let entries = entries.iter().map(|(key, json)| (key.clone(), RawArgument::Json(json.clone())));
     let query = ListQuery::parse(descriptor(), entries, options, &Limits::default()).unwrap();
-    page(connection, query)
+    page(connection, signed(query).unwrap())
 }
 
 fn options(ordering: &str, limit: usize, cursor: Option<&String>) -> Options {
@@ -135,7 +138,8 @@ proptest! {
     ) {
         for json in [json, Json::from(text)] {
             let options = [(name.to_owned(), json)];
-            if let Err(error) = ListQuery::parse(descriptor(), [], &options, &Limits::default()) {
+            let query = ListQuery::parse(descriptor(), [], &options, &Limits::default());
+            if let Err(error) = query.and_then(signed) {
                 prop_assert_eq!(error.status(), 400);
             }
         }
@@ -207,7 +211,7 @@ fn a_cursor_is_of_one_order_and_of_no_other() {
     let first = read(&mut connection, &[], &options("-rank", 1, None));
     let parse = |ordering: &str, cursor: &str| {
         let options = options(ordering, 1, Some(&cursor.to_owned()));
-        ListQuery::parse(descriptor(), [], &options, &Limits::default()).map(drop)
+        ListQuery::parse(descriptor(), [], &options, &Limits::default()).and_then(signed).map(drop)
     };
     let cursor = first.next.unwrap();
     assert_eq!(parse("-rank", &cursor), Ok(()));
@@ -217,6 +221,68 @@ fn a_cursor_is_of_one_order_and_of_no_other() {
     for end in 0..cursor.len() {
         assert!(parse("-rank", &cursor[..end]).is_err(), "a cursor that was cut");
     }
+}
+
+/// What a list that begins at a cursor is refused for.
+fn refusal(cursor: &str, key: Option<&PageKey>) -> Option<Error> {
+    let options = options("-rank", 1, Some(&cursor.to_owned()));
+    let query = ListQuery::parse(descriptor(), [], &options, &Limits::default()).unwrap();
+    let mut connection = database();
+    match key {
+        Some(key) => query.with_key(descriptor(), key).err(),
+        None => match crate::model::try_page(&mut connection, query) {
+            Err(Refusal::Refused(error)) => Some(error),
+            _ => None,
+        },
+    }
+}
+
+#[test]
+fn a_cursor_is_made_by_nobody_but_the_service() {
+    let mut connection = database();
+    insert(&mut connection, &[1, 2, 3].map(Note::plain));
+    let cursor = read(&mut connection, &[], &options("-rank", 1, None)).next.unwrap();
+    let key = PageKey::new(&[7; 32]);
+    assert_eq!(refusal(&cursor, Some(&key)), None);
+    let malformed = refusal("?", Some(&key)).unwrap();
+    assert_eq!(
+        (malformed.status(), &malformed.errors()["cursor"][0][..]),
+        (400, "Not a cursor of this list.")
+    );
+    // That of another database; one that nobody has looked at.
+    assert_eq!(refusal(&cursor, Some(&PageKey::new(&[8; 32]))), Some(malformed.clone()));
+    assert_eq!(refusal(&cursor, None), Some(malformed.clone()));
+    let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1 << bit;
+            let altered = URL_SAFE_NO_PAD.encode(altered);
+            assert_eq!(refusal(&altered, Some(&key)), Some(malformed.clone()), "byte {at}");
+        }
+    }
+    // The place alone, as it was before there was a signature, and with one of zeros.
+    let place = &bytes[16..];
+    for forged in [place.to_vec(), [&[0; 16], place].concat(), vec![], vec![0; 16]] {
+        assert_eq!(refusal(&URL_SAFE_NO_PAD.encode(forged), Some(&key)), Some(malformed.clone()));
+    }
+    // One of another resource, in an order of the same name.
+    let tag = ListQuery::parse(
+        crate::model::Tag::DESCRIPTOR,
+        [],
+        &[("cursor".to_owned(), json!(read(&mut connection, &[], &options("", 1, None)).next))],
+        &Limits::default(),
+    );
+    assert_eq!(tag.unwrap().with_key(crate::model::Tag::DESCRIPTOR, &key).err(), Some(malformed));
+}
+
+#[test]
+fn a_list_without_a_key_has_no_cursors() {
+    let mut connection = database();
+    insert(&mut connection, &[1, 2, 3].map(Note::plain));
+    let query = ListQuery::parse(descriptor(), [], &options("", 1, None), &Limits::default()).unwrap();
+    let page = page(&mut connection, query);
+    assert_eq!((page.rows.len(), page.count, page.next), (1, Some(3), None));
 }
 
 #[test]
@@ -300,7 +366,7 @@ fn a_row_that_has_changed_is_no_place_of_a_list_that_could_not_keep_its_values()
     let next = read(&mut connection, &[], &at).next.unwrap();
     let ask = |connection: &mut diesel::SqliteConnection| {
         let query = ListQuery::parse(descriptor(), [], &options("title", 2, Some(&next)), &Limits::default());
-        crate::model::try_page(connection, query.unwrap())
+        crate::model::try_page(connection, query.and_then(signed).unwrap())
     };
     assert_eq!(keys(&ask(&mut connection).unwrap()), [3, 4]);
     // Changed in what the list is not ordered by.
@@ -308,9 +374,7 @@ fn a_row_that_has_changed_is_no_place_of_a_list_that_could_not_keep_its_values()
     assert_eq!(keys(&ask(&mut connection).unwrap()), [3, 4]);
     for sql in ["UPDATE notes SET title = title || 'x' WHERE id = 2", "DELETE FROM notes WHERE id = 2"] {
         connection.batch_execute(sql).unwrap();
-        let Err(realtime_core::action::Refusal::Refused(error)) = ask(&mut connection) else {
-            panic!("refused")
-        };
+        let Err(Refusal::Refused(error)) = ask(&mut connection) else { panic!("refused") };
         assert_eq!((error.status(), error.code().name()), (400, "validation_error"));
         assert!(error.errors()["cursor"][0].contains("begin the list anew"), "{error:?}");
     }

@@ -20,7 +20,8 @@ use realtime_core::policy::AllowAny;
 use realtime_core::sql::{Statement, Table, sqlite};
 use realtime_core::types::UtcTimestamp;
 use realtime_core::{
-    Context, Descriptor, Draft, Error, Hooks, Limits, Principal, RealtimeEnum, RealtimeResource, Row, object,
+    Context, Descriptor, Draft, Error, Hooks, Limits, PageKey, Principal, RealtimeEnum, RealtimeResource,
+    Row, object,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -398,6 +399,11 @@ pub(crate) fn page_of(
         Ok(_) => panic!("a list is answered with a page"),
         Err(refusal) => panic!("the list failed: {refusal:?}"),
     }
+}
+
+/// A list that was parsed, with a key for its cursors.
+pub(crate) fn signed(query: ListQuery) -> Result<ListQuery, Error> {
+    query.with_key(descriptor(), &PageKey::new(&[7; 32]))
 }
 
 /// Every note as the model that the database now holds.

@@ -6,6 +6,7 @@ use diesel::sql_types::{Bool, Text};
 use diesel_async::{AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection};
 use diesel_async::{SimpleAsyncConnection as _, TransactionManager as _};
 use realtime_core::__private::read;
+use realtime_core::PageKey;
 use realtime_core::cursor::Epoch;
 use realtime_core::log::postgres::Watch;
 use realtime_core::log::postgres::{self as log, Installed, Layout, Origin};
@@ -48,12 +49,12 @@ pub(super) async fn outstanding(
     Ok(statements)
 }
 
-/// Installs what is outstanding, or insists that nothing is, and gives the log's epoch.
+/// Installs what is outstanding, or insists that nothing is, and gives the log's epoch and the key of page cursors.
 pub(super) async fn install(
     connection: &mut AsyncPgConnection,
     tables: &[Table<Pg>],
     may_install: bool,
-) -> Result<Epoch, OpenError> {
+) -> Result<(Epoch, PageKey), OpenError> {
     AnsiTransactionManager::begin_transaction_sql(
         connection,
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
@@ -70,8 +71,9 @@ pub(super) async fn install(
         }
     }
     let epoch = begin(connection).await?;
+    let page_key = page_key(connection).await?;
     AnsiTransactionManager::commit_transaction(connection).await?;
-    Ok(epoch)
+    Ok((epoch, page_key))
 }
 
 /// The log's epoch; a log that is new, or comes from another cluster, whose marks mean nothing here, is begun anew.
@@ -84,13 +86,26 @@ async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<Epoch> {
     if origin.begun.is_some() {
         tracing::warn!("the change log was written by another cluster or before a restore; it begins anew");
     }
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))?;
     // Positive, so that it is the same number as unsigned.
-    let epoch = i64::from_ne_bytes(bytes) & i64::MAX;
+    let epoch = i64::from_ne_bytes(random()?) & i64::MAX;
     for statement in log::begin_anew(epoch, &origin) {
         connection.execute_returning_count(statement).await?;
     }
     Ok(Epoch(epoch.unsigned_abs()))
+}
+
+/// The key of the database's page cursors; made where there is none.
+async fn page_key(connection: &mut AsyncPgConnection) -> QueryResult<PageKey> {
+    if let Some(key) = first(connection, log::page_key(), log::read_page_key).await? {
+        return Ok(key);
+    }
+    connection.execute_returning_count(log::make_page_key(&random()?)).await?;
+    first(connection, log::page_key(), log::read_page_key).await?.ok_or(diesel::result::Error::NotFound)
+}
+
+fn random<const BYTES: usize>() -> QueryResult<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))?;
+    Ok(bytes)
 }

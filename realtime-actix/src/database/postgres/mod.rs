@@ -35,7 +35,7 @@ use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::postgres::{self as log, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::{Statement, Table};
-use realtime_core::{Code, Context, Error, Principal};
+use realtime_core::{Code, Context, Error, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinHandle};
@@ -185,7 +185,7 @@ impl Postgres {
     pub(crate) async fn open(
         options: Options,
         sender: mpsc::Sender<Batch>,
-    ) -> Result<(Self, Epoch, Position), OpenError> {
+    ) -> Result<(Self, (Epoch, PageKey), Position), OpenError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("realtime-postgres")
@@ -193,12 +193,12 @@ impl Postgres {
             .build()?;
         let handle = runtime.handle().clone();
         match handle.spawn(start(options, sender)).await.unwrap_or(Err(OpenError::Panicked)) {
-            Ok((shared, feed, epoch)) => {
+            Ok((shared, feed, begun)) => {
                 let position = shared.progress.newest();
                 let feed = Mutex::new(Some(handle.spawn(feed.run())));
                 Ok((
                     Self { shared: Arc::new(shared), handle, runtime: Mutex::new(Some(runtime)), feed },
-                    epoch,
+                    begun,
                     position,
                 ))
             }
@@ -487,12 +487,15 @@ impl Drop for Postgres {
     }
 }
 
-async fn start(options: Options, sender: mpsc::Sender<Batch>) -> Result<(Shared, Feed, Epoch), OpenError> {
+async fn start(
+    options: Options,
+    sender: mpsc::Sender<Batch>,
+) -> Result<(Shared, Feed, (Epoch, PageKey)), OpenError> {
     let mut connection = options.target.connect().await?;
     if let Some(prepare) = options.prepare {
         prepare(&mut connection).await.map_err(OpenError::Prepare)?;
     }
-    let epoch = install::install(&mut connection, &options.tables, options.install).await?;
+    let (epoch, page_key) = install::install(&mut connection, &options.tables, options.install).await?;
     drop(connection);
     let marker = Arc::new(Marker::new(options.target.clone(), epoch));
     // What was written while nobody watched ends here.
@@ -538,7 +541,7 @@ async fn start(options: Options, sender: mpsc::Sender<Batch>) -> Result<(Shared,
         waiting: Arc::new(Semaphore::new(most_waiting as usize)),
         most_waiting,
     };
-    Ok((shared, feed, epoch))
+    Ok((shared, feed, (epoch, page_key)))
 }
 
 type Unavailable = Box<dyn std::error::Error + Send + Sync>;

@@ -19,7 +19,7 @@ use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Table;
-use realtime_core::{Context, Principal};
+use realtime_core::{Context, PageKey, Principal};
 use tokio::sync::mpsc;
 
 use self::glance::Glance;
@@ -135,7 +135,7 @@ impl Sqlite {
     pub(crate) fn open(
         options: Options,
         feed: mpsc::Sender<Batch>,
-    ) -> Result<(Self, Epoch, Position), OpenError> {
+    ) -> Result<(Self, (Epoch, PageKey), Position), OpenError> {
         let mut connection = options.location.connect()?;
         if let Some(prepare) = options.prepare {
             prepare(&mut connection).map_err(OpenError::Prepare)?;
@@ -151,7 +151,11 @@ impl Sqlite {
             }
             Ok(())
         })?;
-        let epoch = connection.immediate_transaction(log::begin_epoch)?;
+        let mut random = [0; PageKey::BYTES];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        let begun = connection.immediate_transaction::<_, DieselError, _>(|connection| {
+            Ok((log::begin_epoch(connection)?, log::page_key(connection, &random)?))
+        })?;
         let glance = Glance::at(&options.location);
         let readers = match options.location {
             Location::Memory => None,
@@ -159,7 +163,7 @@ impl Sqlite {
         };
         let (writer, position) =
             Writer::start(connection, glance, options.tables.clone(), feed, &options.pace)?;
-        Ok((Self { tables: options.tables.into(), writer, readers }, epoch, position))
+        Ok((Self { tables: options.tables.into(), writer, readers }, begun, position))
     }
 
     /// Carries out a request that reads, and says at which position its answer is true.

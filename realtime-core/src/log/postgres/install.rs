@@ -125,6 +125,10 @@ pub fn outstanding(
     create("realtime_layout", "id bigint PRIMARY KEY, table_name text NOT NULL, columns text NOT NULL");
     create("realtime_epoch", "epoch bigint NOT NULL, cluster text NOT NULL");
     create(
+        "realtime_key",
+        "id int PRIMARY KEY CHECK (id = 1), key bytea NOT NULL CHECK (octet_length(key) = 32)",
+    );
+    create(
         crate::idempotency::TABLE,
         "seq bigserial PRIMARY KEY, name text NOT NULL UNIQUE, request text NOT NULL, answer text NOT NULL, \
          at bigint NOT NULL",

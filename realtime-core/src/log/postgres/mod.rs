@@ -26,8 +26,8 @@ pub use install::{Installed, inspect, outstanding};
 pub use reader::{Layout, LogRow, Read, Reader};
 pub use snapshot::{MalformedSnapshot, Mark, PgSnapshot};
 pub use statement::{
-    Look, Origin, Stand, begin_anew, forget_own_after, layouts, look, make_mark, mark_at, marks, newest_mark,
-    origin, own_newest, prune_marks, prune_rows, rows, stand,
+    Look, Origin, Stand, begin_anew, forget_own_after, layouts, look, make_mark, make_page_key, mark_at,
+    marks, newest_mark, origin, own_newest, page_key, prune_marks, prune_rows, read_page_key, rows, stand,
 };
 
 pub use super::watch::{InstallError, Watch};

@@ -2,11 +2,12 @@
 
 use diesel::deserialize::Result;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Double, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
 
 use super::snapshot::{Mark, PgSnapshot};
 use super::{cell, number, text};
 use crate::cursor::{Epoch, Position};
+use crate::page_key::PageKey;
 use crate::resource::Columns;
 use crate::sql::Statement;
 
@@ -254,4 +255,24 @@ pub fn begin_anew(epoch: i64, origin: &Origin) -> Vec<Statement<Pg>> {
         ),
         epoch_row,
     ]
+}
+
+/// Keeps random bytes as the key of the database's page cursors, unless there is one.
+pub fn make_page_key(random: &[u8; PageKey::BYTES]) -> Statement<Pg> {
+    let mut statement = Statement::new("INSERT INTO realtime_key (id, key) VALUES (1, ");
+    statement.bind::<Binary, _>(random.to_vec()).sql(") ON CONFLICT DO NOTHING");
+    statement
+}
+
+/// The key of the database's page cursors: read it with [`read_page_key`].
+pub fn page_key() -> Statement<Pg> {
+    Statement::new("SELECT key FROM realtime_key")
+}
+
+/// What [`page_key`] has answered.
+///
+/// # Errors
+/// Where what is kept is no key.
+pub fn read_page_key(columns: &dyn Columns<Pg>) -> Result<PageKey> {
+    Ok(PageKey::kept(&cell::<Vec<u8>, Binary>(columns, 0)?)?)
 }
