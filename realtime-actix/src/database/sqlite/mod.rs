@@ -152,7 +152,8 @@ impl Sqlite {
             Ok(())
         })?;
         let mut random = [0; PageKey::BYTES];
-        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        getrandom::fill(&mut random)
+            .map_err(|error| DieselError::QueryBuilderError(error.to_string().into()))?;
         let begun = connection.immediate_transaction::<_, DieselError, _>(|connection| {
             Ok((log::begin_epoch(connection)?, log::page_key(connection, &random)?))
         })?;
