@@ -114,6 +114,8 @@ pub use realtime_core::change::Change;
 pub use realtime_core::{check, policy, types};
 
 pub use database::{OnPostgres, OnSqlite};
+#[cfg(feature = "postgres")]
+pub use realtime::ChangeSource;
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
     Action, ActionSet, AfterCommit, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Fields, Hooks,

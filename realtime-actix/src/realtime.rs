@@ -53,6 +53,18 @@ pub enum ChangeLog {
     Expect,
 }
 
+/// Where changes come from on PostgreSQL. Either way every writer is seen, and cursors, resuming and snapshots are the same.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeSource {
+    /// Triggers write the change log within the writers' transactions.
+    #[default]
+    Triggers,
+    /// Logical replication: writers do not pay for the change log, which the service fills from what the server sends. It
+    /// takes a setting of the server, a privilege and a replication slot, and one service at a time can follow a database.
+    Replication,
+}
+
 /// Why [`Connect::start`] failed, in one line for whoever starts the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,6 +95,8 @@ pub struct Connect {
     poll: Option<Duration>,
     #[cfg(feature = "postgres")]
     connections: usize,
+    #[cfg(feature = "postgres")]
+    source: ChangeSource,
     authenticator: Arc<dyn DynAuthenticator>,
     recheck: Duration,
     origins: Origins,
@@ -146,6 +160,14 @@ impl Connect {
     #[cfg(feature = "postgres")]
     pub fn postgres_connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
+        self
+    }
+
+    /// Says where changes come from on PostgreSQL. The default is [`ChangeSource::Triggers`]. Whoever changes it begins a new
+    /// epoch: cursors from before are not recovered.
+    #[cfg(feature = "postgres")]
+    pub fn change_source(mut self, source: ChangeSource) -> Self {
+        self.source = source;
         self
     }
 
@@ -242,7 +264,12 @@ impl Connect {
     /// Where the database cannot be opened or a resource does not fit its table.
     pub fn outstanding_sql(self) -> Result<String, StartError> {
         self.check()?;
-        let statements = database::outstanding(&self.url, self.parts)?;
+        let statements = database::outstanding(
+            &self.url,
+            self.parts,
+            #[cfg(feature = "postgres")]
+            self.source,
+        )?;
         Ok(statements.into_iter().map(|statement| statement + ";\n").collect())
     }
 
@@ -260,6 +287,8 @@ impl Connect {
             poll: self.poll,
             #[cfg(feature = "postgres")]
             connections: self.connections,
+            #[cfg(feature = "postgres")]
+            source: self.source,
         };
         let (feed, batches) = mpsc::channel(FEED_QUEUE);
         let (database, position) = database::open(&self.url, self.parts, opening, &self.limits, feed).await?;
@@ -582,6 +611,8 @@ impl Realtime {
             poll: None,
             #[cfg(feature = "postgres")]
             connections: 16,
+            #[cfg(feature = "postgres")]
+            source: ChangeSource::default(),
             authenticator: Arc::new(Everyone(Principal::anonymous())),
             recheck: Duration::from_secs(60),
             origins: Origins::default(),

@@ -19,6 +19,8 @@ use super::postgres;
 #[cfg(feature = "sqlite")]
 use super::sqlite;
 use super::{Backend, Database};
+#[cfg(feature = "postgres")]
+use crate::realtime::ChangeSource;
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!("realtime-actix needs a database: turn on its feature `sqlite` or `postgres`");
@@ -85,6 +87,8 @@ pub(crate) struct Opening {
     pub(crate) poll: Option<Duration>,
     #[cfg(feature = "postgres")]
     pub(crate) connections: usize,
+    #[cfg(feature = "postgres")]
+    pub(crate) source: ChangeSource,
 }
 
 /// Where a database is.
@@ -143,11 +147,29 @@ impl Location {
         ];
         Err(Refused::Url(format!("{url:?} is not a database URL; supported are {}", supported.join(", "))))
     }
+
+    /// Can changes come from there?
+    #[cfg(feature = "postgres")]
+    fn check(&self, source: ChangeSource) -> Result<(), Refused> {
+        match (self, source) {
+            (Self::Postgres(_), _) | (_, ChangeSource::Triggers) => Ok(()),
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(_), ChangeSource::Replication) => Err(Refused::Url(
+                "SQLite has no logical replication: its changes come from triggers".to_owned(),
+            )),
+        }
+    }
 }
 
 /// Says which statements would bring the change log of a database up to date. Blocks.
-pub(crate) fn outstanding(url: &str, parts: Parts) -> Result<Vec<String>, Refused> {
+pub(crate) fn outstanding(
+    url: &str,
+    parts: Parts,
+    #[cfg(feature = "postgres")] source: ChangeSource,
+) -> Result<Vec<String>, Refused> {
     let (location, shown) = Location::parse(url)?;
+    #[cfg(feature = "postgres")]
+    location.check(source)?;
     match location {
         #[cfg(feature = "sqlite")]
         Location::Sqlite(location) => {
@@ -156,7 +178,7 @@ pub(crate) fn outstanding(url: &str, parts: Parts) -> Result<Vec<String>, Refuse
         }
         #[cfg(feature = "postgres")]
         Location::Postgres(target) => {
-            postgres::outstanding(&target, &parts.postgres_tables, parts.prepare_postgres)
+            postgres::outstanding(&target, &parts.postgres_tables, parts.prepare_postgres, source)
                 .map_err(|error| Refused::Database(shown, error.to_string()))
         }
     }
@@ -171,6 +193,8 @@ pub(crate) async fn open(
     feed: mpsc::Sender<Batch>,
 ) -> Result<(Database, Position), Refused> {
     let (location, shown) = Location::parse(url)?;
+    #[cfg(feature = "postgres")]
+    location.check(opening.source)?;
     let descriptors = parts.descriptors().to_vec();
     match location {
         #[cfg(feature = "sqlite")]
@@ -204,6 +228,7 @@ pub(crate) async fn open(
                 tables: parts.postgres_tables,
                 prepare: parts.prepare_postgres,
                 install: opening.install,
+                source: opening.source,
                 poll: opening.poll.unwrap_or(Duration::from_millis(50)),
                 waiting: limits.waiting_writes,
                 feed_rows: limits.feed_rows,

@@ -88,6 +88,29 @@ pub enum InstallError {
     /// The server only replays what another one writes.
     #[error("the server is a standby, which cannot be written to; give the URL of the primary")]
     Standby,
+    /// The server is too old for logical replication as we read it.
+    #[error("PostgreSQL {0} is too old to be followed by logical replication; 14 or newer is needed")]
+    OldForReplication(i32),
+    /// The server does not log what logical replication needs.
+    #[error(
+        "logical replication needs `wal_level = logical` and the server has `{0}`: \
+         run ALTER SYSTEM SET wal_level = 'logical' and restart it"
+    )]
+    WalLevel(String),
+    /// The role may not replicate.
+    #[error("the role {0} may not replicate: run ALTER ROLE {0} REPLICATION as a superuser")]
+    NotReplicating(String),
+    /// Logical replication does not send what the server computes.
+    #[error(
+        "the column {column:?} of {table:?} is generated, which logical replication does not send: \
+         take it out of the resource or follow the database by triggers"
+    )]
+    Generated {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// There is nowhere to put the log.
     #[error("the search path names no schema that exists, so there is no place for the change log")]
     NoSchema,

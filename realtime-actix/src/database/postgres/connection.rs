@@ -7,6 +7,7 @@ use diesel::pg::Pg;
 use diesel::result::{Error as DieselError, QueryResult};
 use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use pgwire_replication::ReplicationConfig;
 use realtime_core::Columns;
 use realtime_core::log::postgres::Cells;
 use realtime_core::sql::Statement;
@@ -104,15 +105,36 @@ impl Target {
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     }
 
+    /// How the replication protocol is spoken with it.
+    pub(super) fn replication(&self, slot: &str, publication: &str) -> ReplicationConfig {
+        let host = match (self.0.get_hostaddrs().first(), self.0.get_hosts().first()) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(Host::Tcp(host))) => host.clone(),
+            (None, Some(Host::Unix(path))) => path.display().to_string(),
+            (None, None) => "localhost".to_owned(),
+        };
+        let user = self.0.get_user().unwrap_or_default();
+        let password = String::from_utf8_lossy(self.0.get_password().unwrap_or_default()).into_owned();
+        let database = self.0.get_dbname().unwrap_or(user);
+        let config = ReplicationConfig::new(host, user, password, database, slot, publication)
+            .with_port(self.0.get_ports().first().copied().unwrap_or(5432))
+            .with_application_name(self.0.get_application_name().unwrap_or("realtime"));
+        match self.0.get_options() {
+            Some(options) => config.with_options(options),
+            None => config,
+        }
+    }
+
     /// Makes a connection for the log, which needs settings of its own, whatever the role's or the database's are.
     ///
-    /// Without `enable_seqscan` a log that the planner knows nothing of yet is still read by its index.
+    /// Without `enable_seqscan` a log that the planner knows nothing of yet is still read by its index; a scan that has no
+    /// other way then counts as so dear that the server would compile the statement, which takes 200 ms each time.
     pub(super) async fn connect_to_log(&self) -> Result<AsyncPgConnection, ConnectionError> {
         let mut connection = self.connect().await?;
         connection
             .batch_execute(
                 "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-                 SET enable_seqscan = off; SET statement_timeout = 0; SET lock_timeout = 0",
+                 SET enable_seqscan = off; SET jit = off; SET statement_timeout = 0; SET lock_timeout = 0",
             )
             .await
             .map_err(ConnectionError::CouldntSetupConfiguration)?;

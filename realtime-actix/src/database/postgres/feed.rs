@@ -73,6 +73,11 @@ impl Progress {
         Position(self.newest.load(Ordering::Acquire))
     }
 
+    /// A mark that is known of from now on.
+    pub(super) fn reach(&self, position: Position) {
+        self.newest.fetch_max(position.0, Ordering::AcqRel);
+    }
+
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
     }
@@ -160,7 +165,7 @@ impl Feed {
             }
             let progress = Arc::clone(&self.progress);
             let closing = progress.closing.load(Ordering::Acquire);
-            match self.attended_step().await {
+            match self.attended_step(closing).await {
                 Ok(is_behind) => {
                     behind = is_behind;
                     if !progress.set_healthy(true) {
@@ -185,9 +190,9 @@ impl Feed {
     }
 
     /// Takes a step, and says so where the database lets it wait.
-    async fn attended_step(&mut self) -> Result<bool, LogError> {
+    async fn attended_step(&mut self, closing: bool) -> Result<bool, LogError> {
         let (progress, patience) = (Arc::clone(&self.progress), self.patience);
-        let step = self.step();
+        let step = self.step(closing);
         tokio::pin!(step);
         loop {
             let answers = progress.answers.load(Ordering::Relaxed);
@@ -202,13 +207,13 @@ impl Feed {
     }
 
     /// Looks, and publishes what there is room for. Is there more?
-    async fn step(&mut self) -> Result<bool, LogError> {
-        let look = self.marker.look().await?;
+    async fn step(&mut self, closing: bool) -> Result<bool, LogError> {
+        let look = self.marker.look(closing).await?;
         self.progress.answers.fetch_add(1, Ordering::Relaxed);
         if look.overtaken {
             self.progress.wake();
         }
-        self.progress.newest.fetch_max(look.position.0, Ordering::AcqRel);
+        self.progress.reach(look.position);
         let sender = self.sender.clone();
         while self.published.position < look.position {
             // The place is taken before the log is read: what is read can then be published.

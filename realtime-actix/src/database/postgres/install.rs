@@ -9,22 +9,25 @@ use realtime_core::__private::read;
 use realtime_core::PageKey;
 use realtime_core::cursor::Epoch;
 use realtime_core::log::postgres::Watch;
-use realtime_core::log::postgres::{self as log, Installed, Layout, Origin};
+use realtime_core::log::postgres::{self as log, Installed, Layout, Origin, Replicated, SlotState};
 use realtime_core::sql::Table;
 use realtime_core::sql::postgres::functions;
 
 use super::OpenError;
 use super::connection::{first, load};
+use super::copier::new_slot;
+use crate::realtime::ChangeSource;
 
 /// Held while the log is looked at and changed, so that two processes that start do not both do it. Triggers wait for
 /// writers of their table; a start that waits for long is to say so.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8243101811408989541); SET LOCAL lock_timeout = '30s'";
 
-/// The statements that are outstanding.
+/// The statements that are outstanding; and what logical replication needs, where changes come from it.
 pub(super) async fn outstanding(
     connection: &mut AsyncPgConnection,
     tables: &[Table<Pg>],
-) -> Result<Vec<String>, OpenError> {
+    source: ChangeSource,
+) -> Result<(Vec<String>, Option<Replicated>), OpenError> {
     let watch = Watch::over(tables);
     let found = first(connection, log::inspect(&watch), |columns| {
         let text = read::<String, Text, Pg>(columns, 0)?;
@@ -37,7 +40,17 @@ pub(super) async fn outstanding(
         Vec::new()
     };
     let layouts: Vec<i64> = layouts.iter().map(|layout| layout.id).collect();
-    let mut statements = log::outstanding(&watch, &installed, &layouts)?;
+    let replicated = match source {
+        ChangeSource::Triggers => None,
+        ChangeSource::Replication => {
+            let found = first(connection, log::inspect_replication(&watch), |columns| {
+                let text = read::<String, Text, Pg>(columns, 0)?;
+                Ok(serde_json::from_str::<Replicated>(&text)?)
+            });
+            Some(found.await?.ok_or(diesel::result::Error::NotFound)?)
+        }
+    };
+    let mut statements = log::outstanding(&watch, &installed, &layouts, replicated.as_ref())?;
     let descriptors: Vec<_> = tables.iter().map(Table::descriptor).collect();
     let asked = first(connection, functions::are_installed(&descriptors), |columns| {
         read::<bool, Bool, Pg>(columns, 0)
@@ -46,22 +59,32 @@ pub(super) async fn outstanding(
         let install = functions::install(&descriptors);
         statements.push(install.trim_end().trim_end_matches(';').to_owned());
     }
-    Ok(statements)
+    Ok((statements, replicated))
 }
 
-/// Installs what is outstanding, or insists that nothing is, and gives the log's epoch and the key of page cursors.
+/// What a log that is up to date has.
+pub(super) struct Started {
+    pub(super) epoch: Epoch,
+    /// The key of page cursors.
+    pub(super) page_key: PageKey,
+    /// What logical replication needs, where changes come from it.
+    pub(super) replicated: Option<Replicated>,
+}
+
+/// Installs what is outstanding, or insists that nothing is.
 pub(super) async fn install(
     connection: &mut AsyncPgConnection,
     tables: &[Table<Pg>],
     may_install: bool,
-) -> Result<(Epoch, PageKey), OpenError> {
+    source: ChangeSource,
+) -> Result<Started, OpenError> {
     AnsiTransactionManager::begin_transaction_sql(
         connection,
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     )
     .await?;
     connection.batch_execute(LOCK).await?;
-    let statements = outstanding(connection, tables).await?;
+    let (statements, replicated) = outstanding(connection, tables, source).await?;
     if !may_install && !statements.is_empty() {
         return Err(OpenError::Outstanding(statements.join(";\n") + ";"));
     }
@@ -70,25 +93,71 @@ pub(super) async fn install(
             return Err(OpenError::Refused { statement, error });
         }
     }
-    let epoch = begin(connection).await?;
+    let (epoch, is_new) = begin(connection).await?;
+    if replicated.is_some() {
+        let watch = Watch::over(tables);
+        // Of a log that begins anew it means nothing any more where the copying stood.
+        let noted = if is_new { log::forget_slot() } else { log::note_watch(&watch) };
+        connection.execute_returning_count(noted).await?;
+    }
     let page_key = page_key(connection).await?;
     AnsiTransactionManager::commit_transaction(connection).await?;
-    Ok((epoch, page_key))
+    Ok(Started { epoch, page_key, replicated })
 }
 
-/// The log's epoch; a log that is new, or comes from another cluster, whose marks mean nothing here, is begun anew.
-async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<Epoch> {
+/// Sees to a slot from which the copying can go on. Where there is none what happened meanwhile is not known, so that the
+/// log begins anew. Gives its epoch.
+pub(super) async fn slot(
+    connection: &mut AsyncPgConnection,
+    replicated: &Replicated,
+    watch: &Watch,
+    epoch: Epoch,
+) -> Result<Epoch, OpenError> {
+    let name = replicated.slot();
+    // The server waits for whoever writes just then.
+    connection.batch_execute("SET statement_timeout = '30s'").await?;
+    load(connection, log::lock_slot(), |_| Ok(())).await.map_err(OpenError::Slot)?;
+    let state = first(connection, log::slot_state(), SlotState::read).await?;
+    match state {
+        Some(state) if state.slot == name && state.is_usable => return Ok(epoch),
+        Some(_) => tracing::warn!(
+            slot = name,
+            "the replication slot is gone or has fallen too far behind; the change log begins anew"
+        ),
+        None => {}
+    }
+    let begun = new_slot(connection, &name).await.map_err(OpenError::Slot)?;
+    let origin =
+        first(connection, log::origin(), Origin::read).await?.ok_or(diesel::result::Error::NotFound)?;
+    AnsiTransactionManager::begin_transaction_sql(
+        connection,
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+    )
+    .await?;
+    let epoch = begin_anew(connection, &origin).await?;
+    connection.execute_returning_count(log::begin_copying(&name, watch, begun)).await?;
+    AnsiTransactionManager::commit_transaction(connection).await?;
+    Ok(epoch)
+}
+
+/// The log's epoch, and whether it has just begun; a log that is new, or comes from another cluster, whose marks mean nothing
+/// here, is begun anew.
+async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<(Epoch, bool)> {
     let origin =
         first(connection, log::origin(), Origin::read).await?.ok_or(diesel::result::Error::NotFound)?;
     if let Some(epoch) = origin.epoch() {
-        return Ok(epoch);
+        return Ok((epoch, false));
     }
     if origin.begun.is_some() {
         tracing::warn!("the change log was written by another cluster or before a restore; it begins anew");
     }
+    Ok((begin_anew(connection, &origin).await?, true))
+}
+
+async fn begin_anew(connection: &mut AsyncPgConnection, origin: &Origin) -> QueryResult<Epoch> {
     // Positive, so that it is the same number as unsigned.
     let epoch = i64::from_ne_bytes(random()?) & i64::MAX;
-    for statement in log::begin_anew(epoch, &origin) {
+    for statement in log::begin_anew(epoch, origin) {
         connection.execute_returning_count(statement).await?;
     }
     Ok(Epoch(epoch.unsigned_abs()))

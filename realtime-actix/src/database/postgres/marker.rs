@@ -1,14 +1,20 @@
 //! Makes marks: the feed at each look, and a reader whose answer has to be true at one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use diesel::pg::Pg;
 use diesel::result::{Error as DieselError, QueryResult};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use realtime_core::Columns;
 use realtime_core::cursor::{Epoch, Position};
-use realtime_core::log::postgres::{self as log, Look, Mark, Origin, Stand};
+use realtime_core::log::postgres::{self as log, Barrier, Look, Mark, Marked, Origin, Stand};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::LogError;
 use super::connection::{Target, first, on};
+use super::copier::Copied;
 
 /// A transaction that keeps one snapshot.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -23,17 +29,33 @@ pub(super) struct Marker {
     epoch: Epoch,
     /// One connection for all, so that no more than other processes can come in between.
     connection: Mutex<Option<AsyncPgConnection>>,
+    /// How far the log has been filled, where it is not by the writers' own transactions.
+    copied: Option<Arc<Copied>>,
+    /// The rows of which the newest mark sees all.
+    marked_rows: AtomicU64,
 }
 
 impl Marker {
     /// Its connections belong to the present runtime.
-    pub(super) fn new(target: Target, epoch: Epoch) -> Self {
-        Self { target, runtime: Handle::current(), epoch, connection: Mutex::new(None) }
+    pub(super) fn new(target: Target, epoch: Epoch, copied: Option<Arc<Copied>>) -> Self {
+        Self {
+            target,
+            runtime: Handle::current(),
+            epoch,
+            connection: Mutex::new(None),
+            copied,
+            // None of a start: what was written before it is to be marked.
+            marked_rows: AtomicU64::new(u64::MAX),
+        }
     }
 
-    /// Makes a mark if there is anything new, and tells the newest one.
-    pub(super) async fn look(&self) -> Result<Look, LogError> {
+    /// Makes a mark if there is anything new, and tells the newest one. `to_the_end` asks for everything that has been committed
+    /// also where the log is filled later than that.
+    pub(super) async fn look(&self, to_the_end: bool) -> Result<Look, LogError> {
         let mut slot = self.connection.lock().await;
+        if let Some(copied) = &self.copied {
+            return self.look_at_copied(&mut slot, copied, to_the_end).await;
+        }
         let connection = self.live(&mut slot).await?;
         match first(connection, log::look(), Look::read).await {
             Ok(Some(look)) => Ok(look),
@@ -45,10 +67,89 @@ impl Marker {
         }
     }
 
+    /// The same where the log is filled by logical replication: only what has been copied can be new.
+    async fn look_at_copied(
+        &self,
+        slot: &mut Option<AsyncPgConnection>,
+        copied: &Copied,
+        to_the_end: bool,
+    ) -> Result<Look, LogError> {
+        if copied.is_broken() {
+            return Err(LogError::Still);
+        }
+        let rows = copied.rows();
+        let connection = self.live(slot).await?;
+        let looked = async {
+            if !to_the_end && self.marked_rows.load(Ordering::Acquire) == rows {
+                let newest = first(connection, log::newest_mark(), Mark::read).await?;
+                let Mark { position, snapshot } = newest.ok_or(LogError::NoMark)?;
+                return Ok(Look { position, snapshot, overtaken: false });
+            }
+            let Barrier { snapshot, after } =
+                first(connection, log::barrier(), Barrier::read).await?.ok_or(DieselError::NotFound)?;
+            copied.reach(after).await?;
+            let marked = first(connection, log::mark_snapshot(&snapshot), Marked::read).await?;
+            let Marked { position, unseen } = marked.ok_or(LogError::NoMark)?;
+            if let (Some(position), 0) = (position, unseen) {
+                self.marked_rows.store(rows, Ordering::Release);
+                return Ok(Look { position, snapshot, overtaken: false });
+            }
+            let newest = first(connection, log::newest_mark(), Mark::read).await?;
+            let Mark { position, snapshot } = newest.ok_or(LogError::NoMark)?;
+            Ok(Look { position, snapshot, overtaken: true })
+        };
+        let looked = looked.await;
+        if looked.is_err() {
+            *slot = None;
+        }
+        looked
+    }
+
+    /// As [`Marker::begin_read`], where the log is filled by logical replication: the reader may see what has not been copied
+    /// yet.
+    async fn begin_read_copied(
+        &self,
+        reader: &mut AsyncPgConnection,
+        copied: &Copied,
+    ) -> Result<Position, LogError> {
+        let place = copied.place();
+        let (stand, end) = begin_copied(reader).await?;
+        // What was committed before its snapshot was taken had been copied before that.
+        if stand.beyond == 0 && end <= place {
+            return Ok(stand.newest);
+        }
+        AnsiTransactionManager::rollback_transaction(reader).await?;
+        // Marks are made in the order in which their snapshots are taken, by this service at least.
+        let mut slot = self.connection.lock().await;
+        for _ in 0..ATTEMPTS {
+            let (stand, _) = begin_copied(reader).await?;
+            let connection = self.live(&mut slot).await?;
+            let marked = async {
+                let barrier = first(connection, log::barrier(), Barrier::read).await?;
+                copied.reach(barrier.ok_or(DieselError::NotFound)?.after).await?;
+                let marked = first(connection, log::mark_snapshot(&stand.snapshot), Marked::read).await?;
+                Ok(marked.ok_or(LogError::NoMark)?.position)
+            };
+            match marked.await {
+                Ok(Some(position)) => return Ok(position),
+                Ok(None) => AnsiTransactionManager::rollback_transaction(reader).await?,
+                Err(error) => {
+                    *slot = None;
+                    return Err(error);
+                }
+            }
+        }
+        Err(LogError::Overtaken)
+    }
+
     /// Begins a transaction that keeps one snapshot, and gives the position at which what it reads is true.
     ///
     /// Where it sees more than the newest mark, a mark is made of its own snapshot.
     pub(super) async fn begin_read(&self, reader: &mut AsyncPgConnection) -> Result<Position, LogError> {
+        if let Some(copied) = &self.copied {
+            // In a box: it would make the futures of requests so deep that the compiler refuses some of them.
+            return Box::pin(self.begin_read_copied(reader, copied)).await;
+        }
         let stand = begin(reader).await?;
         if stand.beyond == 0 {
             return Ok(stand.newest);
@@ -102,4 +203,10 @@ impl Marker {
 async fn begin(reader: &mut AsyncPgConnection) -> QueryResult<Stand> {
     AnsiTransactionManager::begin_transaction_sql(reader, READ).await?;
     first(reader, log::stand(), Stand::read).await?.ok_or(DieselError::NotFound)
+}
+
+async fn begin_copied(reader: &mut AsyncPgConnection) -> QueryResult<(Stand, u64)> {
+    AnsiTransactionManager::begin_transaction_sql(reader, READ).await?;
+    let read = |columns: &dyn Columns<Pg>| Ok((Stand::read(columns)?, log::stand_place(columns)?));
+    first(reader, log::replicated_stand(), read).await?.ok_or(DieselError::NotFound)
 }

@@ -6,6 +6,7 @@
 
 mod commits;
 mod connection;
+mod copier;
 mod feed;
 mod install;
 mod marker;
@@ -32,7 +33,7 @@ use realtime_core::__private::read;
 use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request, Transaction as _};
 use realtime_core::change::Batch;
 use realtime_core::cursor::{Cursor, Epoch, Position};
-use realtime_core::log::postgres::{self as log, Mark, Reader};
+use realtime_core::log::postgres::{self as log, Capture, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::{Statement, Table};
 use realtime_core::{Code, Context, Error, PageKey, Principal};
@@ -44,11 +45,14 @@ use tokio::time::{Instant, timeout};
 use self::commits::Commits;
 pub(crate) use self::connection::Target;
 use self::connection::{first, on};
+use self::copier::{Copied, Copier};
 use self::feed::{Feed, Progress, Pruned, read_part};
+use self::install::Started;
 use self::marker::Marker;
 use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_full};
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
+use crate::realtime::ChangeSource;
 
 /// Threads that drive connections, decode the log and encode nothing.
 const THREADS: usize = 2;
@@ -93,6 +97,13 @@ pub(crate) enum OpenError {
     Outstanding(String),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(
+        "the replication slot cannot be made, which takes one of max_replication_slots and the end of the transactions that \
+         write just then: {0}"
+    )]
+    Slot(DieselError),
+    #[error("logical replication cannot begin, which takes one of max_wal_senders: {0}")]
+    Stream(LogError),
     #[error("the pool cannot be made: {0}")]
     Pool(#[from] diesel_async::pooled_connection::deadpool::BuildError),
     #[error("the threads cannot be started: {0}")]
@@ -116,6 +127,20 @@ pub(crate) enum LogError {
     AnotherLog,
     #[error("others made marks all the time")]
     Overtaken,
+    #[error("logical replication: {0}")]
+    Stream(#[from] pgwire_replication::PgWireError),
+    #[error("logical replication: {0}")]
+    Message(#[from] log::MessageError),
+    #[error("logical replication stands still")]
+    Still,
+    #[error("another service has copied the same; trying on")]
+    AnotherCopied,
+    #[error("a service with other resources has been started on the database; start this one anew")]
+    AnotherWatch,
+    #[error(
+        "the log does not say where its copying stands: the service must be started anew, and begins a new epoch"
+    )]
+    NoSlot,
 }
 
 /// Opens the database and says which statements would bring its change log up to date. Blocks.
@@ -123,13 +148,14 @@ pub(crate) fn outstanding(
     target: &Target,
     tables: &[Table<Pg>],
     prepare: Option<Prepare>,
+    source: ChangeSource,
 ) -> Result<Vec<String>, OpenError> {
     let asking = async {
         let mut connection = target.connect().await?;
         if let Some(prepare) = prepare {
             prepare(&mut connection).await.map_err(OpenError::Prepare)?;
         }
-        install::outstanding(&mut connection, tables).await
+        Ok(install::outstanding(&mut connection, tables, source).await?.0)
     };
     // On a thread of its own: the caller's may belong to a runtime already.
     std::thread::scope(|scope| {
@@ -148,6 +174,8 @@ pub(crate) struct Options {
     pub(crate) prepare: Option<Prepare>,
     /// Bring the change log up to date rather than insist that it is?
     pub(crate) install: bool,
+    /// Where changes come from.
+    pub(crate) source: ChangeSource,
     /// How often other processes' commits are looked for.
     pub(crate) poll: Duration,
     /// Requests that may wait or run.
@@ -495,15 +523,35 @@ async fn start(
     if let Some(prepare) = options.prepare {
         prepare(&mut connection).await.map_err(OpenError::Prepare)?;
     }
-    let (epoch, page_key) = install::install(&mut connection, &options.tables, options.install).await?;
+    let Started { mut epoch, page_key, replicated } =
+        install::install(&mut connection, &options.tables, options.install, options.source).await?;
+    let watch = log::Watch::over(&options.tables);
+    if let Some(replicated) = &replicated {
+        epoch = install::slot(&mut connection, replicated, &watch, epoch).await?;
+    }
     drop(connection);
-    let marker = Arc::new(Marker::new(options.target.clone(), epoch));
+    let copied = replicated.is_some().then(|| Arc::new(Copied::new()));
+    let marker = Arc::new(Marker::new(options.target.clone(), epoch, copied.clone()));
+    // Whose position it is to know is told when it is known.
+    let progress = Arc::new(Progress::new(Position(0)));
+    if let Some((replicated, copied)) = replicated.zip(copied) {
+        let mut copier = Copier {
+            target: options.target.clone(),
+            marker: Arc::clone(&marker),
+            copied,
+            capture: Capture::new(&watch, replicated.schema(), |table| replicated.schema_of(table)),
+            watch,
+            publication: replicated.publication(),
+        };
+        let stream = copier.begin().await.map_err(OpenError::Stream)?;
+        tokio::spawn(copier.run(stream, Arc::clone(&progress)));
+    }
     // What was written while nobody watched ends here.
-    let position = marker.look().await?.position;
+    let position = marker.look(true).await?.position;
     let mut connection = marker.connect().await?;
     let published =
         first(&mut connection, log::mark_at(position), Mark::read).await?.ok_or(LogError::NoMark)?;
-    let progress = Arc::new(Progress::new(position));
+    progress.reach(position);
     let commits = Arc::new(Commits::default());
     let feed = Feed {
         marker: Arc::clone(&marker),

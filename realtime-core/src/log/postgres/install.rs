@@ -6,6 +6,8 @@ use diesel::pg::Pg;
 use diesel::sql_types::Text;
 use serde::Deserialize;
 
+use super::pgoutput::TRUNCATED;
+use super::replication::{Replicated, publication};
 use crate::log::watch::{InstallError, Watch, layout_id, literal, quoted};
 use crate::sql::Statement;
 
@@ -90,7 +92,8 @@ pub fn inspect(watch: &Watch) -> Statement<Pg> {
 
 /// The statements that bring the log up to date; none where it is. `layouts` are the numbers in `realtime_layout`.
 ///
-/// An application that prefers migrations puts them into one; otherwise they are run at start-up.
+/// An application that prefers migrations puts them into one; otherwise they are run at start-up. With `replicated` the log
+/// is filled by logical replication, and only `TRUNCATE` has a trigger.
 ///
 /// # Errors
 /// Where the database or a table that a resource names is not fit for it.
@@ -98,6 +101,7 @@ pub fn outstanding(
     watch: &Watch,
     installed: &Installed,
     layouts: &[i64],
+    replicated: Option<&Replicated>,
 ) -> Result<Vec<String>, InstallError> {
     if installed.version < OLDEST {
         return Err(InstallError::OldServer(installed.version / 10_000));
@@ -133,6 +137,26 @@ pub fn outstanding(
         "seq bigserial PRIMARY KEY, name text NOT NULL UNIQUE, request text NOT NULL, answer text NOT NULL, \
          at bigint NOT NULL",
     );
+    if replicated.is_some() {
+        create("realtime_slot", "slot text NOT NULL, watch bigint NOT NULL, copied pg_lsn NOT NULL");
+        create(
+            TRUNCATED,
+            "id bigserial PRIMARY KEY, layout bigint NOT NULL, operation int NOT NULL, before bytea",
+        );
+    } else if installed.relations.iter().any(|relation| relation == "realtime_slot") {
+        // What happened since the copying ended is in no log.
+        let schema = quoted(schema);
+        statements.push(format!("DELETE FROM {schema}.realtime_epoch"));
+        statements.push(format!(
+            "SELECT pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s \
+             JOIN {schema}.realtime_slot r ON r.slot = s.slot_name"
+        ));
+        statements.push(format!(
+            "DROP PUBLICATION IF EXISTS {}",
+            publication(installed.schema.as_deref().unwrap_or_default())
+        ));
+        statements.push(format!("DROP TABLE {schema}.realtime_slot, {schema}.{TRUNCATED}"));
+    }
     let mut wanted_functions = BTreeMap::new();
     let mut wanted_triggers = Vec::new();
     for (table, columns) in &watch.tables {
@@ -160,12 +184,16 @@ pub fn outstanding(
         }
         let function = format!("realtime_log_{layout}");
         let relation = format!("{}.{}", quoted(&found.schema), quoted(table));
-        let source = source(schema, &relation, columns, layout);
+        let source = match replicated {
+            None => source(schema, &relation, columns, layout),
+            Some(_) => truncated_source(schema, &relation, columns, layout),
+        };
         if installed.functions.get(&function) != Some(&source) {
             statements.push(create_function(schema, &function, &source));
         }
         wanted_functions.insert(function.clone(), source);
-        wanted_triggers.extend(KINDS.iter().map(|kind| {
+        let kinds = KINDS.iter().filter(|kind| replicated.is_none() || kind.event == "BEFORE TRUNCATE");
+        wanted_triggers.extend(kinds.map(|kind| {
             let trigger = Trigger {
                 schema: found.schema.clone(),
                 table: (*table).to_owned(),
@@ -204,6 +232,9 @@ pub fn outstanding(
     for function in installed.functions.keys().filter(|name| !wanted_functions.contains_key(*name)) {
         statements.push(format!("DROP FUNCTION {}.{}()", quoted(schema), quoted(function)));
     }
+    if let Some(replicated) = replicated {
+        statements.extend(replicated.outstanding(watch)?);
+    }
     Ok(statements)
 }
 
@@ -240,11 +271,33 @@ fn create_function(schema: &str, name: &str, source: &str) -> String {
     )
 }
 
+fn image(of: &str, columns: &[&str]) -> String {
+    let values: Vec<String> = columns.iter().map(|column| format!("{of}.{}", quoted(column))).collect();
+    format!("record_send(ROW({}))", values.join(", "))
+}
+
+/// Logical replication says that a table was truncated, not of which rows. They are told through a table that is
+/// published like the watched ones, and stay in it no longer than the statement lasts.
+fn truncated_source(schema: &str, relation: &str, columns: &[&str], layout: i64) -> String {
+    let told = format!("{}.{TRUNCATED}", quoted(schema));
+    format!(
+        "
+BEGIN
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        INSERT INTO {told} (layout, operation, before) SELECT {layout}, 3, {truncated} FROM {relation} AS gone;
+    ELSE
+        INSERT INTO {told} (layout, operation) VALUES ({layout}, 4);
+    END IF;
+    DELETE FROM {told};
+    RETURN NULL;
+END
+",
+        truncated = image("gone", columns),
+    )
+}
+
 fn source(schema: &str, relation: &str, columns: &[&str], layout: i64) -> String {
-    let image = |of: &str| {
-        let values: Vec<String> = columns.iter().map(|column| format!("{of}.{}", quoted(column))).collect();
-        format!("record_send(ROW({}))", values.join(", "))
-    };
+    let image = |of: &str| image(of, columns);
     let log = format!("{}.realtime_log", quoted(schema));
     // A transaction that keeps the snapshot it began with may not see all the rows that it truncates.
     format!(

@@ -7,6 +7,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Binary, Integer, Nullable};
 
 use super::image::Image;
+use super::pgoutput::LOST;
 use super::snapshot::Mark;
 use super::{cell, number, text};
 use crate::change::{Batch, Change, ResourceId, coalesce};
@@ -214,13 +215,12 @@ impl<'a> Images<'a> {
             (Some(Entry::Insert), false, true)
             | (Some(Entry::Update), true, true)
             | (Some(Entry::Delete), true, false) => Ok(images),
-            (None, false, false) if row.operation == LOST => {
-                Err("the table was truncated by a transaction that could not see all of its rows".to_owned())
-            }
+            (None, false, false) if row.operation == LOST => Err(
+                "rows of the table have changed that are not known: it was truncated by a transaction that \
+                     could not see all of them, or does not log whole rows"
+                    .to_owned(),
+            ),
             _ => Err(format!("operation {} with these images", row.operation)),
         }
     }
 }
-
-/// The number in the column `operation` of a row that tells of a `TRUNCATE` whose rows are not known.
-const LOST: i32 = 4;
