@@ -26,8 +26,8 @@ use database::Database;
 use demo::Demo;
 use identity::Sessions;
 use models::{Comment, FeedItem, Note, Topic, User};
-use options::{LagChoice, LimitsChoice, Options, Print};
-use realtime_actix::{Lag, Limits, Realtime, socket_options};
+use options::{LagChoice, LimitsChoice, Options, Print, SourceChoice};
+use realtime_actix::{ChangeSource, Lag, Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -75,6 +75,10 @@ async fn run(options: Options) -> Result<(), String> {
         limits.outbox_bytes = bytes as usize;
     }
     limits.drain_ms = 1_000 * u64::from(options.drain);
+    let source = match options.change_source {
+        SourceChoice::Triggers => ChangeSource::Triggers,
+        SourceChoice::Replication => ChangeSource::Replication,
+    };
     let sessions = Sessions::default();
     let mut connect = Realtime::connect(&options.database_url)
         .prepare(move |connection| demo::prepare(connection, demo))
@@ -85,6 +89,7 @@ async fn run(options: Options) -> Result<(), String> {
         .resource::<FeedItem>()
         .resource::<Note>()
         .limits(limits)
+        .change_source(source)
         .authenticator(sessions.clone())
         .api("Forum", env!("CARGO_PKG_VERSION"));
     if let Some(print) = options.print {

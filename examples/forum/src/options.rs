@@ -19,6 +19,10 @@ pub(crate) struct Options {
     #[arg(long, env = "FORUM_DATABASE_URL", value_name = "URL", default_value = "sqlite://forum.db")]
     pub(crate) database_url: String,
 
+    /// Where changes come from on PostgreSQL
+    #[arg(long, env = "FORUM_CHANGE_SOURCE", value_name = "SOURCE", default_value = "triggers")]
+    pub(crate) change_source: SourceChoice,
+
     /// What wakes other nodes: only `memory` so far
     #[arg(long, env = "FORUM_BUS", value_name = "URL", default_value = "memory")]
     pub(crate) bus: String,
@@ -85,4 +89,13 @@ pub(crate) enum LagChoice {
     Resync,
     /// It is closed with 4408.
     Disconnect,
+}
+
+/// Where changes come from on PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceChoice {
+    /// A log that triggers write.
+    Triggers,
+    /// Logical replication.
+    Replication,
 }
