@@ -20,7 +20,9 @@ pub use kit::Kit;
 pub use models::{ANN, AllResources, BOB, POSTGRES_SCHEMA, SCHEMA};
 pub use relay::Relay;
 pub use rest::Answer;
-pub use server::{DATABASE, OwnConnection, Server, Setup, Store, on_postgres, start_error};
+pub use server::{
+    DATABASE, OwnConnection, SOURCE, Server, Setup, Store, change_source, on_postgres, start_error,
+};
 pub use socket::{Handshake, Incoming, Refused, Socket, position};
 pub use view::{Key, View};
 

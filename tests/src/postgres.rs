@@ -16,12 +16,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub const SERVER: &str = "REALTIME_TEST_POSTGRES";
 
 /// Starts the server, waits for the end of its input and stops the server again: it ends with whoever started it, however
-/// that ends. `$1` is the folder of the programs, `$2` that of the data, `$3` the port.
+/// that ends. `$1` is the folder of the programs, `$2` that of the data, `$3` the port,
+/// `$4` more options.
 const GUARDIAN: &str = r#"
 start() {
     "$1/postgres" -D "$2/data" -k "$2" -h 127.0.0.1 -p "$3" \
         -c fsync=off -c full_page_writes=off -c max_connections=200 -c max_prepared_transactions=10 \
-        -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
+        -c wal_level=logical -c max_replication_slots=100 -c max_wal_senders=100 \
+        -c shared_buffers=32MB $4 >"$2/log" 2>&1 </dev/null &
     server=$!
     until "$1/pg_isready" -q -h "$2" -p "$3"; do
         kill -0 $server 2>/dev/null || { cat "$2/log"; exit 1; }
@@ -61,6 +63,14 @@ impl Server {
     /// # Panics
     /// Where it does not start: what its programs said is in the message.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with other options of the program `postgres`, between spaces.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn start_with(options: &str) -> Self {
         let programs = programs();
         let directory = tempfile::Builder::new().prefix("realtime-postgres-").tempdir();
         // The guardian removes it, also where this program cannot.
@@ -68,7 +78,12 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.expect("a free port").port();
         let mut command = unprivileged(&directory);
-        command.args(["sh", "-c", GUARDIAN, "guardian"]).arg(&programs).arg(&directory).arg(port.to_string());
+        command
+            .args(["sh", "-c", GUARDIAN, "guardian"])
+            .arg(&programs)
+            .arg(&directory)
+            .arg(port.to_string())
+            .arg(options);
         command.current_dir(&directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut guardian = command.spawn().expect("the server's guardian starts");
         let commands = guardian.stdin.take();

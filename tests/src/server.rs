@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use diesel_async::SimpleAsyncConnection as _;
-use realtime_actix::{Connect, Principal, Realtime, socket_options};
+use realtime_actix::{ChangeSource, Connect, Principal, Realtime, socket_options};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -21,6 +21,18 @@ type Configure = Box<dyn FnOnce(Connect) -> Connect + Send>;
 
 /// The environment variable that makes the tests use PostgreSQL where it says `postgres`; SQLite otherwise.
 pub const DATABASE: &str = "REALTIME_TEST_DATABASE";
+
+/// The environment variable that makes the tests on PostgreSQL follow it by logical replication where it says
+/// `replication`; by triggers otherwise.
+pub const SOURCE: &str = "REALTIME_TEST_SOURCE";
+
+/// Where the tests' changes come from on PostgreSQL.
+pub fn change_source() -> ChangeSource {
+    match std::env::var(SOURCE).as_deref() {
+        Ok("replication") => ChangeSource::Replication,
+        _ => ChangeSource::Triggers,
+    }
+}
 
 /// Do the tests use PostgreSQL?
 pub fn on_postgres() -> bool {
@@ -235,12 +247,14 @@ impl Setup {
 type Started = Result<(SocketAddr, Realtime, ServerHandle), String>;
 
 async fn serve(url: String, workers: usize, configure: Vec<Configure>, report: oneshot::Sender<Started>) {
+    let source = if url.starts_with("postgres") { change_source() } else { ChangeSource::default() };
     let connect = Realtime::connect(url)
         .prepare(|connection| Ok(connection.batch_execute(SCHEMA)?))
         .prepare_postgres(|connection| {
             Box::pin(async move { Ok(connection.batch_execute(POSTGRES_SCHEMA).await?) })
         })
         .all_resources()
+        .change_source(source)
         .everyone_is(Principal::user(ANN).with(Account { staff: true }));
     let connect = configure.into_iter().fold(connect, |connect, change| change(connect));
     let started = async {

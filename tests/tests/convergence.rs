@@ -11,8 +11,12 @@ use proptest::test_runner::{Config, TestRunner};
 use realtime_tests::{OwnConnection, Server, Setup, Socket, at, on_postgres, position};
 use serde_json::{Map, Value as Json, json};
 
-const SEQUENCES: u32 = 40;
 const WRITES: usize = 60;
+
+/// `CONVERGENCE_SEQUENCES` asks for more or fewer of them.
+fn sequences() -> u32 {
+    std::env::var("CONVERGENCE_SEQUENCES").ok().and_then(|number| number.parse().ok()).unwrap_or(40)
+}
 
 /// By what a write comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -488,7 +492,7 @@ fn every_view_comes_to_what_the_table_answers_whatever_is_written() {
         .build()
         .expect("a runtime");
     let config =
-        Config { cases: SEQUENCES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+        Config { cases: sequences(), max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let strategy = (sequence(), proptest::bool::weighted(0.25));
     let outcome = runner.run(&strategy, |(bursts, in_memory)| {

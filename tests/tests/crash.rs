@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use realtime_tests::{Store, at, on_postgres, position, postgres, within};
+use realtime_actix::ChangeSource;
+use realtime_tests::{Store, at, change_source, on_postgres, position, postgres, within};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -814,8 +815,15 @@ async fn run(mode: Mode, cycles: u64) {
     let mut cycle = 0;
     loop {
         cycle += 1;
-        // Until the service has its database again takes longer than until it is started.
-        random.wait(if mode == Mode::Restarts { 1_000 } else { 150 }).await;
+        // Until the service has its database again takes longer than until it is started; and what comes by logical
+        // replication is copied before it is told.
+        let replicated = on_postgres() && change_source() == ChangeSource::Replication;
+        let most = match mode {
+            Mode::Restarts => 1_000,
+            Mode::Killed if replicated => 500,
+            Mode::Killed | Mode::Calm => 150,
+        };
+        random.wait(most).await;
         if mode != Mode::Calm && random.below(2) == 0 {
             // Between a commit and its delivery.
             within("a commit", world.committed.notified()).await;

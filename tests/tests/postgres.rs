@@ -116,9 +116,9 @@ async fn what_differs_in_its_bytes_is_a_change() {
     let mut own = server.connection();
     own.batch_execute("UPDATE comments SET rating = '-0'").expect("a commit");
     own.batch_execute("UPDATE comments SET rating = '-0', body = body").expect("a commit");
+    subscriber.catch_up(&server).await;
     let log = "SELECT count(*) FROM realtime_log WHERE operation = 2";
     assert_eq!(server.store().psql(log), "1\n");
-    subscriber.catch_up(&server).await;
 }
 
 /// A failed statement that the closure passes over has rolled the transaction back.
@@ -164,8 +164,11 @@ async fn two_services_on_one_database_have_the_same_positions() {
     assert_eq!(resumed.events(&other).await.len(), 10);
 }
 
+/// `OUTAGE_SECONDS` is for how long it is away, with a request of each kind every 100 ms; else for one of each.
 #[tokio::test]
 async fn a_server_that_goes_and_comes_back_loses_nothing() {
+    let seconds = std::env::var("OUTAGE_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    let outage = Duration::from_secs(seconds);
     let mut machine = postgres::Server::start();
     let database = Database::create_on(machine.url());
     let server = Setup::on(&Store::of(database)).start().await;
@@ -177,20 +180,40 @@ async fn a_server_that_goes_and_comes_back_loses_nothing() {
         assert!(Instant::now() < deadline, "nobody notices");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    for (method, path, body) in [
-        ("GET", "/api/labels/", Json::Null),
-        ("GET", "/api/labels/before/", Json::Null),
-        ("POST", "/api/labels/", json!({"name": "lost"})),
-    ] {
-        let answer = server.send(method, path, &body).await;
-        assert_eq!((answer.status, &answer.json["code"]), (503, &json!("unavailable")), "{}", answer.text);
+    let (away, mut refused, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while refused == 0 || away.elapsed() < outage {
+        for (method, path, body) in [
+            ("GET", "/api/labels/", Json::Null),
+            ("GET", "/api/labels/before/", Json::Null),
+            ("POST", "/api/labels/", json!({"name": "lost"})),
+        ] {
+            let asked = Instant::now();
+            let answer = server.send(method, path, &body).await;
+            assert_eq!(
+                (answer.status, &answer.json["code"]),
+                (503, &json!("unavailable")),
+                "{}",
+                answer.text
+            );
+            (refused, slowest) = (refused + 1, slowest.max(asked.elapsed()));
+        }
+        assert!(!server.realtime().is_ready(), "there is no database");
+        if !outage.is_zero() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
     machine.start_again();
-    let deadline = Instant::now() + WAIT;
+    let back = Instant::now();
+    let deadline = back + WAIT;
     while !server.realtime().is_ready() {
         assert!(Instant::now() < deadline, "it is not used again");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    eprintln!(
+        "away for {:?}: {refused} requests were answered 503, the slowest after {slowest:?}; ready {:?} after the database",
+        back - away,
+        back.elapsed()
+    );
     server.connection().batch_execute(&labels(&["by another"])).expect("a commit");
     server.create("labels", json!({"name": "after"})).await;
     let expected = ["before", "by another", "after"].map(|name| json!(["create", name, null]));

@@ -7,10 +7,10 @@ use std::process::Stdio;
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
-use realtime_actix::{ChangeLog, Connect, Realtime};
+use realtime_actix::{ChangeLog, ChangeSource, Connect, Realtime};
 use realtime_tests::{
     AllResources as _, Handshake, Incoming, POSTGRES_SCHEMA, SCHEMA, Server, Setup, Socket, Store,
-    on_postgres, start_error, within,
+    change_source, on_postgres, start_error, within,
 };
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -50,6 +50,9 @@ async fn a_database_in_utf_16_is_refused() {
 async fn a_url_of_no_known_database_and_two_resources_of_one_stream_are_refused() {
     let error = start_error(Realtime::connect("oracle://x").all_resources()).await;
     assert!(error.contains("oracle://x") && error.contains("sqlite://PATH"), "{error}");
+    let replicated = in_memory().all_resources().change_source(ChangeSource::Replication);
+    let error = start_error(replicated).await;
+    assert!(error.contains("SQLite has no logical replication"), "{error}");
     let error = start_error(in_memory().all_resources().all_resources()).await;
     assert!(error.contains("two resources have the stream"), "{error}");
 }
@@ -60,7 +63,8 @@ async fn a_migration_can_bring_the_change_log() {
     let url = store.url();
     let mut own = store.connection();
     own.batch_execute(if on_postgres() { POSTGRES_SCHEMA } else { SCHEMA }).expect("the tables");
-    let connect = || Realtime::connect(&url).all_resources();
+    let source = if on_postgres() { change_source() } else { ChangeSource::Triggers };
+    let connect = || Realtime::connect(&url).all_resources().change_source(source);
 
     let error = start_error(connect().change_log(ChangeLog::Expect)).await;
     let says_what = error.contains("CREATE TABLE") && error.contains("realtime_log");
