@@ -131,9 +131,20 @@ pub const NON_FIELD_ERRORS: &str = "non_field_errors";
 /// What is said of values in fields that the caller does not see.
 pub(crate) const NOT_ACCEPTABLE: &str = "These values are not acceptable.";
 
+/// Characters of a client's text that a message shows.
+const MOST: usize = 80;
+
+/// JSON of a client's, as a message shows it: cut where it is long.
+pub(crate) fn clipped(mut json: String) -> String {
+    if let Some((end, _)) = json.char_indices().nth(MOST) {
+        json.truncate(end);
+        json.push('…');
+    }
+    json
+}
+
 /// A text of a client's, as a message shows it: quoted, and cut where it is long.
 pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 80;
     match text.char_indices().nth(MOST) {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?}…", &text[..end]),

@@ -46,6 +46,8 @@ pub struct Limits {
     /// Bytes that a compiled regular expression may take, as an automaton that costs the same for each character of every
     /// text: less than 100 ns, and so does each other lookup on a text. Over it: 400.
     pub filter_regex_bytes: usize,
+    /// Groups and classes of a regular expression that are nested in each other, 250 at most. Over it: 400.
+    pub filter_regex_nesting: usize,
     /// Rows that are decided in memory for one list, where the database cannot decide its filter. Over it: 400.
     pub scanned_rows: usize,
     /// Rows of one page of a list. Over it: 400.
@@ -100,6 +102,7 @@ impl Default for Limits {
             filter_pattern_bytes: 256,
             filter_regexes: 4,
             filter_regex_bytes: 64 << 10,
+            filter_regex_nesting: 32,
             scanned_rows: 100_000,
             page_rows: 1_000,
             default_page_rows: 100,

@@ -266,20 +266,36 @@ fn hostile_regular_expressions_are_refused_or_small() {
 #[test]
 fn depth_of_a_regular_expression() {
     type Nest = fn(usize) -> String;
-    let nests: [(&str, Nest); 3] = [
-        ("groups", |depth| "(".repeat(depth) + "a" + &")".repeat(depth)),
-        ("open groups", |depth| "(?:".repeat(depth) + &")".repeat(depth)),
-        ("classes", |depth| "[a".repeat(depth) + &"]".repeat(depth)),
+    let nests: [(&str, Nest, usize); 3] = [
+        ("groups", |depth| "(".repeat(depth) + "a" + &")".repeat(depth), 1),
+        ("open groups", |depth| "(?:".repeat(depth) + &")".repeat(depth), 1),
+        // A class is counted, and so is what stands beside the one in it.
+        ("classes", |depth| "[a".repeat(depth) + &"]".repeat(depth), 2),
     ];
-    for (name, nest) in nests {
-        // The greatest depth that is accepted is at most the 32 that the filter asks for; a class takes two.
-        let greatest =
-            (1..60).take_while(|depth| regex_refusal(&nest(*depth), &Limits::default()).is_none()).last();
-        assert!((16..=32).contains(&greatest.unwrap()), "{name}: {greatest:?}");
-        let said = regex_refusal(&nest(greatest.unwrap() + 1), &Limits::default()).unwrap();
-        assert!(said.contains("32"), "{said}");
+    for limit in [2, Limits::default().filter_regex_nesting, 60] {
+        let mut limits = Limits::default();
+        limits.filter_regex_nesting = limit;
+        for (name, nest, counted) in nests {
+            for depth in around(limit / counted) {
+                let refused = regex_refusal(&nest(depth), &limits);
+                assert_eq!(
+                    refused.is_some(),
+                    depth > limit / counted,
+                    "{name} {depth} of {limit}: {refused:?}"
+                );
+                let size = if depth > limit / counted { limit + 1 } else { depth };
+                check("filter_regex_nesting", limit, size, refused.as_deref());
+            }
+        }
     }
-    // Depth alone cannot be used to exhaust the stack: the pattern is too long first.
+    // Beyond a depth no stack is put to the test, whatever the limit.
+    let mut limits = Limits::default();
+    limits.filter_regex_nesting = usize::MAX;
+    assert!(regex_refusal(&("(".repeat(100) + &")".repeat(100)), &limits).is_none());
+    limits.filter_pattern_bytes = usize::MAX;
+    let deep = "(".repeat(100_000) + &")".repeat(100_000);
+    let said = regex_refusal(&deep, &limits).unwrap();
+    assert!(said.contains("at most 250 deep"), "{said}");
     assert!(
         regex_refusal(&"(".repeat(100_000), &Limits::default()).unwrap().contains("filter_pattern_bytes")
     );

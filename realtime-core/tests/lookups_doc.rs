@@ -151,6 +151,7 @@ fn every_limit_is_that_of_the_code() {
         ("`filter_pattern_bytes`", limits.filter_pattern_bytes),
         ("`filter_regexes`", limits.filter_regexes),
         ("`filter_regex_bytes`", limits.filter_regex_bytes),
+        ("`filter_regex_nesting`", limits.filter_regex_nesting),
         ("`scanned_rows`", limits.scanned_rows),
         ("`page_rows`", limits.page_rows),
     ];

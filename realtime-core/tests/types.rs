@@ -316,6 +316,23 @@ fn ill_typed_values_of_a_payload_are_refused() {
 }
 
 #[test]
+fn bytes_of_a_key_path() {
+    for limit in [4, Limits::default().filter_pattern_bytes] {
+        let mut limits = Limits::default();
+        limits.filter_pattern_bytes = limit;
+        for size in [limit - 1, limit, limit + 1] {
+            let key = format!("tags__{}__é__isnull", "a".repeat(size - 2));
+            let refused = parse(descriptor(), [(key.clone(), RawArgument::Json(json!(true)))], &limits).err();
+            assert_eq!(refused.is_some(), size > limit, "{size} of {limit}");
+            let Some(error) = refused else { continue };
+            assert_eq!((error.status(), error.code().name()), (400, "validation_error"));
+            let said = format!("A key path has at most {limit} bytes (limit filter_pattern_bytes).");
+            assert_eq!(error.errors()[&key], [said]);
+        }
+    }
+}
+
+#[test]
 fn a_uuid_is_found_however_it_was_stored() {
     let mut connection = database();
     let text = id(0xABCD_EF00);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde_json::Value as Json;
 
+use crate::error::{clipped, shown};
 use crate::field::Kind;
 use crate::types::{Decimal, NotADecimal, Uuid};
 use crate::value::Value;
@@ -136,7 +137,10 @@ pub(crate) fn parse_value(kind: Kind, json: &Json) -> Result<Value<'static>, Str
             Json::String(text) if names().contains(&text.as_str()) => {
                 Ok(Value::Text(Cow::Owned(text.clone())))
             }
-            _ => Err(format!("{json} is not a valid choice; the choices are {}.", names().join(", "))),
+            _ => {
+                let said = json.as_str().map_or_else(|| clipped(json.to_string()), shown);
+                Err(format!("{said} is not a valid choice; the choices are {}.", names().join(", ")))
+            }
         },
     }
 }

@@ -447,7 +447,8 @@ fn regex(ignores_case: bool, json: &Json, limits: &Limits) -> Result<Condition, 
     if pattern.contains('\0') {
         return Ok(Condition::OneOf(Vec::new()));
     }
-    Regex::new(pattern, ignores_case, limits.filter_regex_bytes).map(Condition::Regex)
+    Regex::new(pattern, ignores_case, limits.filter_regex_bytes, limits.filter_regex_nesting)
+        .map(Condition::Regex)
 }
 
 fn text(how: TextMatch, json: &Json, limits: &Limits) -> Result<Condition, String> {

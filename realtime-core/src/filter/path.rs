@@ -65,7 +65,7 @@ impl PathCondition {
             }
             // The filter compiled it within its limit, so it compiles within a larger one.
             ("regex" | "iregex", Json::String(pattern)) => {
-                Test::Regex(Regex::new(&pattern, name == "iregex", usize::MAX / 8).ok()?)
+                Test::Regex(Regex::new(&pattern, name == "iregex", usize::MAX / 8, usize::MAX).ok()?)
             }
             (name, Json::String(pattern)) => Test::Text(TextMatch::from_name(name)?, pattern),
             _ => return None,

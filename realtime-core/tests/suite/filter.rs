@@ -512,6 +512,20 @@ fn ill_typed_values_are_refused_key_by_key() {
 }
 
 #[test]
+fn what_a_message_says_back_is_short() {
+    for long in [json!("x".repeat(100_000)), json!(vec![1; 100_000])] {
+        for key in ["mood", "mood__in", &"k".repeat(100_000), &format!("rank__{}", "k".repeat(100_000))] {
+            let argument = if key.ends_with("in") { json!([long]) } else { long.clone() };
+            let entries = vec![(key.to_owned(), RawArgument::Json(argument))];
+            let error = refused_in(descriptor(), entries, &Limits::default());
+            // The key itself is that of the entry.
+            let said: usize = error.errors().values().flatten().map(String::len).sum();
+            assert!(said + error.to_string().len() < 1_000, "{said}");
+        }
+    }
+}
+
+#[test]
 fn keys_that_a_resource_does_not_offer_are_refused_with_the_choices() {
     for (key, code) in [
         ("nosuch", "unknown_field"),

@@ -126,7 +126,7 @@ proptest! {
         ignores_case in any::<bool>(),
         texts in prop::collection::vec(text(), 1..24),
     ) {
-        let ours = Regex::new(&pattern, ignores_case, MAX_BYTES);
+        let ours = Regex::new(&pattern, ignores_case, MAX_BYTES, 250);
         let theirs = regex::RegexBuilder::new(&pattern).case_insensitive(ignores_case).build();
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {

@@ -14,14 +14,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use regex_syntax::ast::parse::ParserBuilder;
-use regex_syntax::ast::{self, Ast, ClassSetItem, Flag, FlagsItemKind, GroupKind, Visitor};
+use regex_syntax::ast::{self, Ast, ClassSetItem, ErrorKind, Flag, FlagsItemKind, GroupKind, Visitor};
 use regex_syntax::hir::translate::TranslatorBuilder;
 
 use self::automaton::Automaton;
 use self::program::Program;
 
-/// Groups and classes that may be nested in each other.
-const NESTING: u32 = 32;
+/// Groups and classes that are nested in each other at most, whatever the limit says: the stack has an end.
+const NESTING: usize = 250;
 
 /// The expression takes more than it may, or too long to find out.
 #[derive(Debug)]
@@ -102,16 +102,28 @@ impl fmt::Debug for Regex {
 }
 
 impl Regex {
-    /// Compiles a pattern that takes at most `max_bytes`. `ignores_case` puts `(?i)` before it.
+    /// Compiles a pattern that takes at most `max_bytes` and whose groups and classes are nested at most so deep.
+    /// `ignores_case` puts `(?i)` before it.
     ///
     /// # Errors
     /// A sentence about the pattern.
-    pub fn new(pattern: &str, ignores_case: bool, max_bytes: usize) -> Result<Self, String> {
-        let ast = ParserBuilder::new()
-            .nest_limit(NESTING)
-            .build()
-            .parse(pattern)
-            .map_err(|error| malformed(&error.to_string()))?;
+    pub fn new(
+        pattern: &str,
+        ignores_case: bool,
+        max_bytes: usize,
+        max_nesting: usize,
+    ) -> Result<Self, String> {
+        let nesting = u32::try_from(max_nesting.min(NESTING)).unwrap_or(u32::MAX);
+        let ast =
+            ParserBuilder::new().nest_limit(nesting).build().parse(pattern).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::NestLimitExceeded(most) => format!(
+                        "Groups and classes of a regular expression are nested at most {most} deep (limit \
+                         filter_regex_nesting)."
+                    ),
+                    _ => malformed(&error.to_string()),
+                }
+            })?;
         if Classes::without_case(&ast, ignores_case) > FOLDED_CHARACTERS {
             return Err("The classes of a regular expression without case hold too many characters.".into());
         }
@@ -159,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_would_take_long_to_compile_is_refused_before_it_is_compiled() {
-        let compiles = |pattern: &str, ignores_case| Regex::new(pattern, ignores_case, 64 << 10).is_ok();
+        let compiles = |pattern: &str, ignores_case| Regex::new(pattern, ignores_case, 64 << 10, 32).is_ok();
         let all = "[a-\u{10ffff}]";
         for accepted in ["[a-z0-9._%+-]+@[a-z]+", "[^x]+", "\\p{Greek}+", "ab|cd", "[[:alpha:]]", "\\d+\\s"] {
             assert!(compiles(accepted, true), "{accepted}");

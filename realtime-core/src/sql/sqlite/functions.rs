@@ -161,8 +161,8 @@ fn regex_matches(pattern: &str, ignores_case: bool, text: &str) -> bool {
         if let Some(regex) = compiled.iter().find(|regex| is_known(regex)) {
             return regex.is_match(text);
         }
-        // The filter compiled it within its limit, so it compiles within a larger one.
-        let Ok(regex) = Regex::new(pattern, ignores_case, usize::MAX / 8) else { return false };
+        // The filter compiled it within its limits, so it compiles within larger ones.
+        let Ok(regex) = Regex::new(pattern, ignores_case, usize::MAX / 8, usize::MAX) else { return false };
         let matches = regex.is_match(text);
         if compiled.len() == KEPT {
             compiled.remove(0);
