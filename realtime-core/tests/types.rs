@@ -336,13 +336,19 @@ fn bytes_of_a_key_path() {
 fn a_uuid_is_found_however_it_was_stored() {
     let mut connection = database();
     let text = id(0xABCD_EF00);
+    let upper = text.to_uppercase();
     let spellings = [
         format!("'{text}'"),
-        format!("'{}'", text.to_uppercase()),
+        format!("'{upper}'"),
         format!("'{}'", text.replace('-', "")),
+        format!("'{}'", upper.replace('-', "")),
+        format!("'{{{text}}}'"),
+        format!("'{{{upper}}}'"),
+        format!("'urn:uuid:{text}'"),
+        format!("'urn:uuid:{upper}'"),
         format!("X'{}'", text.replace('-', "")),
     ];
-    for stored in spellings.iter().cloned().chain([format!("'{{{text}}}'"), format!("'urn:uuid:{text}'")]) {
+    for stored in &spellings {
         connection.batch_execute("DELETE FROM papers").unwrap();
         connection.batch_execute(&format!("INSERT INTO papers (id, amount) VALUES ({stored}, '1')")).unwrap();
         check(
@@ -354,12 +360,41 @@ fn a_uuid_is_found_however_it_was_stored() {
                 (json!({"id": id(1)}), &[]),
             ],
         );
-        if spellings.contains(&stored) {
-            let key = all_key(&json!(text));
-            let update = Operation::Update(key.clone(), payload(&json!({"amount": "2"})));
-            assert!(outcome(&mut connection, &update).starts_with("200"), "{stored}");
-            assert_eq!(outcome(&mut connection, &Operation::Delete(key)), "204", "{stored}");
+        let key = all_key(&json!(text));
+        let retrieve = Operation::Retrieve(key.clone());
+        assert!(outcome(&mut connection, &retrieve).starts_with("200"), "{stored}");
+        let update = Operation::Update(key.clone(), payload(&json!({"amount": "2"})));
+        assert!(outcome(&mut connection, &update).starts_with("200"), "{stored}");
+        assert_eq!(outcome(&mut connection, &Operation::Delete(key)), "204", "{stored}");
+    }
+}
+
+/// What no key finds has no value: a list that leaves it out does not notice it, no other shows a row that is then not
+/// there.
+#[test]
+fn a_uuid_that_no_key_finds_is_in_no_list() {
+    let text = id(0xABCD_EF00);
+    let mixed = text.replace('a', "A");
+    assert!(mixed != text && mixed != text.to_uppercase());
+    for stored in
+        [format!("'{mixed}'"), format!("'{{{mixed}}}'"), format!("CAST('{text}' AS BLOB)"), "'x'".into()]
+    {
+        let mut connection = database();
+        connection.batch_execute(&format!("INSERT INTO papers (id, amount) VALUES ({stored}, '1')")).unwrap();
+        connection
+            .batch_execute(&format!("INSERT INTO papers (id, amount) VALUES ('{}', '2')", id(1)))
+            .unwrap();
+        for (filter, expected) in [
+            (json!({"id": text}), &[][..]),
+            (json!({"pk__in": [mixed, id(1)]}), &[1]),
+            (json!({"id__isnull": false, "amount__gt": 1}), &[1]),
+        ] {
+            let rows = page(&mut connection, entries(&filter), &[]).rows;
+            let found: Vec<u128> = rows.iter().map(|row| paper(row).id.as_u128()).collect();
+            assert_eq!(found, expected, "{stored}: {filter}");
         }
+        let retrieve = Operation::Retrieve(all_key(&json!(text)));
+        assert!(outcome(&mut connection, &retrieve).starts_with("404"), "{stored}");
     }
 }
 

@@ -77,18 +77,42 @@ impl<'de> Deserialize<'de> for Uuid {
     }
 }
 
-/// Other programs may store any spelling, or the sixteen bytes.
+/// What is read is what a row can be found by, with an index: see `stored_forms`.
+#[cfg(feature = "sqlite")]
+#[derive(Debug, thiserror::Error)]
+#[error("a UUID in letters of both cases: it is not found by its key")]
+struct MixedCase;
+
+/// Other programs may store it with hyphens or without, in braces or as a URN, in lower or upper case, or the sixteen bytes.
 #[cfg(feature = "sqlite")]
 impl FromSql<sql::Uuid, Sqlite> for Uuid {
     fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
         if matches!(value.value_type(), Some(SqliteType::Binary)) {
-            let bytes = value.read_blob();
-            return match ::uuid::Uuid::from_slice(bytes) {
-                Ok(uuid) => Ok(Self(uuid)),
-                Err(_) => Ok(Self(::uuid::Uuid::try_parse_ascii(bytes)?)),
-            };
+            return Ok(Self(::uuid::Uuid::from_slice(value.read_blob())?));
         }
-        Ok(value.read_text().parse()?)
+        let text = value.read_text();
+        let uuid = text.parse()?;
+        let digits = text.strip_prefix("urn:uuid:").unwrap_or(text).as_bytes();
+        if digits.iter().any(u8::is_ascii_lowercase) && digits.iter().any(u8::is_ascii_uppercase) {
+            return Err(Box::new(MixedCase));
+        }
+        Ok(uuid)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Uuid {
+    /// The texts that SQLite may hold of it: with hyphens or without, in braces or as a URN, each in lower or upper case.
+    pub(crate) fn stored_forms(self) -> impl Iterator<Item = String> {
+        let (hyphenated, simple) = (self.0.as_hyphenated().to_string(), self.0.as_simple().to_string());
+        [hyphenated.to_ascii_uppercase(), hyphenated]
+            .into_iter()
+            .flat_map(|text| {
+                let braced = format!("{{{text}}}");
+                let urn = format!("urn:uuid:{text}");
+                [text, braced, urn]
+            })
+            .chain([simple.to_ascii_uppercase(), simple])
     }
 }
 

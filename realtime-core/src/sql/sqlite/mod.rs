@@ -12,7 +12,7 @@ use super::{AnyStatement, Dialect, NotOfItsType, Sign, Statement, Subject, Table
 use crate::field::Kind;
 use crate::filter::{PathCondition, Regex, TextMatch};
 use crate::part::Part;
-use crate::types::Decimal;
+use crate::types::{Decimal, Uuid};
 use crate::value::Value;
 
 impl Dialect for Sqlite {
@@ -194,13 +194,12 @@ impl Dialect for Sqlite {
     ) -> Result<(), NotOfItsType> {
         let field = table.descriptor.key;
         match key {
-            // The spellings in use rather than a function, behind which SQLite would look into no index.
+            // Every form that is read rather than a function, behind which SQLite would look into no index.
             Value::Uuid(uuid) => {
                 table.write_column(statement, field);
                 statement.sql(" IN (");
-                for text in [uuid.as_hyphenated().to_string(), uuid.as_simple().to_string()] {
-                    let upper = text.to_ascii_uppercase();
-                    statement.bind::<Text, _>(text).sql(", ").bind::<Text, _>(upper).sql(", ");
+                for text in Uuid(*uuid).stored_forms() {
+                    statement.bind::<Text, _>(text).sql(", ");
                 }
                 statement.bind::<Binary, _>(uuid.as_bytes().to_vec()).sql(")");
             }
