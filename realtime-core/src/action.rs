@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::draft::Draft;
 use crate::error::{Code, Error, NON_FIELD_ERRORS};
 use crate::expand;
+use crate::field::Kind;
 use crate::filter::{self, Filter, Predicate};
 use crate::grouping::{self, RowGroupsQuery};
 use crate::idempotency::{self, Once};
@@ -713,6 +714,11 @@ async fn write_failure<T: Transaction>(
 ) -> Refusal {
     let view = table.descriptor().seen_by(context.principal);
     let explained = match failure {
+        Failure::Fault(source) => match without_encoding(transaction, table, values).await {
+            Ok(Some(error)) => Ok(error),
+            Ok(None) => return Refusal::Fault(source),
+            Err(refusal) => Err(refusal),
+        },
         Failure::ForeignKey => missing_references(transaction, table, values).await,
         Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
         Failure::Unique(Constraint::Named(name)) => {
@@ -770,6 +776,34 @@ async fn too_large<T: Transaction>(
     }
     Ok(found
         .unwrap_or_else(|| Error::validation(NON_FIELD_ERRORS, "A value is larger than its column takes.")))
+}
+
+/// The values with a character that the encoding of the database lacks: it says so in its own language only.
+async fn without_encoding<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    values: &[(usize, Value<'static>)],
+) -> Result<Option<Error>, Refusal> {
+    let descriptor = table.descriptor();
+    let mut found: Option<Error> = None;
+    for (field, value) in values {
+        let FieldDescriptor { name, kind, .. } = descriptor.fields[*field];
+        let text = match value {
+            Value::Text(text) if matches!(kind, Kind::Text) => text.clone().into_owned(),
+            Value::Json(json) => json.to_string(),
+            _ => continue,
+        };
+        let Some(query) = T::Backend::has_text(table, text) else { return Ok(None) };
+        let has = transaction.number(query).await;
+        if has.map_err(|failure| other_failure(&View::from(descriptor), failure))? == 0 {
+            let message = "The encoding of the database lacks a character of this value.";
+            found = Some(match found {
+                Some(error) => error.and(name, message),
+                None => Error::validation(name, message),
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// SQLite does not say which foreign key failed: look which of the values refer to nothing.

@@ -4,6 +4,7 @@
 //! the row is, for every process and after every crash.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -85,7 +86,9 @@ pub(crate) async fn finish<T: Transaction>(
 ) -> Result<(), Refusal> {
     let fail = |failure| of_table(table.descriptor(), failure);
     let mut keep = Statement::new("UPDATE realtime_idempotency SET answer = ");
-    T::Backend::write_text(&mut keep, answer.to_owned());
+    // An encoding may lack a character that the answer has and the row has not, such as that of a choice's name.
+    let is_any_text = T::Backend::has_text(table, String::new()).is_none();
+    T::Backend::write_text(&mut keep, if is_any_text { answer.to_owned() } else { in_ascii(answer) });
     keep.sql(" WHERE name = ");
     T::Backend::write_text(&mut keep, once.name(context));
     transaction.execute(keep).await.map_err(fail)?;
@@ -102,6 +105,21 @@ pub(crate) async fn finish<T: Transaction>(
     forget.sql(")");
     forget.sql(T::Backend::FREE_ROW_LOCK).sql(")");
     transaction.execute(forget).await.map(drop).map_err(fail)
+}
+
+/// The same JSON in ASCII.
+fn in_ascii(json: &str) -> String {
+    let mut out = String::new();
+    for character in json.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
 }
 
 impl Once {
@@ -134,5 +152,18 @@ fn of_table(descriptor: &Descriptor, failure: Failure) -> Refusal {
             other_failure(&View::from(descriptor), failure)
         }
         other => Refusal::Fault(format!("the table {TABLE} refuses: {other:?}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_ascii_is_the_same_json() {
+        let json = json!({"ä€😀": ["\\\"é\n", 1]});
+        let ascii = in_ascii(&json.to_string());
+        assert!(ascii.is_ascii());
+        assert_eq!(serde_json::from_str::<Json>(&ascii).ok(), Some(json));
     }
 }

@@ -270,6 +270,16 @@ impl Database {
         Self { server: server.to_owned(), name }
     }
 
+    /// Creates a database of another encoding than UTF-8.
+    ///
+    /// # Panics
+    /// Where there is no server.
+    pub fn create_in(encoding: &str) -> Self {
+        let (server, name) = (shared(), fresh_name());
+        psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"));
+        Self { server: server.to_owned(), name }
+    }
+
     /// Creates a copy of a database to which nobody is connected.
     ///
     /// # Panics

@@ -247,6 +247,41 @@ async fn what_is_in_the_way_of_starting_is_said() {
     store.psql(&format!("DROP OWNED BY {role};\nDROP ROLE {role}"));
 }
 
+/// Clients speak UTF-8, whatever the database does.
+#[tokio::test]
+async fn a_database_of_another_encoding_is_served_like_others() {
+    let store = Store::of(Database::create_in("LATIN1"));
+    let server = Setup::on(&store).start().await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({"name__istartswith": "É"})).await;
+    let made = server.create("labels", json!({"name": "éa", "code": "ÿ"})).await;
+    assert_eq!(server.read("/api/labels/%C3%A9a/").await, made);
+    // As another program writes, whose encoding is that of the database.
+    store.psql("UPDATE labels SET code = E'\\xe9'");
+    let events = subscriber.events(&server).await;
+    assert_eq!(shown(&events), json!([["create", "éa", null], ["update", "éa", {"code": "é"}]]));
+
+    // An argument that the database could not even be told.
+    assert_eq!(server.get("/api/labels/%E2%82%AC/").await.status, 404);
+    assert_eq!(server.read("/api/labels/?name=%E2%82%AC").await["count"], 0);
+    assert_eq!(server.read("/api/labels/?not__code__icontains=%E2%82%AC&ordering=-code").await["count"], 1);
+    for body in [json!({"name": "b", "code": "€"}), json!({"name": "€", "code": "😀"})] {
+        let refused = server.send("POST", "/api/labels/", &body).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        let lacking = json!(["The encoding of the database lacks a character of this value."]);
+        assert_eq!(refused.json["errors"]["code"], lacking, "{}", refused.text);
+    }
+    let refused = server.send("PATCH", "/api/labels/%C3%A9a/", &json!({"code": "€"})).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+
+    let store = Store::of(Database::create_in("SQL_ASCII"));
+    store.psql(realtime_tests::POSTGRES_SCHEMA);
+    let error = start_error(Realtime::connect(store.url()).all_resources()).await;
+    assert!(
+        error.contains("SQL_ASCII, so its texts may be no text: CREATE DATABASE .. ENCODING 'UTF8'"),
+        "{error}"
+    );
+}
+
 /// A copy of a database has the log of the original, whose transactions have other numbers.
 #[tokio::test]
 async fn a_copied_database_begins_its_log_anew() {

@@ -50,6 +50,11 @@ pub trait Dialect: Backend + Sized + 'static {
         true
     }
 
+    /// A query for the number of texts that the database has of a text, one or none; `None` where it has all there are.
+    fn has_text(_table: &Table<Self>, _text: String) -> Option<Statement<Self>> {
+        None
+    }
+
     /// Appends the expression by which a field is compared and ordered.
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize);
 

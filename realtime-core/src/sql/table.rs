@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use diesel::backend::Backend;
 
+#[cfg(feature = "postgres")]
+use super::postgres::functions::Encoding;
 use super::{NotOfItsType, Statement};
 use crate::action::Refusal;
 use crate::context::Context;
@@ -45,6 +47,8 @@ pub struct Table<DB: Backend + 'static> {
     update: Update,
     destroy: Destroy,
     map_refusal: MapRefusal,
+    #[cfg(feature = "postgres")]
+    pub(crate) encoding: Encoding,
 }
 
 impl<DB: Backend + 'static> Clone for Table<DB> {
@@ -85,6 +89,8 @@ impl<DB: Backend + 'static> Table<DB> {
                 Box::pin(async move { M::perform_destroy(model::<M>(row)?, context, store).await })
             },
             map_refusal: M::map_refusal,
+            #[cfg(feature = "postgres")]
+            encoding: Encoding::Utf8,
         }
     }
 
@@ -198,6 +204,15 @@ impl<DB: Backend + 'static> Table<DB> {
             }
             self.write_column(statement, field);
         }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Table<diesel::pg::Pg> {
+    /// The same in a database of an encoding; without it that is UTF-8.
+    #[must_use]
+    pub fn in_encoding(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
     }
 }
 

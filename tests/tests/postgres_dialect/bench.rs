@@ -16,7 +16,7 @@ use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::{ListQuery, Page};
 use realtime_core::sql::postgres::functions;
 use realtime_core::sql::{Statement, Table};
-use realtime_core::{Columns, Context, Descriptor, Limits, Principal, Row};
+use realtime_core::{Columns, Context, Descriptor, Hooks, Limits, Principal, ResourceOn, Row};
 use realtime_tests::postgres::Database;
 use serde_json::{Value as Json, json};
 use tokio::runtime::{Builder, Runtime};
@@ -73,8 +73,19 @@ impl Bench {
         bench
     }
 
+    /// With the functions and tables, in a database of another encoding than UTF-8.
+    pub(crate) fn in_encoding(encoding: &str, schema: &str) -> Self {
+        let mut bench = Self::on(Database::create_in(encoding));
+        bench.sql(schema);
+        bench.sql(&functions::install(&[]));
+        bench
+    }
+
     fn fresh() -> Self {
-        let database = Database::create();
+        Self::on(Database::create())
+    }
+
+    fn on(database: Database) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let connection = runtime.block_on(AsyncPgConnection::establish(&database.url())).unwrap();
         Self { runtime, connection, database }
@@ -86,6 +97,12 @@ impl Bench {
 
     pub(crate) fn try_sql(&mut self, sql: &str) -> diesel::QueryResult<()> {
         self.runtime.block_on(self.connection.batch_execute(sql))
+    }
+
+    /// A table as it is in the encoding of the database.
+    pub(crate) fn table<M: ResourceOn<Pg> + Hooks>(&mut self) -> Table<Pg> {
+        let code = self.value::<i32, diesel::sql_types::Integer>(functions::encoding());
+        Table::of::<M>().in_encoding(functions::Encoding::from_code(code))
     }
 
     /// What a query of one value answers.

@@ -178,6 +178,8 @@ fn written(bench: &mut Bench, table: &Table<Pg>, key: &str) -> (String, &'static
         () if searched("code_points_") => "of the column, `COLLATE \"C\"`",
         () if searched("folded_") => "of `realtime_fold`",
         () if searched("rounded_") => "of `realtime_decimal`",
+        () if searched("bytes_title") => "of `realtime_utf8`",
+        () if searched("letters_") => "of `realtime_fold_utf8`",
         () => "none",
     };
     (numbered_anew(condition), index)
@@ -198,26 +200,57 @@ fn numbered_anew(condition: &str) -> String {
     out
 }
 
+/// Indexes of a text's bytes in UTF-8.
+const BYTES: &str = r#"
+    CREATE INDEX bytes_title ON notes (realtime_utf8(title));
+    CREATE INDEX letters_title ON notes (realtime_fold_utf8(title));
+    ANALYZE;
+"#;
+
 #[test]
 fn the_statements_are_those_of_the_document_and_use_the_index_that_it_names() {
     let mut bench = Bench::new("");
     bench.sql(SCHEMA);
-    let tables = [Table::<Pg>::of::<Note>(), Table::of::<Moment>(), Table::of::<Paper>()];
-    let (_, section) = DOC.split_once("\n## SQL on PostgreSQL\n").expect("the heading");
-    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let (seen, wrong) =
+        compared(&mut bench, "\n## SQL on PostgreSQL\n", "\n### In another encoding\n", EXPRESSIONS);
+    assert!(wrong.is_empty(), "docs/lookups.md is to have:\n\n{wrong}");
+    let lookups = Lookup::ALL.iter().map(|lookup| lookup.name());
+    for name in lookups.chain(Part::ALL.iter().map(|part| part.name())) {
+        assert!(seen.contains(name), "{name} is not among the statements");
+    }
+    assert!(DOC.contains(&format!("at most `scanned_rows` ({})", Limits::default().scanned_rows)));
+}
+
+#[test]
+fn the_statements_in_another_encoding_are_those_of_the_document() {
+    let mut bench = Bench::in_encoding("LATIN1", SCHEMA);
+    let (_, wrong) = compared(&mut bench, "\n### In another encoding\n", "\n## ", BYTES);
+    assert!(wrong.is_empty(), "docs/lookups.md is to have:\n\n{wrong}");
+}
+
+/// What a section of the document names, and those of its lines that are to be others.
+fn compared(
+    bench: &mut Bench,
+    heading: &str,
+    end: &str,
+    expressions: &str,
+) -> (BTreeSet<&'static str>, String) {
+    let tables: [Table<Pg>; 3] = [bench.table::<Note>(), bench.table::<Moment>(), bench.table::<Paper>()];
+    let (_, section) = DOC.split_once(heading).expect("the heading");
+    let section = section.split_once(end).map_or(section, |(section, _)| section);
     let lines: Vec<&str> = section.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     let mut seen = BTreeSet::new();
     let mut found: Vec<String> = Vec::new();
     for pass in 0..2 {
         if pass == 1 {
-            bench.sql(EXPRESSIONS);
+            bench.sql(expressions);
         }
         for (at, line) in lines.iter().enumerate() {
             let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
             let key = cells[0].trim_matches('`');
             let field = key.strip_prefix("not__").unwrap_or(key).split("__").next().unwrap();
             let table = tables.iter().find(|table| table.descriptor().field_index(field).is_some()).unwrap();
-            let (condition, index) = written(&mut bench, table, key);
+            let (condition, index) = written(bench, table, key);
             let expected = format!("| `{key}` | `{condition}` | {index} | {} |", cells.last().unwrap());
             if pass == 0 {
                 found.push(expected);
@@ -236,11 +269,5 @@ fn the_statements_are_those_of_the_document_and_use_the_index_that_it_names() {
         .filter(|(found, line)| found != *line)
         .map(|(found, _)| found.as_str())
         .collect();
-    let wrong = wrong.join("\n");
-    assert!(wrong.is_empty(), "docs/lookups.md is to have:\n\n{wrong}");
-    let lookups = Lookup::ALL.iter().map(|lookup| lookup.name());
-    for name in lookups.chain(Part::ALL.iter().map(|part| part.name())) {
-        assert!(seen.contains(name), "{name} is not among the statements");
-    }
-    assert!(DOC.contains(&format!("at most `scanned_rows` ({})", Limits::default().scanned_rows)));
+    (seen, wrong.join("\n"))
 }

@@ -61,7 +61,7 @@ impl Bench {
     }
 }
 
-fn selected_in_memory(filter: &Filter, rows: &[Row]) -> Vec<i64> {
+pub(crate) fn selected_in_memory(filter: &Filter, rows: &[Row]) -> Vec<i64> {
     rows.iter().filter(|row| filter.matches(row.as_ref())).map(model::key_of).collect()
 }
 

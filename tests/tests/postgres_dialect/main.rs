@@ -5,6 +5,7 @@
 
 mod bench;
 mod document;
+mod encodings;
 mod filters;
 mod functions;
 #[path = "../../../realtime-core/tests/suite/model.rs"]

@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// The order of the protocol, spelt out: NULLs last ascending and first descending, ties by key.
-fn in_order(left: &Note, right: &Note, ordering: &[(usize, bool)]) -> Ordering {
+pub(crate) fn in_order(left: &Note, right: &Note, ordering: &[(usize, bool)]) -> Ordering {
     let key = (Note::DESCRIPTOR.key, false);
     let mut found = Ordering::Equal;
     for (field, descending) in ordering.iter().copied().chain([key]) {

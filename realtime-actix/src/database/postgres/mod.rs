@@ -20,7 +20,7 @@ use chrono::{SubsecRound as _, Utc};
 use diesel::ConnectionError;
 use diesel::pg::Pg;
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Nullable};
+use diesel::sql_types::{BigInt, Integer, Nullable};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{
@@ -35,6 +35,7 @@ use realtime_core::change::Batch;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::postgres::{self as log, Capture, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
+use realtime_core::sql::postgres::functions::{self, Encoding};
 use realtime_core::sql::{Statement, Table};
 use realtime_core::{Code, Context, Error, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
@@ -529,6 +530,7 @@ async fn start(
     if let Some(replicated) = &replicated {
         epoch = install::slot(&mut connection, replicated, &watch, epoch).await?;
     }
+    let tables = in_its_encoding(&mut connection, options.tables).await?;
     drop(connection);
     let copied = replicated.is_some().then(|| Arc::new(Copied::new()));
     let marker = Arc::new(Marker::new(options.target.clone(), epoch, copied.clone()));
@@ -557,7 +559,7 @@ async fn start(
         marker: Arc::clone(&marker),
         commits: Arc::clone(&commits),
         progress: Arc::clone(&progress),
-        reader: Reader::new(options.tables.clone()),
+        reader: Reader::new(tables.clone()),
         connection: Some(connection),
         sender,
         published,
@@ -581,7 +583,7 @@ async fn start(
     let most_waiting =
         u32::try_from(options.waiting.max(1)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
     let shared = Shared {
-        tables: options.tables.into(),
+        tables: tables.into(),
         pool,
         marker,
         commits,
@@ -590,6 +592,17 @@ async fn start(
         most_waiting,
     };
     Ok((shared, feed, (epoch, page_key)))
+}
+
+/// The tables as they are in the encoding of the database.
+async fn in_its_encoding(
+    connection: &mut AsyncPgConnection,
+    tables: Vec<Table<Pg>>,
+) -> Result<Vec<Table<Pg>>, OpenError> {
+    let code =
+        first(connection, functions::encoding(), |columns| read::<i32, Integer, Pg>(columns, 0)).await?;
+    let encoding = Encoding::from_code(code.ok_or(DieselError::NotFound)?);
+    Ok(tables.into_iter().map(|table| table.in_encoding(encoding)).collect())
 }
 
 type Unavailable = Box<dyn std::error::Error + Send + Sync>;

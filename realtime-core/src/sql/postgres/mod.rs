@@ -1,4 +1,4 @@
-//! PostgreSQL, from version 13 on, in a database whose encoding is UTF-8.
+//! PostgreSQL, from version 13 on.
 //!
 //! Its own operators mean what the protocol says where text is compared by the collation `"C"`. What they do otherwise
 //! is decided by the functions of [`functions`]. Regular expressions have another syntax there, and what lies in JSON
@@ -8,6 +8,9 @@
 //! enum's names in an enum of the database's; a UUID or a decimal may be stored as text. A cast to the type that the
 //! column has is none, so that its indexes are used. `char(n)` is refused by [`functions::install`]: what it holds and what it
 //! compares are two things.
+//!
+//! In a database whose encoding is not UTF-8, text is compared as the bytes that it has in UTF-8, with bytes: the server
+//! would refuse to convert an argument with a character that the encoding lacks.
 
 pub mod functions;
 
@@ -19,6 +22,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Date, Double, Integer, Numeric, Text, Time, Timestamp, Timestamptz,
 };
 
+use self::functions::Encoding;
 use super::{AnyStatement, Dialect, NotOfItsType, Sign, Statement, Subject, Table};
 use crate::field::Kind;
 use crate::filter::{Condition, PathCondition, Regex, TextMatch};
@@ -48,8 +52,18 @@ impl Dialect for Pg {
         }
     }
 
+    fn has_text(table: &Table<Self>, text: String) -> Option<Statement<Self>> {
+        if table.encoding == Encoding::Utf8 {
+            return None;
+        }
+        let mut statement = Statement::new("SELECT cardinality(realtime_of_utf8(");
+        statement.bind::<Array<Binary>, _>(vec![text.into_bytes()]).sql("))::bigint");
+        Some(statement)
+    }
+
     fn write_comparable(statement: &mut Statement<Self>, table: &Table<Self>, field: usize) {
         let (before, after) = match table.descriptor.fields[field].kind {
+            Kind::Text | Kind::Enum(_) if table.encoding != Encoding::Utf8 => ("realtime_utf8(", "::text)"),
             // Whatever collation the column has, text is compared by code point.
             Kind::Text | Kind::Enum(_) => ("", "::text COLLATE \"C\""),
             Kind::Uuid => ("", "::uuid"),
@@ -82,7 +96,7 @@ impl Dialect for Pg {
             (Kind::Integer { .. }, Value::Int(number)) => statement.bind::<BigInt, _>(*number),
             (Kind::Float, Value::Float(number)) => statement.bind::<Double, _>(*number),
             (Kind::Bool, Value::Bool(flag)) => statement.bind::<Bool, _>(*flag),
-            (Kind::Text, Value::Text(text)) => statement.bind::<Text, _>(until_nul(text).to_owned()),
+            (Kind::Text, Value::Text(text)) => write_pattern(statement, table, until_nul(text)),
             (Kind::Timestamp, Value::Timestamp(timestamp)) => {
                 statement.bind::<Timestamptz, _>(storable(*timestamp))
             }
@@ -94,10 +108,7 @@ impl Dialect for Pg {
             (Kind::Bytes, Value::Bytes(bytes)) => statement.bind::<Binary, _>(bytes.clone().into_owned()),
             (Kind::Uuid, Value::Uuid(uuid)) => statement.bind::<types::sql::Uuid, _>(Uuid(*uuid)),
             (Kind::Decimal, Value::Decimal(number)) => statement.bind::<Numeric, _>(Decimal(*number)),
-            (Kind::Enum(_), _) => {
-                table.write_value(statement, field, value)?;
-                statement.sql("::text")
-            }
+            (Kind::Enum(_), _) => return write_name(statement, table, field, value),
             _ => return table.write_value(statement, field, value),
         };
         Ok(())
@@ -144,7 +155,9 @@ impl Dialect for Pg {
         if let Some(part) = subject.part {
             return write_one_of_parts(statement, table, subject.field, part, values);
         }
-        if matches!(table.descriptor.fields[subject.field].kind, Kind::Text | Kind::Enum(_)) {
+        if matches!(table.descriptor.fields[subject.field].kind, Kind::Text | Kind::Enum(_))
+            && table.encoding != Encoding::ManyBytes
+        {
             // What is equal by code point is equal by the column's own collation, of which an index is; seldom the
             // other way round.
             table.write_column(statement, subject.field);
@@ -191,6 +204,21 @@ impl Dialect for Pg {
             statement.sql("1 = 0");
             return;
         }
+        let text = |statement: &mut Statement<Self>| {
+            let (before, after) = match (table.encoding, how.folds()) {
+                (Encoding::Utf8, true) => ("realtime_fold(", "::text) COLLATE \"C\""),
+                (Encoding::Utf8, false) => ("", "::text COLLATE \"C\""),
+                (_, true) => ("realtime_fold_utf8(", "::text)"),
+                (_, false) => ("realtime_utf8(", "::text)"),
+            };
+            statement.sql(before);
+            table.write_column(statement, field);
+            statement.sql(after);
+        };
+        if table.encoding != Encoding::Utf8 {
+            write_bytes_match(statement, how, pattern, text);
+            return;
+        }
         let (before, between) = match how {
             TextMatch::IExact => ("", " = "),
             TextMatch::Contains | TextMatch::IContains => ("strpos(", ", "),
@@ -198,11 +226,7 @@ impl Dialect for Pg {
             TextMatch::EndsWith | TextMatch::IEndsWith => ("right(", ", "),
         };
         statement.sql(before);
-        if how.folds() {
-            statement.sql("realtime_fold(");
-        }
-        table.write_column(statement, field);
-        statement.sql(if how.folds() { "::text) COLLATE \"C\"" } else { "::text COLLATE \"C\"" });
+        text(statement);
         statement.sql(between);
         if matches!(how, TextMatch::EndsWith | TextMatch::IEndsWith) {
             let length = i32::try_from(pattern.chars().count()).unwrap_or(i32::MAX);
@@ -266,6 +290,67 @@ impl Dialect for Pg {
     }
 }
 
+/// Appends a text as what texts are compared with.
+fn write_pattern<'a>(
+    statement: &'a mut Statement<Pg>,
+    table: &Table<Pg>,
+    text: &str,
+) -> &'a mut Statement<Pg> {
+    match table.encoding {
+        Encoding::Utf8 => statement.bind::<Text, _>(text.to_owned()),
+        Encoding::OneByte | Encoding::ManyBytes => statement.bind::<Binary, _>(text.as_bytes().to_vec()),
+    }
+}
+
+/// Appends a value of an enum as what its names are compared with.
+fn write_name(
+    statement: &mut Statement<Pg>,
+    table: &Table<Pg>,
+    field: usize,
+    value: &Value<'static>,
+) -> Result<(), NotOfItsType> {
+    let is_utf8 = table.encoding == Encoding::Utf8;
+    statement.sql(if is_utf8 { "" } else { "realtime_utf8(" });
+    table.write_value(statement, field, value)?;
+    statement.sql(if is_utf8 { "::text" } else { "::text)" });
+    Ok(())
+}
+
+/// Appends the comparison of the bytes of a text with those of a pattern. A pattern begins with the first byte of a
+/// character, so it is found only where one begins.
+fn write_bytes_match(
+    statement: &mut Statement<Pg>,
+    how: TextMatch,
+    pattern: &str,
+    text: impl Fn(&mut Statement<Pg>),
+) {
+    let bytes = pattern.as_bytes().to_vec();
+    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+    match how {
+        TextMatch::IExact => {
+            text(statement);
+            statement.sql(" = ").bind::<Binary, _>(bytes);
+        }
+        TextMatch::Contains | TextMatch::IContains => {
+            statement.sql("position(").bind::<Binary, _>(bytes).sql(" IN ");
+            text(statement);
+            statement.sql(") > 0");
+        }
+        TextMatch::StartsWith | TextMatch::IStartsWith => {
+            statement.sql("substr(");
+            text(statement);
+            statement.sql(", 1, ").bind::<Integer, _>(length).sql(") = ").bind::<Binary, _>(bytes);
+        }
+        TextMatch::EndsWith | TextMatch::IEndsWith => {
+            statement.sql("substr(");
+            text(statement);
+            statement.sql(", octet_length(");
+            text(statement);
+            statement.sql(") + 1 - ").bind::<Integer, _>(length).sql(") = ").bind::<Binary, _>(bytes);
+        }
+    }
+}
+
 /// Appends `= $1` for one value and `= ANY($1)` for several, so that the text does not depend on how many there are.
 fn write_equals_one(
     statement: &mut Statement<Pg>,
@@ -283,12 +368,23 @@ fn write_equals_one(
             if at > 0 {
                 statement.sql(", ");
             }
-            table.write_value(statement, field, value)?;
             if is_comparable {
-                statement.sql("::text");
+                write_name(statement, table, field, value)?;
+            } else {
+                table.write_value(statement, field, value)?;
             }
         }
         statement.sql(")");
+        return Ok(());
+    }
+    if matches!(kind, Kind::Text) && table.encoding != Encoding::Utf8 {
+        let texts = values.iter().filter_map(|value| match value {
+            Value::Text(text) => Some(text.as_bytes().to_vec()),
+            _ => None,
+        });
+        statement.sql(if is_comparable { " = ANY(" } else { " = ANY(realtime_of_utf8(" });
+        statement.bind::<Array<Binary>, _>(texts.collect::<Vec<_>>());
+        statement.sql(if is_comparable { ")" } else { "))" });
         return Ok(());
     }
     if let [value] = values {
