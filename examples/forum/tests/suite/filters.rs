@@ -1,6 +1,8 @@
 //! Filters on every column of the forum: over REST, over the socket and in a subscription they select the same rows.
 
-use realtime_tests::Socket;
+use std::collections::BTreeMap;
+
+use realtime_tests::{Socket, position};
 use serde_json::{Value as Json, json};
 
 use crate::running::{Forum, Login};
@@ -89,6 +91,180 @@ const COLUMNS: &[(&str, Option<&[&str]>)] = &[
     ("comments", None),
     ("notes", Some(&["id", "owner_id", "title", "body", "pinned", "due", "amount"])),
 ];
+
+/// A column and what another program gives it in place of what it has.
+const OTHER_VALUES: &[(&str, &[(&str, &str)])] = &[
+    ("users", &[("username", "'renamed'")]),
+    (
+        "topics",
+        &[
+            ("title", "'elsewhere'"),
+            ("locked", "NOT locked"),
+            ("owner_id", "owner_id % 2 + 1"),
+            ("created_at", "'2001-02-03 04:05:06'"),
+        ],
+    ),
+    (
+        "comments",
+        &[
+            ("topic_id", "topic_id % 2 + 1"),
+            ("author_id", "author_id % 2 + 1"),
+            ("body", "'elsewhere'"),
+            ("score", "score + 1000"),
+            ("rating", "CASE WHEN rating IS NULL THEN 77.5 END"),
+            ("status", "CASE status WHEN 'published' THEN 'hidden' ELSE 'published' END"),
+            ("edited_at", "CASE WHEN edited_at IS NULL THEN '2001-02-03 04:05:06' END"),
+            ("created_at", "'2001-02-03 04:05:06'"),
+        ],
+    ),
+    (
+        "notes",
+        &[
+            ("owner_id", "owner_id + 1"),
+            ("title", "'elsewhere'"),
+            ("body", "CASE WHEN body IS NULL THEN 'elsewhere' END"),
+            ("pinned", "NOT pinned"),
+            ("due", "CASE WHEN due IS NULL THEN '2001-02-03' END"),
+            ("amount", "CASE WHEN amount IS NULL THEN '77.50' END"),
+        ],
+    ),
+];
+
+/// What a client holds of a subscription.
+struct Held {
+    filter: Json,
+    rows: BTreeMap<String, Json>,
+}
+
+fn by_key(rows: &Json) -> BTreeMap<String, Json> {
+    rows.as_array().expect("rows").iter().map(|row| (row["id"].to_string(), row.clone())).collect()
+}
+
+/// Events of each action.
+#[derive(Default)]
+struct Told {
+    create: usize,
+    update: usize,
+    delete: usize,
+}
+
+/// Holds the subscriptions to be what lists of their filters are.
+async fn follow(
+    (forum, login): (&Forum, &Login),
+    socket: &mut Socket,
+    stream: &str,
+    held: &mut BTreeMap<String, Held>,
+    told: &mut Told,
+) {
+    let newest = forum.ask("GET", "/api/topics/?limit=1", Some(login), Json::Null).await;
+    assert_eq!(newest.status, 200, "{}", newest.json);
+    socket.reach(position(newest.header("realtime-cursor"))).await;
+    for event in socket.kept() {
+        let id = event["subscription"].as_str().expect("a subscription");
+        let Held { filter, rows } = held.get_mut(id).expect("one that is held");
+        let key = event["pk"].to_string();
+        let before = rows.remove(&key);
+        match (event["action"].as_str(), before) {
+            (Some("create"), None) => {
+                told.create += 1;
+                rows.insert(key, event["data"].clone());
+            }
+            (Some("update"), Some(mut row)) => {
+                told.update += 1;
+                for (name, value) in event["diff"].as_object().expect("a diff") {
+                    row[name] = value.clone();
+                }
+                rows.insert(key, row);
+            }
+            (Some("delete"), Some(_)) => told.delete += 1,
+            (_, before) => panic!("{stream} {filter}: {event} where {before:?} was held"),
+        }
+    }
+    for Held { filter, rows } in held.values() {
+        let list = json!({"stream": stream, "action": "list", "payload": filter, "limit": 1000});
+        let list = socket.request(list).await;
+        assert_eq!(*rows, by_key(&list["data"]["results"]), "{stream} {filter}");
+    }
+}
+
+/// Whatever becomes of a column, a subscription that asks for it holds what a list of the same filter has.
+#[tokio::test]
+async fn what_is_asked_of_a_column_enters_changes_and_leaves_as_in_a_list() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    for body in [
+        json!({"title": "Ünlimited", "tags": ["red", 5], "due": "2026-02-28", "amount": "12.50", "body": "ΣΟΦΟΣ"}),
+        json!({"title": "plain", "pinned": true}),
+    ] {
+        assert_eq!(forum.post("/api/notes/", Some(&ann), body).await.status, 201);
+    }
+    for (stream, columns) in OTHER_VALUES {
+        let all = forum.ask("GET", &format!("/api/{stream}/?limit=1000"), Some(&ann), Json::Null).await;
+        // Who asks is to stay who he is.
+        let is_ann = |row: &Json| *stream == "users" && row["id"] == ann.id;
+        let rows: Vec<Json> = all.json["results"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .filter(|row| !is_ann(row))
+            .cloned()
+            .collect();
+        for column in std::iter::once("id").chain(columns.iter().map(|(column, _)| *column)) {
+            let mut socket = forum.socket(Some(&ann)).await;
+            let (mut held, mut told) = (BTreeMap::new(), Told::default());
+            let some = rows.iter().find(|row| !row[column].is_null());
+            let null = rows.iter().find(|row| row[column].is_null());
+            let about: Vec<&Json> = some.into_iter().chain(null).collect();
+            for row in &about {
+                for (key, argument) in filters(column, &row[column]) {
+                    let filter = json!({key: argument});
+                    let ask =
+                        json!({"stream": stream, "action": "subscribe", "payload": filter, "snapshot": true});
+                    let reply = socket.request(ask).await;
+                    assert_eq!(reply["status"], 200, "{stream} {filter}: {reply}");
+                    let mut rows = BTreeMap::new();
+                    loop {
+                        let page = socket.receive_json().await;
+                        assert_eq!(page["type"], "snapshot", "{page}");
+                        rows.extend(by_key(&page["data"]));
+                        if page["done"] == true {
+                            break;
+                        }
+                    }
+                    let id = reply["data"]["subscription"].as_str().expect("an id").to_owned();
+                    held.insert(id, Held { filter, rows });
+                }
+            }
+            for row in &about {
+                let key = match &row["id"] {
+                    Json::String(text) => format!("'{text}'"),
+                    number => number.to_string(),
+                };
+                let kept = format!("CREATE TABLE kept AS SELECT * FROM {stream} WHERE id = {key}");
+                let back = format!(
+                    "PRAGMA foreign_keys = OFF; INSERT INTO {stream} SELECT * FROM kept; DROP TABLE kept"
+                );
+                let mut writes = vec![
+                    format!("PRAGMA foreign_keys = OFF; {kept}; DELETE FROM {stream} WHERE id = {key}"),
+                    back,
+                ];
+                // One by one, so that what the others ask for changes beside this one.
+                for (other, value) in *columns {
+                    writes.push(format!("{kept}; UPDATE {stream} SET {other} = {value} WHERE id = {key}"));
+                    writes.push(format!(
+                        "UPDATE {stream} SET {other} = (SELECT {other} FROM kept) WHERE id = {key}; DROP TABLE kept"
+                    ));
+                }
+                for sql in writes {
+                    forum.write(&sql);
+                    follow((&forum, &ann), &mut socket, stream, &mut held, &mut told).await;
+                }
+            }
+            let Told { create, update, delete } = told;
+            assert!(create > 0 && update > 0 && delete > 0, "{stream}.{column}: {create} {update} {delete}");
+        }
+    }
+}
 
 async fn check(
     forum: &Forum,
