@@ -350,7 +350,7 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Reads the answer to [`barrier`] and [`place`].
+    /// Reads the answer to [`barrier`].
     ///
     /// # Errors
     /// Where it is not one.
