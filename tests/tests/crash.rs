@@ -818,12 +818,12 @@ async fn run(mode: Mode, cycles: u64) {
         // Until the service has its database again takes longer than until it is started; and what comes by logical
         // replication is copied before it is told.
         let replicated = on_postgres() && change_source() == ChangeSource::Replication;
-        let most = match mode {
+        let longest = match mode {
             Mode::Restarts => 1_000,
             Mode::Killed if replicated => 500,
             Mode::Killed | Mode::Calm => 150,
         };
-        random.wait(most).await;
+        random.wait(longest).await;
         if mode != Mode::Calm && random.below(2) == 0 {
             // Between a commit and its delivery.
             within("a commit", world.committed.notified()).await;
