@@ -63,6 +63,7 @@
 //! | [`macro@RealtimeResource`], [`macro@RealtimeEnum`] | the derives |
 //! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
 //! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
+//! | [`macro@actions`] | functions that clients can call |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
 //! | [`auth`] | who is asking |
 //! | [`policy`], [`Rows`], [`Fields`] | who may do what, and who sees which rows and fields |
@@ -118,12 +119,14 @@ pub use database::{OnPostgres, OnSqlite};
 pub use realtime::ChangeSource;
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};
 pub use realtime_core::{
-    Action, ActionSet, AfterCommit, Code, Context, Descriptor, Draft, Error, Field, FieldEnum, Fields, Hooks,
-    Lag, Limits, Principal, Record, ResourceOn, Rows, Store, Value, View,
+    Action, ActionSet, AfterCommit, Code, Context, CustomAction, CustomActions, Descriptor, Draft, Error,
+    Field, FieldEnum, Fields, Hooks, Lag, Limits, Principal, Record, ResourceOn, Rows, Store, Value, View,
 };
 // From its module, where it is the trait alone: the derive of that name is the one below.
 pub use realtime_core::resource::RealtimeResource;
-pub use realtime_derive::{RealtimeEnumActix as RealtimeEnum, RealtimeResourceActix as RealtimeResource};
+pub use realtime_derive::{
+    RealtimeEnumActix as RealtimeEnum, RealtimeResourceActix as RealtimeResource, actions_actix as actions,
+};
 pub use rest::body::json_object;
 pub use rest::problem::Problem;
 pub use scope::RealtimeScope;

@@ -22,7 +22,7 @@ use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
 use realtime_core::schema::{self, Subject};
-use realtime_core::{Code, Error, Field, Hooks, Known, Limits, Principal};
+use realtime_core::{Action, Code, CustomAction, Error, Field, Hooks, Known, Limits, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::admission::{Admission, Seat};
@@ -325,6 +325,7 @@ impl Connect {
     fn check(&self) -> Result<(), StartError> {
         self.check_streams()?;
         self.check_relations()?;
+        self.check_actions()?;
         let is_base = ["http://", "https://"].iter().any(|scheme| self.links.starts_with(scheme))
             && self.links.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"?#".contains(&byte));
         if self.links.is_empty() || is_base {
@@ -359,6 +360,49 @@ impl Connect {
                     return refuse(format!("is the second one that is nested in {:?}", target.stream));
                 }
                 nested.extend(relation.nested.then_some(target.stream));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each action has a name of its own, and a path that leads nowhere else.
+    fn check_actions(&self) -> Result<(), StartError> {
+        let mounted = self.parts.descriptors();
+        for descriptor in mounted {
+            let nested: Vec<&str> = mounted
+                .iter()
+                .filter(|other| {
+                    let relations = other.lists.relations.iter();
+                    let nested = relations.filter(|relation| relation.nested);
+                    nested.into_iter().any(|relation| (relation.target)().stream == descriptor.stream)
+                })
+                .map(|other| other.stream)
+                .collect();
+            for (at, custom) in descriptor.custom.iter().enumerate() {
+                let CustomAction { name, on_row, .. } = custom;
+                let refuse = |reason: &str| {
+                    let stream = descriptor.stream;
+                    Err(StartError::Stream(format!(
+                        "the action {name:?} of {stream:?} {reason}; name it otherwise"
+                    )))
+                };
+                if descriptor.custom[..at].iter().any(|other| other.name == *name) {
+                    return refuse("has the name of another one");
+                }
+                if Action::from_name(name).is_some()
+                    || ["events", "changes", "ping", "authenticate"].contains(name)
+                {
+                    return refuse("has a name that the protocol uses");
+                }
+                if *on_row && nested.contains(name) {
+                    return refuse(&format!(
+                        "has the path of the nested list of {name:?}, /{}/{{pk}}/{name}/",
+                        descriptor.stream
+                    ));
+                }
+                if name.is_empty() || name.contains('/') {
+                    return refuse("has a name that is no segment of a path");
+                }
             }
         }
         Ok(())

@@ -93,10 +93,11 @@ impl HttpServiceFactory for RealtimeScope {
                     guarded(rest::object(request, payload, worker))
                 },
             ))
-            .service(
-                web::resource(["/{stream}/{pk}/{nested}", "/{stream}/{pk}/{nested}/"])
-                    .to(|request: HttpRequest, worker: CurrentWorker| guarded(rest::nested(request, worker))),
-            )
+            .service(web::resource(["/{stream}/{pk}/{nested}", "/{stream}/{pk}/{nested}/"]).to(
+                |request: HttpRequest, payload: web::Payload, worker: CurrentWorker| {
+                    guarded(rest::nested(request, payload, worker))
+                },
+            ))
             .default_service(web::to(rest::nothing_here))
             .register(config);
     }

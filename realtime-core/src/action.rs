@@ -6,7 +6,8 @@ use serde_json::{Map, Value as Json};
 use crate::change::ResourceId;
 use crate::check::Check;
 use crate::condition::Condition;
-use crate::context::Context;
+use crate::context::{Context, Principal};
+use crate::custom::{CustomAction, Replies, Reply};
 use crate::draft::Draft;
 use crate::error::{Code, Error, NON_FIELD_ERRORS};
 use crate::expand;
@@ -15,7 +16,7 @@ use crate::filter::{self, Filter, Predicate};
 use crate::grouping::{self, RowGroupsQuery};
 use crate::idempotency::{self, Once};
 use crate::list::{ListQuery, Page};
-use crate::resource::{Action, Descriptor, FieldDescriptor, Row};
+use crate::resource::{Action, Descriptor, FieldDescriptor, Record, Row};
 use crate::scan;
 use crate::sql::{self, AnyStatement, Dialect, NotOfItsType, Statement, Table};
 use crate::store::{Access, AfterCommit, Local, Store, Values};
@@ -70,6 +71,41 @@ pub enum Operation {
     List(Box<ListQuery>),
     /// Find the row groups that a subscription is about.
     FindRowGroups(Box<RowGroupsQuery>),
+    /// Do what the application has added.
+    Call(Box<Call>),
+}
+
+/// What is asked of an action of the application's.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which one.
+    pub custom: &'static CustomAction,
+    /// Of which row, where it is about one.
+    pub key: Option<Value<'static>>,
+    /// Its arguments, as they came.
+    pub payload: Map<String, Json>,
+}
+
+impl Call {
+    /// What a request asks for; without a key only where the action is about no row.
+    ///
+    /// # Errors
+    /// 404 where the key is that of no row.
+    pub fn new(
+        descriptor: &Descriptor,
+        custom: &'static CustomAction,
+        key: Option<&Json>,
+        payload: Map<String, Json>,
+    ) -> Result<Self, Error> {
+        let key = custom.on_row.then(|| crate::connection::key(descriptor, key)).transpose()?;
+        Ok(Self { custom, key, payload })
+    }
+
+    /// What makes it another request than one with the same arguments.
+    fn target(&self) -> String {
+        let key = self.key.as_ref().map(|key| key.to_json().to_string());
+        format!("{}/{}", self.custom.name, key.unwrap_or_default())
+    }
 }
 
 impl Operation {
@@ -83,6 +119,28 @@ impl Operation {
             Self::Retrieve(_) => Action::Retrieve,
             Self::List(_) => Action::List,
             Self::FindRowGroups(_) => Action::Subscribe,
+            Self::Call(call) => call.custom.action(),
+        }
+    }
+
+    /// See [`Rules::admit`](crate::policy::Rules::admit).
+    fn admit(&self, descriptor: &Descriptor, principal: &Principal) -> Result<(), Error> {
+        match self {
+            Self::Call(call) => descriptor.rules.admit_custom(principal, call.custom),
+            operation => descriptor.rules.admit(principal, operation.action()),
+        }
+    }
+
+    /// See [`Rules::admit_to`](crate::policy::Rules::admit_to).
+    fn admit_to(
+        &self,
+        descriptor: &Descriptor,
+        principal: &Principal,
+        row: &dyn Record,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Call(call) => descriptor.rules.admit_custom_to(principal, call.custom, row),
+            operation => descriptor.rules.admit_to(principal, operation.action(), row),
         }
     }
 }
@@ -102,6 +160,12 @@ pub enum Outcome {
     Page(Page),
     /// What selects the row groups.
     RowGroups(Filter),
+    /// It is done, and there is nothing to say.
+    Nothing,
+    /// What an action of the application's has answered, as JSON.
+    Answer(String),
+    /// It was done before by the same request: what was answered then, as JSON; nothing where it is empty.
+    DoneBefore(Replies, String),
 }
 
 /// A foreign key of a table.
@@ -245,7 +309,7 @@ async fn carry_out<T: Transaction>(
 ) -> Result<Outcome, Refusal> {
     let descriptor = table.descriptor();
     if !request.trusted {
-        descriptor.rules.admit(context.principal, request.operation.action())?;
+        request.operation.admit(descriptor, context.principal)?;
     }
     match &request.operation {
         Operation::Create(payload) => {
@@ -253,7 +317,8 @@ async fn carry_out<T: Transaction>(
             let Some(once) = &request.once else {
                 return create(transaction, (tables, table), request, payload, context).await;
             };
-            if let Some(object) = idempotency::begin(transaction, table, once, payload, context).await? {
+            if let Some(object) = idempotency::begin(transaction, table, once, ("", payload), context).await?
+            {
                 return Ok(Outcome::CreatedBefore(object));
             }
             let created = create(transaction, (tables, table), request, payload, context).await?;
@@ -303,6 +368,51 @@ async fn carry_out<T: Transaction>(
             let visible = descriptor.rules.visible(context.principal);
             Ok(Outcome::RowGroups(grouping::find(transaction, table, query, visible).await?))
         }
+        Operation::Call(call) => {
+            let Some(once) = &request.once else {
+                return call_custom(transaction, (tables, table), request, call, context).await;
+            };
+            let asked = (call.target(), &call.payload);
+            let asked = (asked.0.as_str(), asked.1);
+            if let Some(answer) = idempotency::begin(transaction, table, once, asked, context).await? {
+                return Ok(Outcome::DoneBefore(call.custom.replies, answer));
+            }
+            let outcome = call_custom(transaction, (tables, table), request, call, context).await?;
+            let answer = match &outcome {
+                Outcome::Object(row) => {
+                    crate::encode::object(descriptor.seen_by(context.principal), row.as_ref())
+                }
+                Outcome::Answer(json) => json.clone(),
+                _ => String::new(),
+            };
+            idempotency::finish(transaction, table, once, &answer, context).await?;
+            Ok(outcome)
+        }
+    }
+}
+
+async fn call_custom<T: Transaction>(
+    transaction: &mut T,
+    (tables, table): Place<'_, T::Backend>,
+    request: &Request,
+    call: &Call,
+    context: &Context<'_>,
+) -> Result<Outcome, Refusal> {
+    let row = match &call.key {
+        Some(key) => Some(existing(transaction, table, key, request, context).await?),
+        None => {
+            request.condition.check_absent()?;
+            None
+        }
+    };
+    let mut within = Within { transaction, tables, context, failure: None };
+    let mut store = Store::new(&mut within);
+    let called = (call.custom.run)(row.as_deref(), &call.payload, context, &mut store).await;
+    match ended(&table.descriptor().seen_by(context.principal), called, within.failure)? {
+        Reply::Nothing => Ok(Outcome::Nothing),
+        Reply::Object(row) => Ok(Outcome::Object(row)),
+        Reply::Value(Ok(json)) => Ok(Outcome::Answer(json)),
+        Reply::Value(Err(error)) => Err(Refusal::Fault(Box::new(error))),
     }
 }
 
@@ -328,13 +438,13 @@ async fn existing<T: Transaction>(
     context: &Context<'_>,
 ) -> Result<Row, Refusal> {
     let descriptor = table.descriptor();
-    let (rules, action) = (&descriptor.rules, request.operation.action());
-    let visible = if request.trusted { Filter::all() } else { rules.visible(context.principal) };
+    let action = request.operation.action();
+    let visible = if request.trusted { Filter::all() } else { descriptor.rules.visible(context.principal) };
     // Who is going to change it keeps others from removing it meanwhile.
     let row = addressed(transaction, table, key, visible, action.writes()).await?;
     let row = row.ok_or_else(Error::not_found)?;
     if !request.trusted {
-        rules.admit_to(context.principal, action, row.as_ref())?;
+        request.operation.admit_to(descriptor, context.principal, row.as_ref())?;
     }
     if action.writes() {
         meets(request, descriptor, &row, context)?;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 
-use crate::action::{Operation, Outcome, Request};
+use crate::action::{Call, Operation, Outcome, Request};
 use crate::change::ResourceId;
 use crate::context::Principal;
 use crate::cursor::Cursor;
+use crate::custom::CustomAction;
 use crate::encode::{self, Head};
 use crate::error::{Code, Error, shown};
 use crate::filter::{self, RawArgument};
@@ -286,6 +287,9 @@ impl Connection {
             return form
                 .and(Err(Error::new(Code::NotFound, format!("There is no stream {}.", shown(stream)))));
         };
+        if let Some(custom) = descriptor.custom(&message.action) {
+            return self.call(resource, descriptor, custom, message);
+        }
         let offered = action.filter(|action| descriptor.actions.contains(*action));
         let Some(action) = offered else { return form.and(Err(not_allowed(descriptor, &message.action))) };
         let admitted = form.and_then(|()| descriptor.rules.admit(&self.principal, action));
@@ -300,6 +304,25 @@ impl Connection {
             // Writes are answered in the order in which they came, refused ones too.
             Err(error) if action.writes() => Work::Refuse(error),
             Err(error) => return Err(error),
+        };
+        Ok(self.enqueue(Queued { head, resource, descriptor, work }))
+    }
+
+    /// What the application has added. It is carried out in its turn, as writes are.
+    fn call(
+        &mut self,
+        resource: ResourceId,
+        descriptor: &'static Descriptor,
+        custom: &'static CustomAction,
+        message: Message,
+    ) -> Result<Vec<Effect>, Error> {
+        let head = message.head.clone();
+        let asked = check_call(custom, &message)
+            .and_then(|()| descriptor.rules.admit_custom(&self.principal, custom))
+            .and_then(|()| Call::new(descriptor, custom, message.key.as_ref(), message.payload));
+        let work = match asked {
+            Ok(call) => Work::Write(Operation::Call(Box::new(call))),
+            Err(error) => Work::Refuse(error),
         };
         Ok(self.enqueue(Queued { head, resource, descriptor, work }))
     }
@@ -350,7 +373,9 @@ impl Connection {
             Action::Subscribe => Work::Subscribe(self.asked(resource, descriptor, message)?),
             Action::Create => Work::Write(Operation::Create(message.payload)),
             // Reads keep no place.
-            Action::List | Action::Retrieve => return Err(not_allowed(descriptor, action.name())),
+            Action::List | Action::Retrieve | Action::Custom(_) => {
+                return Err(not_allowed(descriptor, action.name()));
+            }
         })
     }
 
@@ -710,7 +735,10 @@ fn answer(head: &Head, view: View<'_>, outcome: &Outcome, feed: Cursor) -> Strin
         Outcome::CreatedBefore(object) => encode::reply(head, 201, Some(object)),
         Outcome::Object(row) => encode::reply(head, 200, Some(&encode::object(view, row.as_ref()))),
         // Groups are for a subscription, which is answered when it begins.
-        Outcome::Deleted | Outcome::RowGroups(_) => encode::reply(head, 204, None),
+        Outcome::Deleted | Outcome::Nothing | Outcome::RowGroups(_) => encode::reply(head, 204, None),
+        Outcome::Answer(json) => encode::reply(head, 200, Some(json)),
+        Outcome::DoneBefore(_, json) if json.is_empty() => encode::reply(head, 204, None),
+        Outcome::DoneBefore(_, json) => encode::reply(head, 200, Some(json)),
         Outcome::Page(page) => {
             let links = [page.next.clone(), page.previous.clone()];
             encode::reply(head, 200, Some(&page_object(view, page, links, Some(feed))))
@@ -763,6 +791,7 @@ pub fn not_allowed(descriptor: &Descriptor, action: &str) -> Error {
         .iter()
         .filter(|action| descriptor.actions.contains(**action))
         .map(|action| action.name())
+        .chain(descriptor.custom.iter().map(|custom| custom.name))
         .collect();
     let detail = format!(
         "{:?} does not offer {}; its actions are {}.",
@@ -799,6 +828,18 @@ fn check_members(action: Action, message: &Message) -> Result<(), Error> {
         return Err(Error::bad_request(format!("{} takes no pk.", action.name())));
     }
     Ok(())
+}
+
+/// The same of an action of the application's.
+fn check_call(custom: &CustomAction, message: &Message) -> Result<(), Error> {
+    if let Some((name, _)) = message.options.first() {
+        return Err(unknown_member(name));
+    }
+    match (custom.on_row, &message.key) {
+        (true, None) => Err(Error::bad_request(format!("{} needs a pk.", custom.name))),
+        (false, Some(_)) => Err(Error::bad_request(format!("{} takes no pk.", custom.name))),
+        _ => Ok(()),
+    }
 }
 
 /// The options that an action has beside its payload; any other member is a mistake that must not be ignored.

@@ -46,12 +46,12 @@ pub(crate) async fn begin<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     once: &Once,
-    payload: &Map<String, Json>,
+    asked: (&str, &Map<String, Json>),
     context: &Context<'_>,
 ) -> Result<Option<String>, Refusal> {
     let descriptor = table.descriptor();
     let fail = |failure| of_table(descriptor, failure);
-    let (name, request) = (once.name(context), fingerprint(descriptor, payload));
+    let (name, request) = (once.name(context), fingerprint(descriptor, asked));
     let mut claim = Statement::new("INSERT INTO realtime_idempotency (name, request, answer, at) VALUES (");
     for text in [name.clone(), request.clone(), String::new()] {
         T::Backend::write_text(&mut claim, text);
@@ -131,9 +131,13 @@ impl Once {
 }
 
 /// Requests that ask for the same have the same. The order of a payload's members is none of it.
-fn fingerprint(descriptor: &Descriptor, payload: &Map<String, Json>) -> String {
+fn fingerprint(descriptor: &Descriptor, (target, payload): (&str, &Map<String, Json>)) -> String {
     let members: BTreeMap<&String, &Json> = payload.iter().collect();
-    hashed([descriptor.stream, json!(members).to_string().as_str()])
+    let members = json!(members).to_string();
+    match target {
+        "" => hashed([descriptor.stream, members.as_str()]),
+        target => hashed([format!("{}/{target}", descriptor.stream).as_str(), members.as_str()]),
+    }
 }
 
 fn hashed(parts: [&str; 2]) -> String {

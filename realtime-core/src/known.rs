@@ -88,6 +88,7 @@ mod tests {
         }],
         key: 0,
         lookup: 0,
+        custom: &[],
         throttle: &[],
         aliases: &[],
         group_by: &[],

@@ -43,6 +43,7 @@
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
 //! | [`check`], [`Draft`], [`Hooks`] | what is asked of values, and what an application adds to writes |
+//! | [`custom`], [`arguments`] | actions of the application's own, and what they are given |
 //! | [`policy`], [`Rows`], [`Fields`] | who may do what, and see which rows and fields |
 //! | [`types`] | types for fields that Diesel does not map everywhere |
 //! | [`log`] | the change log: tables, triggers, reading |
@@ -60,12 +61,14 @@
 #![deny(missing_docs)]
 
 pub mod action;
+pub mod arguments;
 pub mod change;
 pub mod check;
 mod condition;
 pub mod connection;
 mod context;
 pub mod cursor;
+pub mod custom;
 pub mod diff;
 mod draft;
 mod encode;
@@ -110,6 +113,7 @@ pub mod __private;
 
 pub use condition::{Condition, Tags, tag};
 pub use context::{Context, Principal};
+pub use custom::{CustomAction, CustomActions};
 pub use draft::{Draft, Hooks};
 pub use encode::object;
 pub use error::{Code, Error, NON_FIELD_ERRORS};
@@ -122,7 +126,7 @@ pub use message::url_decoded;
 pub use page_key::PageKey;
 pub use part::Part;
 #[doc(inline)]
-pub use realtime_derive::{RealtimeEnum, RealtimeResource};
+pub use realtime_derive::{RealtimeEnum, RealtimeResource, actions};
 pub use resource::{
     Action, ActionSet, Alias, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists, RealtimeResource,
     Record, Relation, ResourceOn, Row,

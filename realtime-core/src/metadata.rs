@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::arguments::{Argument, Sort};
 use crate::check::Check;
+use crate::custom::CustomAction;
 use crate::field::Kind;
 use crate::resource::FieldDescriptor;
 use crate::view::View;
@@ -19,6 +21,50 @@ pub fn metadata(view: &View<'_>, forms: &[&str]) -> Map<String, Json> {
         members.insert("actions".into(), actions.into());
     }
     members
+}
+
+/// The description of an action of the application's; with what it takes, where the caller may do it.
+pub fn of_custom(custom: &CustomAction, form: bool) -> Map<String, Json> {
+    let mut members = described(custom.name, custom.description);
+    if form {
+        let arguments = (custom.arguments)().unwrap_or_default();
+        let arguments: Map<String, Json> =
+            arguments.iter().map(|known| (known.name.to_owned(), argument(known))).collect();
+        members.insert("actions".into(), json!({"POST": arguments}));
+    }
+    members
+}
+
+fn argument(argument: &Argument) -> Json {
+    let kind = match argument.sort {
+        Sort::Bool => "boolean",
+        Sort::Integer { .. } => "integer",
+        Sort::Number => "float",
+        Sort::Text => "string",
+        Sort::Choice(_) => "choice",
+        Sort::List(_) => "list",
+        Sort::Object | Sort::Any => "json",
+    };
+    let mut members = json!({
+        "type": kind,
+        "required": argument.required,
+        "read_only": false,
+        "nullable": argument.nullable,
+        "label": label(argument.name),
+    });
+    match &argument.sort {
+        Sort::Integer { min, max } => {
+            members["min_value"] = (*min).into();
+            members["max_value"] = (*max).into();
+        }
+        Sort::Choice(names) => members["choices"] = choices(names),
+        _ => {}
+    }
+    members
+}
+
+fn choices(names: &[&str]) -> Json {
+    names.iter().map(|name| json!({"value": name, "display_name": label(name)})).collect()
 }
 
 /// A name, a description, and the media types that everything here has.
@@ -53,9 +99,7 @@ fn field(field: &FieldDescriptor) -> Json {
             put("max_value", max.into());
         }
         Kind::Enum(names) => {
-            let choices =
-                names().iter().map(|name| json!({"value": name, "display_name": label(name)})).collect();
-            put("choices", Json::Array(choices));
+            put("choices", choices(names()));
         }
         _ => {}
     }

@@ -1,8 +1,7 @@
 //! Who may do what, and see which rows: what an application says of a resource, and how it is asked.
 
-use std::any::Any;
-
 use crate::context::Principal;
+use crate::custom::{self, CustomAction, Decide};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::resource::{Action, RealtimeResource, Record};
@@ -242,7 +241,7 @@ pub trait Policy: RealtimeResource {
 /// The policy of a resource, without its type.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    decide: fn(&Principal, Action, Option<&dyn Record>) -> Verdict,
+    decide: Decide,
     visible: fn(&Principal) -> Filter,
     hidden: fn(&Principal) -> Vec<usize>,
 }
@@ -251,13 +250,7 @@ impl Rules {
     /// The policy of a model.
     pub const fn of<M: Policy>() -> Self {
         Self {
-            decide: |principal, action, row| match row {
-                None => M::permission(&Ask { principal, action, row: None }),
-                // A row of another model would be a mistake of the caller's: nothing is allowed on it.
-                Some(row) => (row as &dyn Any)
-                    .downcast_ref::<M>()
-                    .map_or(Verdict::No, |row| M::permission(&Ask { principal, action, row: Some(row) })),
-            },
+            decide: |principal, action, row| custom::decide(principal, action, row, M::permission),
             visible: |principal| M::visible(principal).into_filter(),
             hidden: |principal| M::hidden(principal).into_indexes(),
         }
@@ -283,13 +276,16 @@ impl Rules {
     /// 401 where nobody is logged in and the action is not for everybody; 403 for an action without a row. Whoever is
     /// logged in and names a row first learns whether there is one.
     pub fn admit(&self, principal: &Principal, action: Action) -> Result<(), Error> {
-        match (self.decide)(principal, action, None) {
-            Verdict::Yes => Ok(()),
-            Verdict::ByRow if action.needs_key() => Ok(()),
-            _ if principal.is_anonymous() => Err(Error::not_authenticated()),
-            _ if action.needs_key() => Ok(()),
-            _ => Err(forbidden()),
-        }
+        admitted((self.decide)(principal, action, None), principal, action.needs_key())
+    }
+
+    /// The same of an action of the application's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn admit_custom(&self, principal: &Principal, custom: &CustomAction) -> Result<(), Error> {
+        let decide = custom.permission.unwrap_or(self.decide);
+        admitted(decide(principal, custom.action(), None), principal, custom.on_row)
     }
 
     /// May the action be carried out on this row?
@@ -297,11 +293,39 @@ impl Rules {
     /// # Errors
     /// 403, or 401 where nobody is logged in.
     pub fn admit_to(&self, principal: &Principal, action: Action, row: &dyn Record) -> Result<(), Error> {
-        match (self.decide)(principal, action, Some(row)) {
-            Verdict::Yes => Ok(()),
-            _ if principal.is_anonymous() => Err(Error::not_authenticated()),
-            _ => Err(forbidden()),
-        }
+        admitted_to((self.decide)(principal, action, Some(row)), principal)
+    }
+
+    /// The same of an action of the application's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn admit_custom_to(
+        &self,
+        principal: &Principal,
+        custom: &CustomAction,
+        row: &dyn Record,
+    ) -> Result<(), Error> {
+        let decide = custom.permission.unwrap_or(self.decide);
+        admitted_to(decide(principal, custom.action(), Some(row)), principal)
+    }
+}
+
+fn admitted(verdict: Verdict, principal: &Principal, on_row: bool) -> Result<(), Error> {
+    match verdict {
+        Verdict::Yes => Ok(()),
+        Verdict::ByRow if on_row => Ok(()),
+        _ if principal.is_anonymous() => Err(Error::not_authenticated()),
+        _ if on_row => Ok(()),
+        _ => Err(forbidden()),
+    }
+}
+
+fn admitted_to(verdict: Verdict, principal: &Principal) -> Result<(), Error> {
+    match verdict {
+        Verdict::Yes => Ok(()),
+        _ if principal.is_anonymous() => Err(Error::not_authenticated()),
+        _ => Err(forbidden()),
     }
 }
 

@@ -8,8 +8,13 @@ use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::HasSqlType;
 
+pub use crate::arguments::{NoArguments, describe as describe_arguments, read as read_arguments};
 pub use crate::check::{Check, Literal, Pattern, custom, has_length, is_bound, is_decimal, is_text};
 pub use crate::context::Context;
+pub use crate::custom::{
+    CustomAction, CustomActions, Replies, acting_row, boxed, decide, nothing, row as reply_row,
+    value as reply_value,
+};
 pub use crate::draft::{Draft, Hooks};
 pub use crate::error::Error;
 pub use crate::field::{Field, FieldEnum, Kind};

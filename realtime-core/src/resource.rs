@@ -8,6 +8,7 @@ use diesel::query_builder::QueryFragment;
 
 use crate::check::Check;
 use crate::context::Context;
+use crate::custom::CustomAction;
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::field::Kind;
@@ -37,6 +38,8 @@ pub struct Descriptor {
     pub group_by: &'static [usize],
     /// The actions that the resource offers.
     pub actions: ActionSet,
+    /// The actions that the application adds.
+    pub custom: &'static [CustomAction],
     /// What lists offer beside filters and orders.
     pub lists: Lists,
     /// How often somebody may carry them out.
@@ -63,6 +66,19 @@ impl Descriptor {
     /// The field with a public name.
     pub fn field(&self, name: &str) -> Option<&FieldDescriptor> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The application's action of a name on the wire.
+    pub fn custom(&self, name: &str) -> Option<&'static CustomAction> {
+        self.custom.iter().find(|custom| custom.name == name)
+    }
+
+    /// How often somebody may carry out an action.
+    pub fn rate(&self, action: Action) -> Option<Rate> {
+        match action {
+            Action::Custom(name) => self.custom(name)?.throttle,
+            action => self.throttle.iter().find(|(limited, _)| *limited == action).map(|(_, rate)| *rate),
+        }
     }
 
     /// The indexes of the fields that clients can be shown: all but those that are written only.
@@ -188,7 +204,6 @@ pub struct Alias {
 
 /// What may be done with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Action {
     /// Make a new row.
     Create,
@@ -206,10 +221,12 @@ pub enum Action {
     Subscribe,
     /// No longer be told of changes.
     Unsubscribe,
+    /// What the application has added under this name.
+    Custom(&'static str),
 }
 
 impl Action {
-    /// Every action.
+    /// Every action that is not of the application's.
     pub const ALL: &'static [Self] = &[
         Self::Create,
         Self::Update,
@@ -232,6 +249,7 @@ impl Action {
             Self::List => "list",
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
+            Self::Custom(name) => name,
         }
     }
 
@@ -242,12 +260,29 @@ impl Action {
 
     /// Does the action change the database?
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Create | Self::Update | Self::Replace | Self::Delete)
+        matches!(self, Self::Create | Self::Update | Self::Replace | Self::Delete | Self::Custom(_))
     }
 
-    /// Is the action about one row that exists?
+    /// Is the action about one row that exists? Of the application's own it is [`CustomAction::on_row`] that says so.
     pub const fn needs_key(self) -> bool {
         matches!(self, Self::Update | Self::Replace | Self::Delete | Self::Retrieve)
+    }
+}
+
+impl Action {
+    /// Its place in a set. Those of the application's are in none.
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Create => 1,
+            Self::Update => 1 << 1,
+            Self::Replace => 1 << 2,
+            Self::Delete => 1 << 3,
+            Self::Retrieve => 1 << 4,
+            Self::List => 1 << 5,
+            Self::Subscribe => 1 << 6,
+            Self::Unsubscribe => 1 << 7,
+            Self::Custom(_) => 0,
+        }
     }
 }
 
@@ -264,9 +299,9 @@ impl ActionSet {
         let mut set = 0;
         let mut at = 0;
         while at < actions.len() {
-            set |= 1 << actions[at] as u8;
+            set |= actions[at].bit();
             if matches!(actions[at], Action::Subscribe) {
-                set |= 1 << Action::Unsubscribe as u8;
+                set |= Action::Unsubscribe.bit();
             }
             at += 1;
         }
@@ -275,7 +310,7 @@ impl ActionSet {
 
     /// Is the action one of the set?
     pub const fn contains(self, action: Action) -> bool {
-        self.0 & (1 << action as u8) != 0
+        self.0 & action.bit() != 0
     }
 }
 

@@ -43,9 +43,7 @@ impl Throttle {
         principal: &Principal,
         now: Duration,
     ) -> Result<(), Error> {
-        let Some((_, rate)) = descriptor.throttle.iter().find(|(limited, _)| *limited == action) else {
-            return Ok(());
-        };
+        let Some(rate) = descriptor.rate(action) else { return Ok(()) };
         let period = Duration::from_secs(rate.seconds.into());
         let each = period / rate.times.max(1);
         let mut whose = (resource, action, principal.name());
@@ -80,6 +78,7 @@ mod tests {
         fields: &[],
         key: 0,
         lookup: 0,
+        custom: &[],
         throttle: &[(Action::Create, Rate { times: 3, seconds: 60 })],
         aliases: &[],
         group_by: &[],

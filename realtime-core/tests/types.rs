@@ -147,7 +147,9 @@ fn outcome(connection: &mut SqliteConnection, operation: &Operation) -> String {
         Ok(Outcome::CreatedBefore(object)) => format!("201 {object}"),
         Ok(Outcome::Object(row)) => format!("200 {}", object(descriptor(), row.as_ref())),
         Ok(Outcome::Deleted) => "204".into(),
-        Ok(Outcome::RowGroups(_)) => panic!("no groups were asked for"),
+        Ok(Outcome::RowGroups(_) | Outcome::Nothing | Outcome::Answer(_) | Outcome::DoneBefore(..)) => {
+            panic!("neither groups nor an action were asked for")
+        }
         Ok(Outcome::Page(page)) => format!("200 {} rows", page.rows.len()),
         Err(Refusal::Refused(error)) => format!("{} {}", error.status(), json!(error.errors())),
         Err(other) => format!("500 {other:?}"),

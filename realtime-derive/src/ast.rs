@@ -44,6 +44,8 @@ pub(crate) struct Model<'a> {
     pub(crate) checks: &'a [Expr],
     /// Does the user implement `Hooks` himself?
     pub(crate) hooks: bool,
+    /// Has the user actions of his own?
+    pub(crate) has_actions: bool,
     /// Who says who may do what.
     pub(crate) policy: Policy,
     /// The databases that the model is for.
@@ -175,6 +177,7 @@ impl<'a> Model<'a> {
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             checks: &attrs.checks,
             hooks: attrs.hooks,
+            has_actions: attrs.has_actions,
             policy: attrs.policy.clone(),
             backends: Backends::resolve(attrs),
             description: attrs.description.clone(),

@@ -51,6 +51,8 @@ pub(crate) struct StructAttrs {
     pub(crate) checks: Vec<Expr>,
     /// `#[realtime(hooks)]`
     pub(crate) hooks: bool,
+    /// `#[realtime(actions)]`
+    pub(crate) has_actions: bool,
     /// `#[realtime(policy)]` or `#[realtime(permission = rule)]`
     pub(crate) policy: Policy,
     /// The doc comment.
@@ -104,6 +106,7 @@ const STRUCT_OPTIONS: &[&str] = &[
     "rename_all",
     "validate",
     "hooks",
+    "actions",
     "permission",
     "policy",
     "primary_key",
@@ -125,6 +128,17 @@ impl StructAttrs {
                 "hooks" => {
                     flag(key, input)?;
                     attrs.hooks = true;
+                }
+                "actions" => {
+                    if input.peek(token::Paren) {
+                        return Err(syn::Error::new(
+                            key.span(),
+                            "`actions` stands alone, for an `impl` with `#[actions]`; which of the usual ones there are says \
+                             `allowed_actions(..)`",
+                        ));
+                    }
+                    flag(key, input)?;
+                    attrs.has_actions = true;
                 }
                 "policy" => {
                     flag(key, input)?;
@@ -431,6 +445,92 @@ impl EnumAttrs {
     }
 }
 
+/// What is said to the macro `actions`.
+#[derive(Default)]
+pub(crate) struct ActionsAttrs {
+    /// `#[actions(crate = path)]`
+    pub(crate) runtime: Option<Path>,
+}
+
+impl ActionsAttrs {
+    /// Reads what stands in the parentheses of the macro.
+    pub(crate) fn read(options: &TokenStream, errors: &mut Errors) -> Self {
+        let mut attrs = Self::default();
+        read(options, errors, |input, _| {
+            let key = option_name(input)?;
+            if key != "crate" {
+                return Err(unknown_option(&key, &key.to_string(), "`actions`", &["crate"]));
+            }
+            attrs.runtime = Some(runtime(&key, input)?);
+            Ok(())
+        });
+        attrs
+    }
+}
+
+/// What is said about an action.
+#[derive(Default)]
+pub(crate) struct ActionAttrs {
+    /// `#[action(name = "bulk-hide")]`
+    pub(crate) name: Option<LitStr>,
+    /// `#[action(permission = rule)]`
+    pub(crate) permission: Option<Expr>,
+    /// `#[action(throttle = "10/minute")]`
+    pub(crate) throttle: Option<Rate>,
+    /// The doc comment.
+    pub(crate) description: String,
+}
+
+impl ActionAttrs {
+    /// Reads each `#[action(..)]`, and the doc comment among the other attributes.
+    pub(crate) fn read(marks: &[Attribute], others: &[Attribute], errors: &mut Errors) -> Self {
+        let mut attrs = Self { description: description(others), ..Self::default() };
+        let mut seen: Vec<Ident> = Vec::new();
+        for mark in marks {
+            let list = match &mark.meta {
+                Meta::Path(_) => continue,
+                Meta::List(list) => list,
+                Meta::NameValue(_) => {
+                    errors.on(&mark.meta, "options go into parentheses: `#[action(..)]`");
+                    continue;
+                }
+            };
+            read(&list.tokens, errors, |input, _| {
+                let key = option_name(input)?;
+                if seen.contains(&key) {
+                    skip_entry(input);
+                    return Err(syn::Error::new(key.span(), format!("`{key}` is given twice")));
+                }
+                seen.push(key.clone());
+                match key.to_string().as_str() {
+                    "name" => attrs.name = Some(string(&key, input, "name = \"bulk-hide\"")?),
+                    "permission" => {
+                        let form = "`permission` takes a rule: `permission = IsAuthenticated`";
+                        attrs.permission = Some(assigned(&key, input, form, Parse::parse)?);
+                    }
+                    "throttle" => {
+                        attrs.throttle = Some(rate(&string(&key, input, "throttle = \"10/minute\"")?)?);
+                    }
+                    word => {
+                        return Err(unknown_option(
+                            &key,
+                            word,
+                            "an action",
+                            &["name", "permission", "throttle"],
+                        ));
+                    }
+                }
+                Ok(())
+            });
+        }
+        attrs
+    }
+}
+
+fn option_name(input: ParseStream<'_>) -> syn::Result<Ident> {
+    Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), "expected the name of an option"))
+}
+
 /// Reports every `#[realtime(..)]` on something that has no options.
 pub(crate) fn refuse_options(attributes: &[Attribute], what: &str, errors: &mut Errors) {
     realtime_options(attributes, errors, |key, _, _| {
@@ -456,8 +556,7 @@ fn realtime_options(
             continue;
         };
         read(&list.tokens, errors, |input, errors| {
-            let key = Ident::parse_any(input)
-                .map_err(|error| syn::Error::new(error.span(), "expected the name of an option"))?;
+            let key = option_name(input)?;
             if seen.contains(&key) {
                 skip_entry(input);
                 return Err(syn::Error::new(key.span(), format!("`{key}` is given twice")));
@@ -653,7 +752,6 @@ pub(crate) struct Rate {
 
 /// Reads `(action = "10/minute", ..)`.
 fn throttle(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<(Ident, Rate)>> {
-    const PERIODS: &[(&str, u32)] = &[("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
     let form = "`throttle` says how often somebody may do something: \
                 `throttle(create = \"10/minute\", update = \"100/hour\")`";
     let mut rates: Vec<(Ident, Rate)> = Vec::new();
@@ -663,21 +761,25 @@ fn throttle(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Re
         if rates.iter().any(|(limited, _)| *limited == action) {
             return Err(syn::Error::new(action.span(), format!("`{action}` is listed twice")));
         }
-        let value = text.value();
-        let (times, period) = value.split_once('/').unwrap_or((&value, ""));
-        let seconds = PERIODS.iter().find(|(name, _)| *name == period).map(|(_, seconds)| *seconds);
-        match (times.parse().ok().filter(|times| *times > 0), seconds) {
-            (Some(times), Some(seconds)) => {
-                rates.push((action, Rate { times, seconds }));
-                Ok(())
-            }
-            _ => Err(syn::Error::new(
-                text.span(),
-                "a rate is a number and a period, one of `second`, `minute`, `hour` and `day`: \"10/minute\"",
-            )),
-        }
+        rates.push((action, rate(&text)?));
+        Ok(())
     })?;
     if rates.is_empty() { Err(syn::Error::new(key.span(), form)) } else { Ok(rates) }
+}
+
+/// Reads `"10/minute"`.
+fn rate(text: &LitStr) -> syn::Result<Rate> {
+    const PERIODS: &[(&str, u32)] = &[("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
+    let value = text.value();
+    let (times, period) = value.split_once('/').unwrap_or((&value, ""));
+    let seconds = PERIODS.iter().find(|(name, _)| *name == period).map(|(_, seconds)| *seconds);
+    match (times.parse().ok().filter(|times| *times > 0), seconds) {
+        (Some(times), Some(seconds)) => Ok(Rate { times, seconds }),
+        _ => Err(syn::Error::new(
+            text.span(),
+            "a rate is a number and a period, one of `second`, `minute`, `hour` and `day`: \"10/minute\"",
+        )),
+    }
 }
 
 /// Reads `(function, ..)`.

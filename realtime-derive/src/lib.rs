@@ -1,4 +1,5 @@
-//! The derives of realtime: `RealtimeResource` on a Diesel model, `RealtimeEnum` on an enum that a column holds.
+//! The derives of realtime: `RealtimeResource` on a Diesel model, `RealtimeEnum` on an enum that a column holds; and
+//! `actions` on the functions that clients can call.
 //!
 //! Applications use them through `realtime_actix` or `realtime_core`, which re-export them; this crate depends on
 //! neither. The attributes are listed in `docs/attributes.md` of the repository.
@@ -8,6 +9,7 @@
 
 #![deny(missing_docs)]
 
+mod actions;
 mod ast;
 mod attr;
 mod check;
@@ -21,7 +23,7 @@ mod vocabulary;
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
 use quote::quote;
-use syn::{DeriveInput, parse_macro_input};
+use syn::{DeriveInput, ItemImpl, parse_macro_input};
 
 use crate::errors::Errors;
 
@@ -77,6 +79,41 @@ pub fn realtime_enum_actix(input: TokenStream) -> TokenStream {
     derive_enum(&parse_macro_input!(input as DeriveInput), quote!(::realtime_actix)).into()
 }
 
+/// Makes functions of a model's `impl` block actions that clients can call, over REST and the socket alike.
+///
+/// A function with `&self` is an action on a row, `POST /topics/{pk}/lock/`, one without is an action on the collection,
+/// `POST /topics/lock-all/`. Its arguments are a type of serde's, and may be left out. It answers with the row, with
+/// whatever can be serialized, or with `()`. The struct says that there are actions: `#[realtime(actions)]`.
+///
+/// ```ignore
+/// #[actions]
+/// impl Topic {
+///     /// Nothing more is said in it.
+///     #[action]
+///     async fn lock(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+///         let mut draft = Draft::of::<Self>();
+///         draft.set("locked", true);
+///         store.update(self, &draft).await
+///     }
+/// }
+/// ```
+///
+/// `#[action(name = "..", permission = rule, throttle = "10/minute")]`: a name other than the function's, with `-` for `_`;
+/// who may do it, where the resource's policy is not to be asked; how often.
+#[proc_macro_attribute]
+pub fn actions(options: TokenStream, item: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(item as ItemImpl);
+    actions::expand(options.into(), block, quote!(::realtime_core)).into()
+}
+
+/// The same as [`macro@actions`], for users of `realtime_actix`, which re-exports it under that name.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn actions_actix(options: TokenStream, item: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(item as ItemImpl);
+    actions::expand(options.into(), block, quote!(::realtime_actix)).into()
+}
+
 fn derive_resource(input: &DeriveInput, home: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
     let attrs = attr::StructAttrs::read(&input.attrs, &mut errors);
@@ -87,7 +124,7 @@ fn derive_resource(input: &DeriveInput, home: TokenStream2) -> TokenStream2 {
     }
     match (model, errors.into_tokens()) {
         (Some(model), None) => expand::resource(&model, &runtime),
-        (_, errors) => expand::unfinished(input, attrs.hooks, &attrs.policy, &runtime, errors.as_ref()),
+        (_, errors) => expand::unfinished(input, &attrs, &runtime, errors.as_ref()),
     }
 }
 

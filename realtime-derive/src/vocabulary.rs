@@ -48,6 +48,9 @@ pub(crate) const ACTIONS: &[(&str, &str)] = &[
     ("delete", "Delete"),
 ];
 
+/// What an application's action cannot be called beside them: what else has a place among the actions of a stream.
+pub(crate) const RESERVED_ACTIONS: &[&str] = &["unsubscribe", "events", "changes", "ping", "authenticate"];
+
 /// What a query or a subscription says besides its filter, so no key of a filter may be called that.
 pub(crate) const RESERVED: &[&str] = &[
     "form",

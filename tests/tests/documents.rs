@@ -121,7 +121,7 @@ fn each_example_of_the_derives_is_compiled_somewhere() {
             found += 1;
         }
     }
-    assert_eq!(found, 2);
+    assert_eq!(found, 3);
 }
 
 #[test]

@@ -12,7 +12,7 @@ import { CommentsView } from "./comments.js";
 import { Composer } from "./composer.js";
 import { showConnection } from "./connection.js";
 import { keepTimes, showTime } from "./time.js";
-import { byId } from "./dom.js";
+import { byId, showProblem } from "./dom.js";
 
 const address = new URL("/api/ws", location);
 address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -57,12 +57,22 @@ function showTopic() {
   byId("topic-title").textContent = topic ? topic.title : gone ? "There is no such topic" : open ? "…" : "Choose a topic";
   byId("topic-meta").replaceChildren(...(topic ? byline(topic) : gone ? ["It may have been deleted. Choose another one."] : []));
   byId("scroller").hidden = !open || gone;
+  const lock = byId("lock");
+  lock.hidden = !topic || !session.user || !(session.user.is_staff || session.user.id === topic.owner_id);
+  lock.textContent = topic?.locked ? "Unlock" : "Lock";
   const isClosed = topic?.locked && !session.user?.is_staff;
   byId("composer").hidden = byId("skip").hidden = !topic || isClosed || !session.user;
   byId("locked-note").hidden = !isClosed;
   byId("log-in-note").hidden = !topic || isClosed || session.user !== null;
   document.title = topic ? `${topic.title} · Forum` : "Forum";
 }
+
+// For its owner and staff.
+byId("lock").addEventListener("click", async () => {
+  const { id, locked } = topics.store.get(open.id);
+  const refused = client.request("topics", locked ? "unlock" : "lock", { pk: id }).then(() => null, (error) => error);
+  showProblem(byId("lock-problem"), await refused);
+});
 
 function byline(topic) {
   const time = document.createElement("time");

@@ -1,10 +1,12 @@
 //! The models, each made live by one derive, and what the forum adds to their writes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
-use diesel::prelude::{Queryable, Selectable};
+use diesel::prelude::{ExpressionMethods as _, QueryDsl as _, Queryable, Selectable};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use realtime_actix::policy::{
@@ -13,7 +15,7 @@ use realtime_actix::policy::{
 use realtime_actix::types::{Decimal, Uuid};
 use realtime_actix::{
     Action, Context, Draft, Error, Field as _, Fields, Hooks, Principal, RealtimeEnum, RealtimeResource,
-    Rows, Store, Value,
+    Rows, Store, Value, actions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +69,8 @@ impl User {
     permission = ReadOnly
         .or(IsAuthenticated.on(&[Action::Create]))
         .or(IsOwner(topics::owner_id))
-        .or(Caller::is_staff)
+        .or(Caller::is_staff),
+    actions
 )]
 pub(crate) struct Topic {
     #[realtime(read_only)]
@@ -81,6 +84,27 @@ pub(crate) struct Topic {
     owner_id: i32,
     #[realtime(read_only, on_create = |context| context.now)]
     created_at: DateTime<Utc>,
+}
+
+#[actions]
+impl Topic {
+    /// Nothing more is said in it, but by staff.
+    #[action]
+    async fn lock(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        self.set_locked(true, store).await
+    }
+
+    /// Everybody who is logged in may comment again.
+    #[action]
+    async fn unlock(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        self.set_locked(false, store).await
+    }
+
+    async fn set_locked(&self, locked: bool, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        let mut draft = Draft::of::<Self>();
+        draft.set("locked", locked);
+        store.update(self, &draft).await
+    }
 }
 
 /// What somebody says in a topic.
@@ -98,7 +122,8 @@ pub(crate) struct Topic {
     ordering(all),
     search(body),
     policy,
-    hooks
+    hooks,
+    actions
 )]
 pub(crate) struct Comment {
     #[realtime(read_only)]
@@ -151,6 +176,31 @@ impl Hooks for Comment {
             // A topic that is not there is the foreign key's to refuse.
             _ => Ok(()),
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct BulkHide {
+    topic_id: i32,
+}
+
+#[derive(Serialize)]
+struct Hidden {
+    count: usize,
+}
+
+#[actions]
+impl Comment {
+    /// Hides all comments of a topic, whoever wrote them.
+    #[action(permission = Caller::is_staff)]
+    async fn bulk_hide(
+        BulkHide { topic_id }: BulkHide,
+        _: &Context<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<Hidden, Error> {
+        let of_topic = comments::table.filter(comments::topic_id.eq(topic_id));
+        let hide = diesel::update(of_topic).set(comments::status.eq(Status::Hidden));
+        Ok(Hidden { count: store.execute(hide).await? })
     }
 }
 

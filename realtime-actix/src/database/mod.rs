@@ -89,7 +89,7 @@ impl Database {
         action: Action,
         principal: &Principal,
     ) -> Result<(), Error> {
-        if descriptor.throttle.is_empty() {
+        if descriptor.rate(action).is_none() {
             return Ok(());
         }
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,20 @@ use futures_util::StreamExt as _;
 use realtime_core::{Code, Error};
 use serde_json::{Map, Value as Json};
 
+/// The same of a request that may have none.
+pub(crate) async fn optional_json_object(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<Map<String, Json>, Error> {
+    let headers = request.headers();
+    let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    if length || headers.contains_key(header::TRANSFER_ENCODING) {
+        return json_object(request, payload, limit).await;
+    }
+    Ok(Map::new())
+}
+
 /// Reads the body of a request, for handlers of the application beside the scope.
 ///
 /// # Errors

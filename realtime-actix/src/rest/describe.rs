@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use realtime_core::action::{Operation, Outcome, Request};
 use realtime_core::change::ResourceId;
 use realtime_core::connection::key;
-use realtime_core::metadata::{described, metadata};
-use realtime_core::{Action, Descriptor, Error, Principal};
+use realtime_core::metadata::{described, metadata, of_custom};
+use realtime_core::{Action, CustomAction, Descriptor, Error, Principal};
 use serde_json::{Map, Value as Json};
 
 use super::{Methods, allow, json, private, problem};
@@ -58,6 +58,37 @@ pub(super) async fn resource(
         &allow(descriptor, methods),
         Some(&principal),
     )
+}
+
+/// The answer about the route of an action of the application's. As above nobody learns whether there is a row.
+pub(super) async fn custom(
+    request: &HttpRequest,
+    worker: &Worker,
+    (resource, descriptor): (ResourceId, &'static Descriptor),
+    custom: &'static CustomAction,
+) -> HttpResponse {
+    let described = async {
+        let principal = worker.shared().identify_request(request).await?.principal().clone();
+        descriptor.rules.admit_custom(&principal, custom)?;
+        let mut may_do = true;
+        if custom.on_row {
+            let pk = request.match_info().get("pk").and_then(realtime_core::url_decoded).map(Json::from);
+            let asked = Request::new(resource, Operation::Retrieve(key(descriptor, pk.as_ref())?));
+            may_do = match worker.database().execute(asked, principal.clone(), None).await {
+                Ok((Outcome::Object(row), ..)) => {
+                    descriptor.rules.admit_custom_to(&principal, custom, row.as_ref()).is_ok()
+                }
+                // A fault is no answer to the question.
+                Err(error) if error.status() >= 500 => return Err(error),
+                _ => false,
+            };
+        }
+        Ok((of_custom(custom, may_do), principal))
+    };
+    match described.await {
+        Ok((members, principal)) => response(&members, super::custom::ALLOW, Some(&principal)),
+        Err(error) => problem::response(&error),
+    }
 }
 
 /// Who may do nothing here is told so.

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod body;
 mod condition;
+mod custom;
 mod describe;
 pub(crate) mod description;
 pub(crate) mod problem;
@@ -14,6 +15,7 @@ use realtime_core::action::{Operation, Outcome, Request};
 use realtime_core::change::ResourceId;
 use realtime_core::connection::{key, not_allowed, page_object};
 use realtime_core::cursor::Cursor;
+use realtime_core::custom::Replies;
 use realtime_core::list::{LIST_OPTIONS, ListQuery};
 use realtime_core::subscription::Asked;
 use realtime_core::{Action, Code, Condition, Descriptor, Error, Principal, Relation, View};
@@ -62,6 +64,13 @@ pub(crate) async fn index(request: HttpRequest, CurrentWorker(worker): CurrentWo
 
 /// May somebody do anything with a resource, as far as that needs no row?
 fn may_use(descriptor: &Descriptor, principal: &Principal) -> bool {
+    if descriptor
+        .custom
+        .iter()
+        .any(|custom| !custom.on_row && descriptor.rules.admit_custom(principal, custom).is_ok())
+    {
+        return true;
+    }
     let offered = || Action::ALL.iter().filter(|action| descriptor.actions.contains(**action));
     let is_admitted = |action: &&Action| descriptor.rules.admit(principal, **action).is_ok();
     // Whoever is logged in is told of a row whether he may, not before.
@@ -96,11 +105,22 @@ pub(crate) async fn object(
         (Method::PATCH, Action::Update),
         (Method::DELETE, Action::Delete),
     ];
+    // The name of an action wins over a key of that spelling.
+    if let Some(named) = custom::named(&request, &worker, "pk", false) {
+        return custom::serve(&request, payload, &worker, named).await;
+    }
     serve(&request, payload, &worker, METHODS).await
 }
 
-/// `/{stream}/{pk}/{nested}/`: the list of the rows that refer to an object.
-pub(crate) async fn nested(request: HttpRequest, CurrentWorker(worker): CurrentWorker) -> HttpResponse {
+/// `/{stream}/{pk}/{nested}/`: the list of the rows that refer to an object, or an action of the application's on it.
+pub(crate) async fn nested(
+    request: HttpRequest,
+    payload: web::Payload,
+    CurrentWorker(worker): CurrentWorker,
+) -> HttpResponse {
+    if let Some(named) = custom::named(&request, &worker, "nested", true) {
+        return custom::serve(&request, payload, &worker, named).await;
+    }
     const METHODS: Methods = &[(Method::GET, Action::List), (Method::HEAD, Action::List)];
     let Some((found, relation)) = nested_in(&request, &worker) else { return nothing_here().await };
     if let Err(error) = accept::check(&request, accept::JSON) {
@@ -303,7 +323,7 @@ async fn carry_out(
             Operation::Replace(key(descriptor, pk.as_ref())?, body)
         }
         Action::Delete => Operation::Delete(key(descriptor, pk.as_ref())?),
-        Action::Retrieve | Action::Subscribe | Action::Unsubscribe => {
+        Action::Retrieve | Action::Subscribe | Action::Unsubscribe | Action::Custom(_) => {
             Operation::Retrieve(key(descriptor, pk.as_ref())?)
         }
     };
@@ -330,12 +350,7 @@ fn answer(
             let members: serde_json::Map<String, Json> = serde_json::from_str(object)
                 .map_err(|error| fault::report("a kept answer is no object", &error))?;
             let key = members.get(view.descriptor().lookup_field().name).unwrap_or(&Json::Null);
-            let mut response = created(request, worker, key, object.clone());
-            response.headers_mut().insert(
-                header::HeaderName::from_static("idempotent-replayed"),
-                header::HeaderValue::from_static("true"),
-            );
-            response
+            replayed(created(request, worker, key, object.clone()))
         }
         Outcome::Object(row) => {
             let object = realtime_core::object(view, row.as_ref());
@@ -349,7 +364,16 @@ fn answer(
             tagged(json(200, object), &tag)
         }
         // Groups are for a subscription, which is no answer of its own.
-        Outcome::Deleted | Outcome::RowGroups(_) => HttpResponse::NoContent().finish(),
+        Outcome::Deleted | Outcome::Nothing | Outcome::RowGroups(_) => HttpResponse::NoContent().finish(),
+        Outcome::Answer(text) => json(200, text.clone()),
+        Outcome::DoneBefore(replies, text) => {
+            let response = match replies {
+                Replies::Nothing => HttpResponse::NoContent().finish(),
+                Replies::Object => tagged(json(200, text.clone()), &realtime_core::tag(text)),
+                Replies::Value => json(200, text.clone()),
+            };
+            replayed(response)
+        }
         Outcome::Page(page) => {
             let link = |cursor: &Option<String>| {
                 let cursor = cursor.as_ref()?;
@@ -387,6 +411,13 @@ fn created(request: &HttpRequest, worker: &Worker, key: &Json, object: String) -
     if let Ok(location) = header::HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    response
+}
+
+/// Says that an earlier request was answered so.
+fn replayed(mut response: HttpResponse) -> HttpResponse {
+    let name = header::HeaderName::from_static("idempotent-replayed");
+    response.headers_mut().insert(name, header::HeaderValue::from_static("true"));
     response
 }
 

@@ -415,6 +415,7 @@ mod tests {
         ],
         key: 0,
         lookup: 0,
+        custom: &[],
         throttle: &[],
         aliases: &[],
         actions: ActionSet::ALL,

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Subject, error_members, event, filters, of_resource, reference, values};
+use super::{Subject, arguments, error_members, event, filters, of_resource, reference, values};
+use crate::custom::{CustomAction, Replies};
 use crate::error::Code;
 use crate::list::LIST_OPTIONS;
 use crate::resource::Action;
@@ -15,6 +16,9 @@ pub fn asyncapi(subject: &Subject<'_>) -> Json {
         of_resource(view, &mut parts.schemas);
         for action in Action::ALL.iter().filter(|action| view.descriptor().actions.contains(**action)) {
             request(subject, view, *action, &mut parts);
+        }
+        for custom in view.descriptor().custom {
+            call(view, custom, &mut parts);
         }
         if view.descriptor().actions.contains(Action::Subscribe) {
             told(view, &mut parts);
@@ -111,7 +115,7 @@ fn request(subject: &Subject<'_>, view: &View<'_>, action: Action, parts: &mut P
     let object = reference(stream);
     let mut properties = json!({"stream": {"const": stream}, "action": {"const": action.name()}});
     let mut required = vec!["stream", "action"];
-    let key = json!({"anyOf": [values::of_kind(descriptor.key_field().kind), {"type": "string"}]});
+    let key = key(view);
     if action.needs_key() {
         properties["pk"] = key;
         required.push("pk");
@@ -129,7 +133,7 @@ fn request(subject: &Subject<'_>, view: &View<'_>, action: Action, parts: &mut P
             object
         }
         Action::Retrieve => object,
-        Action::Delete | Action::Unsubscribe => Json::Null,
+        Action::Delete | Action::Unsubscribe | Action::Custom(_) => Json::Null,
         Action::List => json!({
             "type": "object",
             "properties": {
@@ -175,6 +179,37 @@ fn request(subject: &Subject<'_>, view: &View<'_>, action: Action, parts: &mut P
     }
     let name = format!("{stream}.{}", action.name());
     parts.request(&name, message(properties, &required), reply(Some(stream), action.name(), data));
+}
+
+/// A request for an action of the application's.
+fn call(view: &View<'_>, custom: &CustomAction, parts: &mut Parts) {
+    let stream = view.descriptor().stream;
+    let mut properties = json!({"stream": {"const": stream}, "action": {"const": custom.name}});
+    let mut required = vec!["stream", "action"];
+    if custom.on_row {
+        properties["pk"] = key(view);
+        required.push("pk");
+    }
+    let (payload, needed) = arguments(custom);
+    properties["payload"] = payload;
+    if needed {
+        required.push("payload");
+    }
+    let data = match custom.replies {
+        Replies::Nothing => Json::Null,
+        Replies::Object => reference(stream),
+        Replies::Value => json!({}),
+    };
+    let name = format!("{stream}.{}", custom.name);
+    let mut schema = message(properties, &required);
+    if !custom.description.is_empty() {
+        schema["description"] = custom.description.into();
+    }
+    parts.request(&name, schema, reply(Some(stream), custom.name, data));
+}
+
+fn key(view: &View<'_>) -> Json {
+    json!({"anyOf": [values::of_kind(view.descriptor().key_field().kind), {"type": "string"}]})
 }
 
 fn list_option(name: &str) -> Json {

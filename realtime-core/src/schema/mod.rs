@@ -14,6 +14,8 @@ pub use openapi::openapi;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::arguments::Sort;
+use crate::custom::CustomAction;
 use crate::error::Code;
 use crate::limits::Limits;
 use crate::resource::{Action, FieldDescriptor};
@@ -115,6 +117,41 @@ fn event(view: &View<'_>) -> Json {
         "more": {"const": true},
         "cursor": {"type": "string"},
     })
+}
+
+/// The arguments of an action of the application's as a schema, and whether there must be any.
+fn arguments(custom: &CustomAction) -> (Json, bool) {
+    let Some(arguments) = (custom.arguments)() else { return (json!({"type": "object"}), false) };
+    let properties: Map<String, Json> = arguments
+        .iter()
+        .map(|argument| {
+            let schema = sort(&argument.sort);
+            let nullable = argument.nullable && argument.sort != Sort::Any;
+            let schema = if nullable { json!({"anyOf": [schema, {"type": "null"}]}) } else { schema };
+            (argument.name.to_owned(), schema)
+        })
+        .collect();
+    let required: Vec<&str> =
+        arguments.iter().filter(|argument| argument.required).map(|argument| argument.name).collect();
+    let needed = !required.is_empty();
+    let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if needed {
+        schema["required"] = required.into();
+    }
+    (schema, needed)
+}
+
+fn sort(sort: &Sort) -> Json {
+    match sort {
+        Sort::Bool => json!({"type": "boolean"}),
+        Sort::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Sort::Number => json!({"type": "number"}),
+        Sort::Text => json!({"type": "string"}),
+        Sort::Choice(choices) => json!({"type": "string", "enum": choices}),
+        Sort::List(item) => json!({"type": "array", "items": self::sort(item)}),
+        Sort::Object => json!({"type": "object"}),
+        Sort::Any => json!({}),
+    }
 }
 
 /// The members that problem documents and the errors of replies have in common.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Subject, error_members, event, filters, of_resource, reference, values};
+use super::{Subject, arguments, error_members, event, filters, of_resource, reference, values};
+use crate::custom::{CustomAction, Replies};
 use crate::error::Code;
 use crate::resource::Action;
 use crate::view::View;
@@ -34,6 +35,10 @@ pub fn openapi(subject: &Subject<'_>) -> Json {
         if descriptor.actions.contains(Action::Subscribe) {
             paths.insert(format!("{path}events"), events(subject, view));
             paths.insert(format!("{path}changes"), changes(subject, view));
+        }
+        for custom in descriptor.custom {
+            let parent = if custom.on_row { format!("{path}{{pk}}/") } else { path.clone() };
+            paths.insert(format!("{parent}{}/", custom.name), call(view, custom));
         }
         for outer in &subject.views {
             let stream = outer.descriptor().stream;
@@ -88,11 +93,7 @@ fn collection(subject: &Subject<'_>, view: &View<'_>) -> Json {
         created["headers"]["Location"] = header("Where it is");
         created["headers"]["Idempotent-Replayed"] = header("`true` where an earlier request made it");
         let mut create = operation(view, Action::Create, "Make an object");
-        create["parameters"] = json!([{
-            "name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "Makes a request that is sent once more the same request.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-        }]);
+        create["parameters"] = json!([idempotency_key()]);
         create["requestBody"] = body(&format!("{}.payload", descriptor.stream));
         create["responses"] = responses([("201", created)], WRITES);
         item.insert("post".to_owned(), create);
@@ -187,11 +188,7 @@ fn object(view: &View<'_>) -> Json {
     let stream = descriptor.stream;
     let mut item = Map::new();
     item.insert("parameters".to_owned(), json!([pk(view)]));
-    let if_match = json!({
-        "name": "If-Match", "in": "header", "required": false,
-        "description": "Entity tags of the states for which the request is.",
-        "schema": {"type": "string", "pattern": r#"^(\*|"[!#-~]*"(, "[!#-~]*")*)$"#},
-    });
+    let if_match = if_match();
     if descriptor.actions.contains(Action::Retrieve) {
         let mut retrieve = operation(view, Action::Retrieve, "Read an object");
         let mut answers =
@@ -224,6 +221,65 @@ fn object(view: &View<'_>) -> Json {
     about["responses"]["404"] = json!({"$ref": "#/components/responses/404"});
     item.insert("options".to_owned(), about);
     item.into()
+}
+
+/// An action of the application's.
+fn call(view: &View<'_>, custom: &CustomAction) -> Json {
+    let stream = view.descriptor().stream;
+    let id = format!("{stream}.{}", custom.name);
+    // The first sentence, if it has one.
+    let summary = custom.description.lines().next().unwrap_or_default().trim_end_matches('.');
+    let mut call = operation(view, custom.action(), if summary.is_empty() { custom.name } else { summary });
+    if !custom.description.is_empty() {
+        call["description"] = custom.description.into();
+    }
+    let mut parameters = vec![idempotency_key()];
+    if custom.on_row {
+        parameters.push(if_match());
+    }
+    call["parameters"] = parameters.into();
+    let (arguments, required) = arguments(custom);
+    call["requestBody"] =
+        json!({"required": required, "content": {"application/json": {"schema": arguments}}});
+    let mut done = match custom.replies {
+        Replies::Nothing => json!({"description": "It is done"}),
+        Replies::Object => one("The object as it is now", view),
+        Replies::Value => ok("What it has answered", json!({})),
+    };
+    if !done["headers"].is_object() {
+        done["headers"] = json!({});
+    }
+    done["headers"]["Idempotent-Replayed"] = header("`true` where an earlier request did it");
+    let status = if custom.replies == Replies::Nothing { "204" } else { "200" };
+    // An action on no row has none that could be in a state.
+    let mut errors = vec![Code::PreconditionFailed, Code::Throttled];
+    errors.extend(WRITES);
+    if custom.on_row {
+        errors.push(Code::NotFound);
+    }
+    call["responses"] = responses([(status, done)], &errors);
+    let mut item = json!({"post": call, "options": options(&id)});
+    if custom.on_row {
+        item["options"]["responses"]["404"] = json!({"$ref": "#/components/responses/404"});
+        item["parameters"] = json!([pk(view)]);
+    }
+    item
+}
+
+fn idempotency_key() -> Json {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "Makes a request that is sent once more the same request.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    })
+}
+
+fn if_match() -> Json {
+    json!({
+        "name": "If-Match", "in": "header", "required": false,
+        "description": "Entity tags of the states for which the request is.",
+        "schema": {"type": "string", "pattern": r#"^(\*|"[!#-~]*"(, "[!#-~]*")*)$"#},
+    })
 }
 
 fn events(subject: &Subject<'_>, view: &View<'_>) -> Json {

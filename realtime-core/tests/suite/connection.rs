@@ -147,6 +147,7 @@ fn operation(surface: &Surface, request: &Request) -> String {
         Operation::Delete(key) | Operation::Retrieve(key) => json(key).to_string(),
         Operation::List(query) => format!("{query:?}"),
         Operation::FindRowGroups(query) => format!("{query:?}"),
+        Operation::Call(call) => format!("{:?} {}", call.key, payload(&call.payload)),
     };
     format!("{stream} {name} {rest}")
 }

@@ -292,7 +292,9 @@ fn answer(result: Result<Outcome, Refusal>) -> (u16, String) {
         Ok(Outcome::CreatedBefore(object)) => (201, object),
         Ok(Outcome::Object(row)) => (200, object(Paper::DESCRIPTOR, row.as_ref())),
         Ok(Outcome::Deleted) => (204, String::new()),
-        Ok(Outcome::RowGroups(_)) => panic!("no groups were asked for"),
+        Ok(Outcome::RowGroups(_) | Outcome::Nothing | Outcome::Answer(_) | Outcome::DoneBefore(..)) => {
+            panic!("neither groups nor an action were asked for")
+        }
         Ok(Outcome::Page(page)) => {
             let rows: Vec<String> =
                 page.rows.iter().map(|row| object(Paper::DESCRIPTOR, row.as_ref())).collect();

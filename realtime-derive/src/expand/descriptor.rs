@@ -34,6 +34,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             quote!(#runtime::ActionSet::of(&[#(#runtime::Action::#actions),*]))
         }
     };
+    let custom = custom(model.has_actions, runtime);
     let lists = lists(model, runtime);
     quote! {
         #runtime::Descriptor {
@@ -46,12 +47,20 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             aliases: &[#(#aliases),*],
             group_by: &[#(#group_by),*],
             actions: #actions,
+            custom: #custom,
             lists: #lists,
             rules: #runtime::Rules::of::<Self>(),
             checks: &[#(#checks),*],
             description: #description,
         }
     }
+}
+
+/// ```text
+/// <Self as CustomActions>::ACTIONS
+/// ```
+pub(super) fn custom(has_actions: bool, runtime: &Runtime) -> TokenStream {
+    if has_actions { quote!(<Self as #runtime::CustomActions>::ACTIONS) } else { quote!(&[]) }
 }
 
 /// ```text

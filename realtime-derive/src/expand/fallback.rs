@@ -4,23 +4,19 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Data, DeriveInput};
 
-use super::{Runtime, hooks, policy};
-use crate::attr::Policy;
+use super::{Runtime, descriptor, hooks, policy};
+use crate::attr::{Policy, StructAttrs};
 
 /// Nothing for what cannot be a resource, such as an enum or a generic struct.
-pub(super) fn implementation(
-    input: &DeriveInput,
-    by_user: bool,
-    says: &Policy,
-    runtime: &Runtime,
-) -> TokenStream {
+pub(super) fn implementation(input: &DeriveInput, attrs: &StructAttrs, runtime: &Runtime) -> TokenStream {
     if !matches!(input.data, Data::Struct(_)) || !input.generics.params.is_empty() {
         return TokenStream::new();
     }
     let ident = &input.ident;
-    let hooks = hooks::implementation(ident, by_user, runtime);
+    let hooks = hooks::implementation(ident, attrs.hooks, runtime);
     // A rule that uses a column would say the mistakes again.
-    let says = if matches!(says, Policy::ByUser(_)) { says } else { &Policy::Default };
+    let says = if matches!(attrs.policy, Policy::ByUser(_)) { &attrs.policy } else { &Policy::Default };
+    let custom = descriptor::custom(attrs.has_actions, runtime);
     let policy = policy::implementation(ident, says, runtime);
     let sqlite = database(ident, &quote!(#runtime::diesel::sqlite::Sqlite), runtime);
     let postgres = database(ident, &quote!(#runtime::diesel::pg::Pg), runtime);
@@ -44,6 +40,7 @@ pub(super) fn implementation(
                     aliases: &[],
                     group_by: &[],
                     actions: #runtime::ActionSet::ALL,
+                    custom: #custom,
                     lists: #runtime::Lists::PLAIN,
                     rules: #runtime::Rules::of::<Self>(),
                     checks: &[],

@@ -20,7 +20,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, Path};
 
 use crate::ast::Model;
-use crate::attr::Policy;
+use crate::attr::StructAttrs;
 
 /// The path of the module that expansions name: core's `__private`, as the user's crate reaches it.
 pub(crate) struct Runtime(TokenStream);
@@ -33,7 +33,7 @@ impl Runtime {
     }
 
     /// The same path at a place of the user's: what the compiler says about it, it says there.
-    fn at(&self, span: Span) -> Self {
+    pub(crate) fn at(&self, span: Span) -> Self {
         let tokens = self.0.clone().into_iter().map(|mut token| {
             token.set_span(span);
             token
@@ -97,17 +97,16 @@ pub(crate) fn choice(ident: &Ident, runtime: &Runtime) -> TokenStream {
 /// Without those, each use of the model would be reported as well, and hide what there is to do.
 pub(crate) fn unfinished(
     input: &DeriveInput,
-    hooks: bool,
-    policy: &Policy,
+    attrs: &StructAttrs,
     runtime: &Runtime,
     errors: Option<&TokenStream>,
 ) -> TokenStream {
-    let fallback = fallback::implementation(input, hooks, policy, runtime);
+    let fallback = fallback::implementation(input, attrs, runtime);
     quote!(#errors #fallback)
 }
 
 /// The place of the user's token, with the names and the lints of the macro.
-fn place(tokens: &impl Spanned) -> Span {
+pub(crate) fn place(tokens: &impl Spanned) -> Span {
     tokens.span().resolved_at(Span::call_site())
 }
 

@@ -1,7 +1,9 @@
 //! The examples of realtime-derive.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use realtime_core::{RealtimeEnum, RealtimeResource};
+use realtime_core::{Context, Draft, Error, RealtimeEnum, RealtimeResource, Store, actions};
 use serde::{Deserialize, Serialize};
 
 diesel::table! {
@@ -31,4 +33,32 @@ struct Comment {
 enum Status {
     Draft,
     Published,
+}
+
+mod schema {
+    diesel::table! {
+        topics (id) {
+            id -> Integer,
+            locked -> Bool,
+        }
+    }
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = schema::topics)]
+#[realtime(actions)]
+struct Topic {
+    id: i32,
+    locked: bool,
+}
+
+#[actions]
+impl Topic {
+    /// Nothing more is said in it.
+    #[action]
+    async fn lock(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        let mut draft = Draft::of::<Self>();
+        draft.set("locked", true);
+        store.update(self, &draft).await
+    }
 }

@@ -44,7 +44,14 @@ fn answer(bench: &mut Bench, table: &Table<Pg>, operation: &Operation) -> (u16, 
         Ok(Outcome::Created(row)) => (201, shown(&row)),
         Ok(Outcome::Object(row)) => (200, shown(&row)),
         Ok(Outcome::Deleted) => (204, Json::Null),
-        Ok(Outcome::Page(_) | Outcome::CreatedBefore(_) | Outcome::RowGroups(_)) => {
+        Ok(
+            Outcome::Page(_)
+            | Outcome::CreatedBefore(_)
+            | Outcome::RowGroups(_)
+            | Outcome::Nothing
+            | Outcome::Answer(_)
+            | Outcome::DoneBefore(..),
+        ) => {
             panic!("nothing of the sort was asked for")
         }
         Err(Refusal::Refused(error)) => (error.status(), Json::Null),

@@ -331,3 +331,83 @@ async fn an_amount_has_two_places() {
         forum.ask("GET", "/api/notes/?amount__gte=12.5&ordering=amount", Some(&people.ann), Json::Null);
     assert_eq!(list.await.json["count"], 3);
 }
+
+#[tokio::test]
+async fn a_topic_is_locked_and_unlocked_by_its_owner_and_staff() {
+    let (forum, people) = start().await;
+    let topic = make(&forum, &people.bob, "topics", json!({"title": "bob's"})).await;
+    let path = |action: &str| format!("/api/topics/{}/{action}/", topic["id"]);
+    let mut socket = forum.socket(None).await;
+    assert_eq!(subscribe(&mut socket, "topics").await, 200);
+    for (action, locked) in [("lock", true), ("unlock", false)] {
+        assert_eq!(statuses(&forum, &people, "POST", &path(action), Json::Null).await, [401, 403, 200, 200]);
+        assert_eq!(socket.next_event().await["diff"], json!({"locked": locked}));
+        let answer = forum.post(&path(action), Some(&people.bob), json!({})).await;
+        assert_eq!((&answer.json["locked"], &answer.json["title"]), (&json!(locked), &json!("bob's")));
+        let address = format!("topics/{action}/{}/", topic["id"]);
+        assert_eq!(replies(&forum, &people, json!({"stream": address})).await, [401, 403, 200, 200]);
+    }
+    assert_eq!(
+        statuses(&forum, &people, "POST", "/api/topics/999/lock", Json::Null).await,
+        [401, 404, 404, 404]
+    );
+    let refused = forum.ask("GET", &path("lock"), Some(&people.bob), Json::Null).await;
+    assert_eq!((refused.status, refused.header("allow")), (405, "POST, OPTIONS"));
+
+    assert_eq!(forum.post(&path("lock"), Some(&people.bob), Json::Null).await.status, 200);
+    let comment = json!({"topic_id": topic["id"], "body": "x"});
+    assert_eq!(statuses(&forum, &people, "POST", "/api/comments/", comment).await, [401, 403, 403, 201]);
+}
+
+#[tokio::test]
+async fn staff_hide_all_comments_of_a_topic_at_once_and_everybody_is_told() {
+    let (forum, people) = start().await;
+    let topic = make(&forum, &people.ann, "topics", json!({"title": "spam"})).await;
+    let id = &topic["id"];
+    let mut keys = Vec::new();
+    for (login, status) in [(&people.ann, "published"), (&people.bob, "published"), (&people.bob, "draft")] {
+        let body = json!({"topic_id": id, "body": "x", "status": status});
+        keys.push(make(&forum, login, "comments", body).await["id"].clone());
+    }
+    let mut of_nobody = forum.socket(None).await;
+    let mut of_bob = forum.socket(Some(&people.bob)).await;
+    let mut of_staff = forum.socket(Some(&people.staff)).await;
+    let mut feed = forum.socket(None).await;
+    let mut elsewhere = forum.socket(Some(&people.staff)).await;
+    for (socket, stream, topic) in [
+        (&mut of_nobody, "comments", id.clone()),
+        (&mut of_bob, "comments", id.clone()),
+        (&mut of_staff, "comments", id.clone()),
+        (&mut feed, "topic-feed", id.clone()),
+        (&mut elsewhere, "comments", json!(1)),
+    ] {
+        let filter = json!({"stream": stream, "action": "subscribe", "payload": {"topic": topic}});
+        assert_eq!(socket.request(filter).await["status"], 200);
+    }
+    let path = "/api/comments/bulk-hide/";
+    let hide = json!({"topic_id": id});
+    assert_eq!(forum.post(path, None, hide.clone()).await.status, 401);
+    assert_eq!(forum.post(path, Some(&people.ann), json!({"x": 1})).await.status, 403);
+    for (body, field) in [(json!({}), "topic_id"), (json!({"topic_id": "1"}), "topic_id")] {
+        let refused = forum.post(path, Some(&people.staff), body).await;
+        assert_eq!((refused.status, refused.mistakes()), (400, vec![field]));
+    }
+    let hidden = forum.post(path, Some(&people.staff), hide.clone()).await;
+    assert_eq!((hidden.status, &hidden.json), (200, &json!({"count": 3})));
+    for (socket, told) in [
+        (&mut of_nobody, &["delete", "delete"][..]),
+        (&mut of_bob, &["delete", "update", "update"]),
+        (&mut of_staff, &["update", "update", "update"]),
+        (&mut feed, &["delete", "delete"]),
+    ] {
+        for (action, key) in told.iter().zip(&keys) {
+            let event = socket.next_event().await;
+            assert_eq!((&event["action"], &event["pk"]), (&json!(action), key), "{event}");
+        }
+    }
+    let reply = elsewhere.request(json!({"stream": "comments/bulk-hide/", "payload": hide})).await;
+    assert_eq!((&reply["status"], &reply["data"]), (&json!(200), &json!({"count": 3})));
+    let ping = elsewhere.request(json!({"action": "ping"})).await;
+    assert_eq!(ping["status"], 200);
+    assert!(elsewhere.kept().is_empty());
+}
