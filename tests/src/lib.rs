@@ -26,8 +26,8 @@ pub use server::{
 pub use socket::{Handshake, Incoming, Refused, Socket, position};
 pub use view::{Key, View};
 
-/// How long anything is waited for.
-pub const WAIT: Duration = Duration::from_secs(10);
+/// How long anything is waited for: so long that it never fails for what else the machine does.
+pub const WAIT: Duration = Duration::from_secs(60);
 
 /// Waits for something that must come.
 ///

@@ -140,7 +140,7 @@ impl Store {
                 let mut connection =
                     SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
                 connection
-                    .batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;")
+                    .batch_execute("PRAGMA busy_timeout = 60000; PRAGMA foreign_keys = ON;")
                     .expect("pragmas");
                 OwnConnection(Own::Sqlite(connection))
             }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use realtime_actix::ChangeSource;
-use realtime_tests::{Store, at, change_source, on_postgres, position, postgres, within};
+use realtime_tests::{Store, WAIT, at, change_source, on_postgres, position, postgres, within};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -639,7 +639,7 @@ impl Writer {
         };
         let request = json!({"stream": "comments", "action": action, "pk": id, "payload": payload});
         link.send(&request).await?;
-        let reply = tokio::time::timeout(Duration::from_secs(5), link.receive()).await.ok()??;
+        let reply = tokio::time::timeout(WAIT, link.receive()).await.ok()??;
         self.link = Some(link);
         let status = reply["status"].as_u64().and_then(|status| u16::try_from(status).ok());
         Some((status.expect("a status"), reply["data"].clone()))
@@ -790,7 +790,7 @@ async fn run(mode: Mode, cycles: u64) {
         followers.push(tokio::spawn(follower.run()));
     }
     let http = || {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5));
+        let client = reqwest::Client::builder().no_proxy().timeout(WAIT);
         client.build().expect("an HTTP client")
     };
     let writers: Vec<_> = (0..2)
