@@ -152,7 +152,9 @@ impl Location {
     #[cfg(feature = "postgres")]
     fn check(&self, source: ChangeSource) -> Result<(), Refused> {
         match (self, source) {
-            (Self::Postgres(_), _) | (_, ChangeSource::Triggers) => Ok(()),
+            (Self::Postgres(_), _) => Ok(()),
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(_), ChangeSource::Triggers) => Ok(()),
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(_), ChangeSource::Replication) => Err(Refused::Url(
                 "SQLite has no logical replication: its changes come from triggers".to_owned(),

@@ -6,6 +6,7 @@ use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::resource::Bind;
 
 /// A fragment for SQLite: asked for where the feature `sqlite` is on.
@@ -52,13 +53,17 @@ pub struct AnyStatement {
 }
 
 impl AnyStatement {
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        expect(unused_variables, reason = "there is no database that it has a form for")
+    )]
     pub(crate) fn new(statement: impl DieselStatement) -> Self {
-        let statement = Arc::new(statement);
+        let statement = Shared(Arc::new(statement));
         Self {
             #[cfg(feature = "sqlite")]
-            sqlite: Box::new(Shared(Arc::clone(&statement))),
+            sqlite: Box::new(Shared(Arc::clone(&statement.0))),
             #[cfg(feature = "postgres")]
-            postgres: Box::new(Shared(statement)),
+            postgres: Box::new(statement),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Integers that no database has a type for: each in the smallest signed column that holds it.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use diesel::deserialize::{self, FromSql};
-use diesel::serialize::{self, IsNull, Output, ToSql};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use diesel::serialize::{self, Output, ToSql};
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use super::sql;
 use crate::field::{Field, Kind};
 use crate::value::Value;
@@ -41,7 +44,7 @@ macro_rules! integers {
         impl ToSql<sql::$sql, diesel::sqlite::Sqlite> for $integer {
             fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, diesel::sqlite::Sqlite>) -> serialize::Result {
                 out.set_value(i64::try_from(*self)?);
-                Ok(IsNull::No)
+                Ok(serialize::IsNull::No)
             }
         }
 
