@@ -171,6 +171,11 @@ impl ListQuery {
         let descriptor = view.descriptor();
         let (filter, related) = related::take(&view, filter.into_iter().collect(), limits)?;
         let mut filter = filter::parse(view.clone(), filter, limits)?;
+        let regexes =
+            related.iter().map(|related| related.filter.regexes()).sum::<usize>() + filter.regexes();
+        if regexes > limits.filter_regexes {
+            return Err(filter::too_many_regexes(limits));
+        }
         let option = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, json)| json);
         if let Some(json) = option("search") {
             let text = json.as_str().ok_or_else(|| Error::validation("search", "Not a valid string."))?;

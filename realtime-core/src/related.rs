@@ -43,20 +43,22 @@ pub(crate) fn take(
     limits: &Limits,
 ) -> Result<(Entries, Vec<Related>), Error> {
     let (mut own, mut related) = (Vec::new(), Vec::new());
-    let count = entries.len();
+    let (count, mut regexes) = (entries.len(), 0);
     for (key, argument) in entries {
         let Some((relation, negated, rest)) = across(view, &key) else {
             own.push((key, argument));
             continue;
         };
         if count > limits.filter_predicates {
-            let most = limits.filter_predicates;
-            let message = format!("A filter has at most {most} entries (limit filter_predicates).");
-            return Err(Error::validation(crate::error::NON_FIELD_ERRORS, message));
+            return Err(filter::too_many_entries(limits));
         }
         let target = view.across(relation, Action::List)?;
         let filter = filter::parse(target, [(rest.to_owned(), argument)], limits)
             .map_err(|error| error.under(&key))?;
+        regexes += filter.regexes();
+        if regexes > limits.filter_regexes {
+            return Err(filter::too_many_regexes(limits));
+        }
         related.push(Related { relation, negated, filter });
     }
     Ok((own, related))

@@ -38,10 +38,18 @@ pub(super) fn parse_operand(kind: Kind, json: &Json) -> Result<Operand, String> 
     lenient(kind, json).map(Operand::Value)
 }
 
+/// `true`, or `"true"`.
+pub(super) fn boolean(json: &Json) -> Result<bool, String> {
+    match json {
+        Json::Bool(yes) => Ok(*yes),
+        Json::String(text) if text == "true" || text == "false" => Ok(text == "true"),
+        _ => Err("Must be a valid boolean; the choices are true, false.".into()),
+    }
+}
+
 fn lenient(kind: Kind, json: &Json) -> Result<Value<'static>, String> {
     match (kind, json) {
-        (Kind::Bool, Json::String(text)) if text == "true" => Ok(Value::Bool(true)),
-        (Kind::Bool, Json::String(text)) if text == "false" => Ok(Value::Bool(false)),
+        (Kind::Bool, json) => boolean(json).map(Value::Bool),
         (Kind::Float, Json::String(text)) => match text.as_str() {
             "NaN" => Ok(Value::Float(f64::NAN)),
             "Infinity" => Ok(Value::Float(f64::INFINITY)),

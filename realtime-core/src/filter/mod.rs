@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 pub use argument::parse_key;
 pub(crate) use argument::parse_value;
 pub use parse::{RawArgument, parse};
-pub(crate) use parse::{between, one_of};
+pub(crate) use parse::{between, one_of, too_many_entries, too_many_regexes};
 pub use path::PathCondition;
 #[cfg(feature = "sqlite")]
 pub(crate) use path::holds_by_text;
@@ -243,6 +243,16 @@ impl Filter {
             Term::Is(predicate) => Some(predicate),
             Term::Any(_) => None,
         })
+    }
+
+    /// How many of the lookups have a regular expression.
+    pub(crate) fn regexes(&self) -> usize {
+        let has_one = |predicate: &&Predicate| match &predicate.condition {
+            Condition::Regex(_) => true,
+            Condition::Path(path) => path.has_regex(),
+            _ => false,
+        };
+        self.predicates().filter(has_one).count()
     }
 
     /// The indexes of the fields that it looks at.

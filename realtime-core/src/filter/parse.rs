@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value as Json;
 
-use super::argument::{Operand, parse_operand};
+use super::argument::{Operand, boolean, parse_operand};
 use super::path::{self, Test};
 use super::{Condition, Filter, PathCondition, Predicate, Regex, TextMatch};
 use crate::error::{Code, Error, shown};
@@ -46,13 +46,13 @@ pub fn parse<'a>(
     for (key, argument) in entries {
         entries_seen += 1;
         if entries_seen > limits.filter_predicates {
-            return Err(too_many("entries", limits.filter_predicates, "filter_predicates"));
+            return Err(too_many_entries(limits));
         }
         let resolved = resolve(&view, &key)?;
         // Compiling one costs up to some milliseconds, and each keeps an automaton.
         regexes_seen += usize::from(matches!(resolved.lookup, Lookup::Regex | Lookup::IRegex));
         if regexes_seen > limits.filter_regexes {
-            return Err(too_many("regular expressions", limits.filter_regexes, "filter_regexes"));
+            return Err(too_many_regexes(limits));
         }
         match condition(descriptor, &resolved, argument, limits) {
             Ok(condition) => {
@@ -71,6 +71,14 @@ pub fn parse<'a>(
         Some(error) => Err(error),
         None => Ok(Filter::new(descriptor, predicates)),
     }
+}
+
+pub(crate) fn too_many_entries(limits: &Limits) -> Error {
+    too_many("entries", limits.filter_predicates, "filter_predicates")
+}
+
+pub(crate) fn too_many_regexes(limits: &Limits) -> Error {
+    too_many("regular expressions", limits.filter_regexes, "filter_regexes")
 }
 
 fn too_many(what: &str, most: usize, limit: &str) -> Error {
@@ -217,14 +225,6 @@ fn condition(
     })
 }
 
-fn boolean(json: &Json) -> Result<bool, String> {
-    match json {
-        Json::Bool(yes) => Ok(*yes),
-        Json::String(text) if text == "true" || text == "false" => Ok(text == "true"),
-        _ => Err("Must be a valid boolean.".into()),
-    }
-}
-
 /// A condition on what lies at a path. Nothing says what type that has, so the argument's own type counts.
 fn path_condition(resolved: &Resolved, argument: RawArgument, limits: &Limits) -> Result<Condition, String> {
     let limit = limits.filter_pattern_bytes;
@@ -339,8 +339,14 @@ fn list(kind: Kind, argument: RawArgument, limits: &Limits) -> Result<Vec<Json>,
         RawArgument::Query(values) => {
             let mut items = Vec::new();
             for value in values.iter().filter(|value| !value.is_empty()) {
-                // Only the text of a text can hold a comma: everywhere else an encoded one splits too.
-                if matches!(kind, Kind::Text) {
+                // Only the text of a text can hold a comma, and a name if somebody gave it one: everywhere else an
+                // encoded one splits too.
+                let holds_commas = match kind {
+                    Kind::Text => true,
+                    Kind::Enum(names) => names().iter().any(|name| name.contains(',')),
+                    _ => false,
+                };
+                if holds_commas {
                     for item in value.split(',') {
                         items.push(Json::String(decoded(item)?));
                     }

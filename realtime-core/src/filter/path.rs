@@ -47,6 +47,11 @@ impl PathCondition {
         Self { path, test, text }
     }
 
+    /// Is a regular expression asked for?
+    pub(super) fn has_regex(&self) -> bool {
+        matches!(self.test, Test::Regex(_))
+    }
+
     /// The condition as text: equal for conditions that mean the same.
     pub fn text(&self) -> &str {
         &self.text

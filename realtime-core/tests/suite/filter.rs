@@ -8,7 +8,7 @@ use realtime_core::filter::{Filter, RawArgument, parse};
 use realtime_core::list::ListQuery;
 use realtime_core::sql::Table;
 use realtime_core::types::UtcTimestamp;
-use realtime_core::{Descriptor, Error, Kind, Limits, Part, RealtimeResource, Row};
+use realtime_core::{Descriptor, Error, FieldDescriptor, Kind, Limits, Lists, Part, RealtimeResource, Row};
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
@@ -354,6 +354,37 @@ fn timestamps_are_points_in_time_however_they_are_written() {
 }
 
 #[test]
+fn a_leap_second_lies_between_its_neighbours() {
+    let times = [
+        "2016-12-31T23:59:59.999999999Z",
+        "2016-12-31T23:59:60Z",
+        "2016-12-31T23:59:60.5Z",
+        "2017-01-01T00:00:00Z",
+    ];
+    let rows: Vec<Note> = (1..)
+        .zip(times)
+        .map(|(id, at)| Note { created: UtcTimestamp(time(at)), ..Note::plain(id) })
+        .collect();
+    check(
+        &rows,
+        &[
+            (json!({"created": "2016-12-31T23:59:60Z"}), &[2]),
+            (json!({"created": "2016-12-31T15:59:60-08:00"}), &[2]),
+            (json!({"created__gt": "2016-12-31T23:59:59.999999999Z"}), &[2, 3, 4]),
+            (json!({"created__lt": "2017-01-01"}), &[1, 2, 3]),
+            (json!({"created__lte": "2016-12-31T23:59:60.4Z"}), &[1, 2]),
+            (json!({"created__range": ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z"]}), &[2, 3]),
+            (json!({"created__year": 2016}), &[1, 2, 3]),
+            (json!({"created__minute": 59}), &[1, 2, 3]),
+            (json!({"created__date": "2017-01-01"}), &[4]),
+        ],
+    );
+    // No second but the last of a minute is one.
+    let entries = from_json(&[("created".into(), json!("2016-12-31T23:59:61Z"))]);
+    assert_eq!(refused_in(descriptor(), entries, &Limits::default()).code().name(), "validation_error");
+}
+
+#[test]
 fn what_cannot_be_read_is_in_the_way_of_no_list_that_leaves_it_out() {
     let mut connection = database();
     insert(&mut connection, &[Note::plain(1), Note::plain(2), Note::plain(3), Note::plain(4)]);
@@ -509,6 +540,17 @@ fn ill_typed_values_are_refused_key_by_key() {
     }
     let error = refused(&json!({"rank": "x", "not__done": 5, "title": "fine"}));
     assert_eq!(error.errors().keys().collect::<Vec<_>>(), ["not__done", "rank"]);
+    // Where the values can be counted, they are said.
+    for (key, value, choices) in [
+        ("done", json!("yes"), "the choices are true, false."),
+        ("done__in", json!([true, 2]), "the choices are true, false."),
+        ("title__isnull", json!("True"), "the choices are true, false."),
+        ("mood", json!("Calm"), "\"Calm\" is not a valid choice; the choices are calm, quite-angry, sad."),
+    ] {
+        let error = refused(&json!({key: value}));
+        let said = &error.errors()[key][0];
+        assert!(said.ends_with(choices), "{key}: {said}");
+    }
 }
 
 #[test]
@@ -638,6 +680,32 @@ fn a_query_string_has_lists_by_commas_and_by_repetition() {
     ] {
         assert_eq!(canonical(key, values).as_deref().map_err(|code| *code), expected, "{key} {values:?}");
     }
+}
+
+#[test]
+fn a_name_of_an_enum_may_have_a_comma() {
+    fn names() -> &'static [&'static str] {
+        &["2,5", "5"]
+    }
+    let mood = descriptor().field_index("mood").unwrap();
+    let fields = vec![FieldDescriptor { kind: Kind::Enum(names), ..descriptor().fields[mood] }];
+    let sized = Descriptor {
+        fields: Vec::leak(fields),
+        key: 0,
+        lookup: 0,
+        aliases: &[],
+        lists: Lists::PLAIN,
+        ..*descriptor()
+    };
+    let canonical = |key: &str, value: &str| {
+        let entry = (key.to_owned(), RawArgument::Query(vec![value.to_owned()]));
+        let parsed = parse(&sized, [entry], &Limits::default());
+        parsed.map(|filter| filter.canonical().to_owned()).map_err(|error| error.code().name())
+    };
+    assert_eq!(canonical("mood", "2%2C5").as_deref(), Ok(r#"mood=["2,5"]"#));
+    assert_eq!(canonical("mood__in", "2%2C5").as_deref(), Ok(r#"mood=["2,5"]"#));
+    assert_eq!(canonical("mood__in", "5,2%2C5").as_deref(), Ok(r#"mood=["2,5","5"]"#));
+    assert_eq!(canonical("mood__in", "2,5"), Err("validation_error"));
 }
 
 /// The same argument as a query string has it; `None` where it cannot be said there.

@@ -110,6 +110,7 @@ fn instant() -> impl Strategy<Value = DateTime<Utc>> {
         time("0999-12-31T23:59:59.5Z"),
         time("1969-12-31T23:59:59.999999999Z"),
         time("1970-01-01T00:00:00Z"),
+        time("2016-12-31T23:59:60.5Z"),
         time("2024-02-29T12:00:00Z"),
         time("9999-12-31T23:59:59.999999999Z"),
     ]);
@@ -145,7 +146,7 @@ pub(crate) fn notes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<
 }
 
 const DATES: &[&str] = &["0000-01-01", "1969-12-31", "2024-02-29", "2026-01-31", "2026-02-01", "9999-12-31"];
-const TIMES: &[&str] = &["00:00", "00:00:00", "12:30:00.5", "23:59:59.999999999"];
+const TIMES: &[&str] = &["00:00", "00:00:00", "12:30:00.5", "23:59:59.999999999", "23:59:60"];
 const BYTES: &[&str] = &["", "AA==", "/w==", "YWJj", "YWJjZA=="];
 
 /// Moments with keys of their own.
