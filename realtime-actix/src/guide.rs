@@ -311,7 +311,8 @@
 //! # Who may do what, and see what
 //!
 //! Rules that are put together, and a `Policy` where they depend on more: which rows exist for whom, and which fields. What does not
-//! exist for somebody is in no list, no event, no filter and no message.
+//! exist for somebody is in no list, no event, no filter and no message. A user is his key: one that is given twice, as SQLite does
+//! without `AUTOINCREMENT`, gives the next user what the last one has left behind.
 //!
 //! ```
 //! # use diesel::connection::SimpleConnection as _;

@@ -30,6 +30,12 @@ impl Principal {
     }
 
     /// The user with this key.
+    ///
+    /// To the framework he is nothing but his key: the rows that he sees, the answers that are kept for his retries
+    /// (`Idempotency-Key`) and what closes his sockets are found by it. So a key must never be given to somebody else, not
+    /// even when its user is gone. Mind that SQLite does so: an `INTEGER PRIMARY KEY` without `AUTOINCREMENT` has the
+    /// highest key once more when that row has been deleted. A key that is reused all the same should stand with something
+    /// that is not, in a text for instance.
     pub fn user(key: impl Field) -> Self {
         Self { user: Some(key.to_value().into_owned()), claims: None }
     }

@@ -1,5 +1,7 @@
+-- AUTOINCREMENT, because no key may be given twice: a note, a session or an answer that is kept for a retry belongs to
+-- whoever has the key. Without it SQLite gives that of the last row once more when the row has been deleted.
 CREATE TABLE IF NOT EXISTS users (
-    id INTEGER PRIMARY KEY NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     username TEXT NOT NULL UNIQUE,
     password_hash TEXT,
     is_staff BOOLEAN NOT NULL DEFAULT FALSE,
@@ -7,7 +9,7 @@ CREATE TABLE IF NOT EXISTS users (
 );
 
 CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     title TEXT NOT NULL,
     locked BOOLEAN NOT NULL DEFAULT FALSE,
     owner_id INTEGER NOT NULL REFERENCES users (id),
@@ -15,7 +17,7 @@ CREATE TABLE IF NOT EXISTS topics (
 );
 
 CREATE TABLE IF NOT EXISTS comments (
-    id INTEGER PRIMARY KEY NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     topic_id INTEGER NOT NULL REFERENCES topics (id) ON DELETE CASCADE,
     author_id INTEGER NOT NULL REFERENCES users (id),
     body TEXT NOT NULL,
@@ -51,3 +53,10 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 
 CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (user_id);
+
+-- What only the user could see goes with him, also where another program deletes him and, as is SQLite's default, looks
+-- after no foreign key.
+CREATE TRIGGER IF NOT EXISTS users_deleted AFTER DELETE ON users BEGIN
+    DELETE FROM notes WHERE owner_id = OLD.id;
+    DELETE FROM sessions WHERE user_id = OLD.id;
+END;

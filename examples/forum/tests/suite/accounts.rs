@@ -12,6 +12,10 @@ async fn is_open(socket: &mut Socket) -> bool {
     socket.request(json!({"action": "ping"})).await["status"] == 200
 }
 
+fn json_body() -> (&'static str, String) {
+    ("content-type", "application/json".to_owned())
+}
+
 async fn status_of_me(forum: &Forum, login: &Login) -> u16 {
     forum.ask("GET", "/auth/me", Some(login), Json::Null).await.status
 }
@@ -267,14 +271,68 @@ async fn a_change_of_a_user_closes_his_sockets() {
     forum.register("carol", "correct horse").await;
     let carol = forum.log_in("carol", "correct horse").await;
     let mut socket = forum.socket(Some(&carol)).await;
-    forum.write("PRAGMA foreign_keys = OFF; DELETE FROM users WHERE username = 'carol'");
+    forum.write("DELETE FROM users WHERE username = 'carol'");
     assert_eq!(socket.closed().await, Some(4401));
     assert_eq!(status_of_me(&forum, &carol).await, 401);
-    let dave = forum.register("dave", "correct horse").await;
-    assert_eq!(dave.id, carol.id, "SQLite gives the key again");
-    assert_eq!(status_of_me(&forum, &carol).await, 401, "the session of the former user is not dave's");
-    assert_eq!(status_of_me(&forum, &dave).await, 200);
     assert!(is_open(&mut bobs).await, "others are left alone");
+}
+
+/// What a user leaves behind where another program deletes him.
+async fn left_behind(forum: &Forum, user: &Login) -> [(&'static str, String); 3] {
+    let note = json!({"title": "canary-title", "body": "canary-body"});
+    let once = [user.bearer(), json_body(), ("idempotency-key", "canary-key".to_owned())];
+    let made = forum.send("POST", "/api/notes/", &once, note.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.json);
+    let draft = json!({"topic_id": 1, "body": "canary-draft", "status": "draft"});
+    assert_eq!(forum.post("/api/comments/", Some(user), draft).await.status, 201);
+    once
+}
+
+/// Whoever registers next has nothing of the user before him.
+async fn finds_nothing(forum: &Forum, name: &str, before: &Login, once: &[(&'static str, String); 3]) {
+    let next = forum.register(name, "correct horse").await;
+    assert!(next.id > before.id, "no key is given twice");
+    for (login, status) in [(before, 401), (&next, 200)] {
+        assert_eq!(status_of_me(forum, login).await, status, "a session is not handed on");
+    }
+    let notes = forum.ask("GET", "/api/notes/", Some(&next), Json::Null).await;
+    assert_eq!((notes.status, &notes.json["results"]), (200, &json!([])));
+    let drafts = forum.ask("GET", "/api/comments/?status=draft", Some(&next), Json::Null).await;
+    assert_eq!((drafts.status, &drafts.json["results"]), (200, &json!([])));
+    // The same request, with the same key: it is another user's, so it is carried out and answered as such.
+    let note = json!({"title": "canary-title", "body": "canary-body"}).to_string();
+    let headers = [next.bearer(), once[1].clone(), once[2].clone()];
+    let made = forum.send("POST", "/api/notes/", &headers, note).await;
+    assert_eq!((made.status, made.header("idempotent-replayed")), (201, ""));
+    assert_eq!(made.json["owner_id"], next.id);
+}
+
+/// The SQLite shell looks after no foreign key unless it is told to.
+const DELETED_BY_ANOTHER_PROGRAM: &str = "PRAGMA foreign_keys = OFF; DELETE FROM users WHERE username = ";
+
+#[tokio::test]
+async fn whoever_registers_after_a_deletion_by_another_program_has_nothing_of_the_deleted() {
+    let forum = Forum::start().await;
+    let carol = forum.register("carol", "correct horse").await;
+    let of_carol = left_behind(&forum, &carol).await;
+    forum.write(&format!("{DELETED_BY_ANOTHER_PROGRAM} 'carol'"));
+    assert_eq!(forum.count("notes"), 0, "what only he could see goes with him");
+    finds_nothing(&forum, "dave", &carol, &of_carol).await;
+
+    // Nor after a restart, whatever the highest key is by then.
+    let erin = forum.register("erin", "correct horse").await;
+    let of_erin = left_behind(&forum, &erin).await;
+    let (_, directory) = forum.stop().await;
+    open(&directory)
+        .batch_execute(
+            "PRAGMA foreign_keys = OFF; DELETE FROM users WHERE id > 1; DELETE FROM topics WHERE id > 1",
+        )
+        .expect("another program's deletion");
+    let forum = Forum::start_in(directory, &[]).await;
+    finds_nothing(&forum, "frank", &erin, &of_erin).await;
+    let ann = forum.demo("ann").await;
+    let topic = forum.post("/api/topics/", Some(&ann), json!({"title": "x"})).await;
+    assert_eq!(topic.json["id"], 4, "a topic's key is not given twice either");
 }
 
 #[tokio::test]
@@ -489,4 +547,58 @@ async fn an_older_database_is_brought_up_to_date() {
     let empty = Forum::start_in(scratch(), &["--no-demo-data"]).await;
     assert_eq!(empty.post("/auth/login", None, login("ann")).await.status, 401);
     empty.register("ann", "correct horse").await;
+    // One that somebody has begun to use is not empty, and is left as it is.
+    let (_, directory) = empty.stop().await;
+    let used = Forum::start_in(directory, &[]).await;
+    assert_eq!((used.count("users"), used.count("topics")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_database_in_which_keys_could_be_given_twice_is_brought_up_to_date_and_loses_nothing() {
+    let forum = Forum::start().await;
+    let (ann, carol) = (forum.demo("ann").await, forum.register("carol", "correct horse").await);
+    let of_carol = left_behind(&forum, &carol).await;
+    let list = async |forum: &Forum, path: &str, who: &Login| {
+        let answer = forum.ask("GET", path, Some(who), Json::Null).await;
+        (answer.header("realtime-cursor").to_owned(), answer.json["results"].clone())
+    };
+    let (since, comments) = list(&forum, "/api/comments/", &carol).await;
+    let (_, users) = list(&forum, "/api/users/", &carol).await;
+    let (_, directory) = forum.stop().await;
+    // As the forum made its tables once, with all that is in them and the log's triggers. Meanwhile somebody writes.
+    open(&directory)
+        .batch_execute(
+            "UPDATE comments SET score = 77 WHERE id = 1;
+             DROP TRIGGER users_deleted;
+             PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '')
+                 WHERE name IN ('users', 'topics', 'comments');
+             PRAGMA writable_schema = OFF;
+             DELETE FROM sqlite_sequence WHERE name IN ('users', 'topics', 'comments');",
+        )
+        .expect("an older database");
+
+    let forum = Forum::start_in(directory, &[]).await;
+    let (_, now) = list(&forum, "/api/comments/", &carol).await;
+    let (before, after) = (comments.as_array().expect("rows"), now.as_array().expect("rows"));
+    assert_eq!((&before[1..], &after[0]["score"]), (&after[1..], &json!(77)));
+    assert_eq!(list(&forum, "/api/users/", &carol).await.1, users);
+    assert_eq!(list(&forum, "/api/notes/", &carol).await.1.as_array().map(Vec::len), Some(1));
+    // Whoever goes on from before is told of it, and of nothing else; and the tables are live.
+    let mut socket = forum.socket(Some(&ann)).await;
+    let reply = socket.request(json!({"stream": "comments/subscribe", "since": since})).await;
+    assert_eq!(reply["data"]["recovered"], true, "{reply}");
+    assert_eq!(socket.next_event().await["diff"], json!({"score": 77}));
+    let said = forum.post("/api/comments/", Some(&ann), json!({"topic_id": 1, "body": "said"})).await;
+    assert_eq!(said.status, 201);
+    assert_eq!(socket.next_event().await["data"]["body"], "said");
+
+    forum.write(&format!("{DELETED_BY_ANOTHER_PROGRAM} 'carol'"));
+    assert_eq!(forum.count("notes"), 0);
+    finds_nothing(&forum, "dave", &carol, &of_carol).await;
+    assert_eq!(forum.count("sqlite_schema WHERE name = 'comments_of_topic'"), 1);
+    // Nothing refers to a table that is gone.
+    assert_eq!(forum.count("pragma_foreign_key_check WHERE parent LIKE 'old%'"), 0);
+    let topic = forum.ask("DELETE", "/api/topics/1/", Some(&ann), Json::Null).await;
+    assert_eq!((topic.status, forum.count("comments WHERE topic_id = 1")), (204, 0));
 }

@@ -141,6 +141,12 @@ impl Forum {
         }
     }
 
+    /// How many rows a table of the file has.
+    pub(crate) fn count(&self, table: &str) -> i64 {
+        let count = diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!("SELECT count(*) FROM {table}"));
+        count.get_result(&mut open(&self.directory)).expect("a count")
+    }
+
     pub(crate) async fn send(
         &self,
         method: &str,
