@@ -152,10 +152,12 @@ impl Hooks for Comment {
         {
             draft.set("edited_at", Some(context.now));
         }
-        let is_hidden = before.is_some_and(|before| before.status == Status::Hidden);
-        let hides = draft.get("status").is_some_and(|status| status.is_same(&Status::Hidden.to_value()));
-        if hides && !is_hidden && !Caller::is_staff(context.principal) {
-            return Err(Error::permission_denied("Only staff may hide a comment."));
+        let was_hidden = before.is_some_and(|before| before.status == Status::Hidden);
+        let is_hidden =
+            draft.get("status").map_or(was_hidden, |status| status.is_same(&Status::Hidden.to_value()));
+        // What staff have hidden is not its author's to show again.
+        if is_hidden != was_hidden && !Caller::is_staff(context.principal) {
+            return Err(Error::permission_denied("Only staff may hide a comment, or show it again."));
         }
         Ok(())
     }
@@ -267,7 +269,7 @@ pub(crate) enum Status {
     Draft,
     /// Everybody.
     Published,
-    /// Its author and staff, because staff said so.
+    /// Its author and staff, because staff said so. Only they take it back.
     Hidden,
 }
 

@@ -1,6 +1,6 @@
 //! Who may do and see what: the rules of the forum, over REST and the socket of the program itself.
 
-use realtime_tests::Socket;
+use realtime_tests::{Socket, position};
 use serde_json::{Value as Json, json};
 
 use crate::running::{Forum, Login};
@@ -149,6 +149,21 @@ async fn drafts_and_hidden_comments_are_for_their_author_and_staff() {
     let hide = json!({"status": "hidden"});
     assert_eq!(statuses(&forum, &people, "PATCH", &path, hide.clone()).await, [401, 403, 403, 200]);
     assert_eq!(statuses(&forum, &people, "GET", &path, Json::Null).await, [404, 200, 404, 200]);
+    // What staff have hidden its author does not show again: not as it was, nor by way of a draft or of a default.
+    let whole = json!({"topic_id": 1, "body": "canary"});
+    for (method, body) in [
+        ("PATCH", publish.clone()),
+        ("PATCH", json!({"status": "draft"})),
+        ("PUT", whole.clone()),
+        ("PUT", json!({"topic_id": 1, "body": "canary", "status": "published"})),
+    ] {
+        assert_eq!(forum.ask(method, &path, Some(&people.ann), body.clone()).await.status, 403, "{body}");
+    }
+    let mut of_ann = forum.socket(Some(&people.ann)).await;
+    let show = json!({"stream": "comments/update", "pk": draft["id"], "payload": publish});
+    assert_eq!(of_ann.request(show).await["status"], 403);
+    let show = json!({"stream": "comments/replace", "pk": draft["id"], "payload": whole});
+    assert_eq!(of_ann.request(show).await["status"], 403);
     // What was read can be written back.
     assert_eq!(forum.ask("PATCH", &path, Some(&people.ann), hide).await.status, 200);
     let hidden = json!({"topic_id": 1, "body": "x", "status": "hidden"});
@@ -370,6 +385,9 @@ async fn staff_hide_all_comments_of_a_topic_at_once_and_everybody_is_told() {
         keys.push(make(&forum, login, "comments", body).await["id"].clone());
     }
     let mut of_nobody = forum.socket(None).await;
+    // Whoever follows them from here on is not told that they were made.
+    let listed = forum.ask("GET", "/api/comments/?limit=1", None, Json::Null).await;
+    of_nobody.reach(position(listed.header("realtime-cursor"))).await;
     let mut of_bob = forum.socket(Some(&people.bob)).await;
     let mut of_staff = forum.socket(Some(&people.staff)).await;
     let mut feed = forum.socket(None).await;

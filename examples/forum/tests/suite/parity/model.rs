@@ -346,7 +346,9 @@ impl World {
             let exists = stream != Stream::Comments || self.row(Stream::Topics, &after["topic_id"]).is_some();
             return (!exists).then_some(400);
         }
-        if after["status"] == "hidden" && before.is_none_or(|before| before["status"] != "hidden") {
+        // To hide and to show again is for staff.
+        let was_hidden = before.is_some_and(|before| before["status"] == "hidden");
+        if (after["status"] == "hidden") != was_hidden {
             return Some(403);
         }
         let moves = before.is_none_or(|before| before["topic_id"] != after["topic_id"]);
