@@ -64,7 +64,8 @@ pub enum Effect {
     Narrow(Ticket, Arc<Subscription>),
     /// No longer follow the subscription that was joined with the ticket; none of its events may follow.
     Leave(Ticket),
-    /// Ask who has the token and report with [`Connection::authenticated`].
+    /// Ask who has the token and report with [`Connection::authenticated`]; then give back the texts that have waited for
+    /// it, one by one, with [`Connection::next_held_back`] and [`Connection::text_again`].
     Authenticate(Ticket, String),
     /// Find out the position up to which all events have been sent and report with [`Connection::positioned`].
     AskPosition(Ticket),
@@ -87,6 +88,13 @@ struct Pending {
     descriptor: Option<&'static Descriptor>,
     ordered: bool,
     waits_for: WaitsFor,
+}
+
+impl Pending {
+    /// About no stream.
+    fn answer(head: Head, ordered: bool) -> Self {
+        Self { head, descriptor: None, ordered, waits_for: WaitsFor::Answer }
+    }
 }
 
 /// What a request waits for.
@@ -146,7 +154,8 @@ enum Unsubscribe {
 /// One connection.
 ///
 /// Writes, subscribes and unsubscribes are carried out one after the other in the order in which they came; reads
-/// overtake them.
+/// overtake them. An `authenticate` has its place among them, and what comes after it, reads too, waits until it is
+/// answered: it is asked as whoever that says.
 #[derive(Debug)]
 pub struct Connection {
     surface: Arc<Surface>,
@@ -159,6 +168,12 @@ pub struct Connection {
     queue: VecDeque<Queued>,
     /// Is an ordered request running?
     busy: bool,
+    /// Is it not known whose the next requests are?
+    authenticating: bool,
+    /// The `authenticate` that is to be known by, until it is its turn. Nothing is queued behind it.
+    login: Option<(Head, String)>,
+    /// Texts that have come after it.
+    held_back: VecDeque<String>,
     next_ticket: u64,
     bucket: Bucket,
     closed: bool,
@@ -216,6 +231,9 @@ impl Connection {
             pending: HashMap::new(),
             queue: VecDeque::new(),
             busy: false,
+            authenticating: false,
+            login: None,
+            held_back: VecDeque::new(),
             next_ticket: 0,
             bucket: Bucket { tokens, at_ms: now_ms, refused_in_a_row: 0 },
             closed: false,
@@ -224,7 +242,8 @@ impl Connection {
 
     /// Are as many requests running or waiting as may be? Then nothing more is to be read.
     pub fn is_full(&self) -> bool {
-        self.pending.len() + self.queue.len() >= self.surface.limits.running_requests
+        let waiting = self.queue.len() + usize::from(self.login.is_some()) + self.held_back.len();
+        self.pending.len() + waiting >= self.surface.limits.running_requests
     }
 
     /// A text frame has come.
@@ -241,12 +260,36 @@ impl Connection {
             return self.throttled(&head);
         }
         match parsed {
-            Ok(message) => {
-                let head = message.head.clone();
-                self.dispatch(message).unwrap_or_else(|error| refuse(&head, &error))
+            Ok(_) if self.authenticating => {
+                self.held_back.push_back(text.to_owned());
+                Vec::new()
             }
+            Ok(message) => self.request(message),
             Err(malformed) => refuse(&malformed.0, &malformed.1),
         }
+    }
+
+    /// The next text that has waited until it is known whose it is, if that is known now.
+    pub fn next_held_back(&mut self) -> Option<String> {
+        let next = if self.authenticating || self.closed { None } else { self.held_back.pop_front() };
+        if self.held_back.is_empty() {
+            // As the queue, it need not keep its room.
+            self.held_back = VecDeque::new();
+        }
+        next
+    }
+
+    /// A text is carried out that had to wait. It was counted when it came.
+    pub fn text_again(&mut self, text: &str) -> Vec<Effect> {
+        match message::parse(text, self.default_address.as_deref()) {
+            Ok(message) => self.request(message),
+            Err(malformed) => refuse(&malformed.0, &malformed.1),
+        }
+    }
+
+    fn request(&mut self, message: Message) -> Vec<Effect> {
+        let head = message.head.clone();
+        self.dispatch(message).unwrap_or_else(|error| refuse(&head, &error))
     }
 
     /// A binary frame has come.
@@ -390,16 +433,13 @@ impl Connection {
                 return Err(Error::validation("token", "authenticate has a payload with a token, a string."));
             }
         };
-        let ticket = self.issue(Pending {
-            head: message.head,
-            descriptor: None,
-            ordered: false,
-            waits_for: WaitsFor::Answer,
-        });
-        Ok(vec![match token {
-            None => Effect::AskPosition(ticket),
-            Some(token) => Effect::Authenticate(ticket, token),
-        }])
+        let Some(token) = token else {
+            let ticket = self.issue(Pending::answer(message.head, false));
+            return Ok(vec![Effect::AskPosition(ticket)]);
+        };
+        self.authenticating = true;
+        self.login = Some((message.head, token));
+        Ok(self.advance())
     }
 
     fn asked(
@@ -453,6 +493,11 @@ impl Connection {
             let Some(Queued { head, resource, descriptor, work }) = self.queue.pop_front() else {
                 // Most connections ask for something once and listen from then on.
                 self.queue = VecDeque::new();
+                if let Some((head, token)) = self.login.take() {
+                    self.busy = true;
+                    let ticket = self.issue(Pending::answer(head, true));
+                    effects.push(Effect::Authenticate(ticket, token));
+                }
                 break;
             };
             match work {
@@ -624,6 +669,8 @@ impl Connection {
         result: Result<(&Principal, Option<DateTime<Utc>>), Error>,
     ) -> Vec<Effect> {
         let Some(pending) = self.take_pending(ticket) else { return Vec::new() };
+        self.authenticating = false;
+        self.busy = false;
         let (principal, expires_at) = match result {
             Ok(known) => known,
             Err(error) => return refuse(&pending.head, &error),

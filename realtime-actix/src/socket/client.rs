@@ -121,9 +121,20 @@ impl SocketState {
         })
     }
 
-    /// A text has come. Where the application's rules panic, its request fails.
+    /// A text has come.
     pub(super) fn text(&self, text: &str, now_ms: u64) -> Vec<Effect> {
-        let asked = catch_unwind(AssertUnwindSafe(|| self.connection.borrow_mut().text(text, now_ms)));
+        self.request(text, |connection| connection.text(text, now_ms))
+    }
+
+    /// What is to be done about the next text that had to wait until it was known whose it is.
+    pub(super) fn next_held_back(&self) -> Option<Vec<Effect>> {
+        let text = self.connection.borrow_mut().next_held_back()?;
+        Some(self.request(&text, |connection| connection.text_again(&text)))
+    }
+
+    /// Where the application's rules panic, the request fails that they were asked about.
+    fn request(&self, text: &str, ask: impl FnOnce(&mut Connection) -> Vec<Effect>) -> Vec<Effect> {
+        let asked = catch_unwind(AssertUnwindSafe(|| ask(&mut self.connection.borrow_mut())));
         asked.unwrap_or_else(|panic| {
             let error = fault::panicked("a request", &*panic);
             self.connection.borrow().failed(text, &error)

@@ -156,6 +156,12 @@ impl ConnectionActor {
                 actor.close_in_time(context);
             }
             actor.carry_out(effects, context);
+            // What came after it has waited, as long as he may be here at all.
+            while !actor.client.outbox.is_ending()
+                && let Some(effects) = actor.socket.next_held_back()
+            {
+                actor.carry_out(effects, context);
+            }
         }));
     }
 

@@ -7,7 +7,7 @@ use realtime_core::action::{Operation, Outcome, Request};
 use realtime_core::connection::{Connection, Effect, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::list::Page;
-use realtime_core::{Code, Error, Limits};
+use realtime_core::{Code, Error, Limits, Principal};
 
 use crate::model::{Note, surface};
 
@@ -21,6 +21,7 @@ use crate::model::{Note, surface};
 /// recovered 1 5           it has been joined and its events begin after 5, as was asked
 /// positioned 1            the position that ticket 1 asked for
 /// answered 1 object 5     ticket 1 is answered: object, created, deleted, page or error
+/// authenticated 1 7       the token of ticket 1 is that of user 7, or nobody's; then what has waited is carried out
 /// full?                   is nothing more to be read?
 /// ```
 ///
@@ -59,6 +60,16 @@ fn play(limits: Limits, default_address: Option<&str>, script: &str) -> String {
             }
             "positioned" => connection.positioned(ticket(), cursor(), "2026-02-03T04:05:06Z"),
             "answered" => connection.answered(ticket(), result(&words[2..])),
+            "authenticated" => {
+                let principal = words[2].parse::<i32>().map(Principal::user);
+                let known = principal.as_ref().map(|principal| (principal, None));
+                let mut effects =
+                    connection.authenticated(ticket(), known.map_err(|_| Error::not_authenticated()));
+                while let Some(text) = connection.next_held_back() {
+                    effects.extend(connection.text_again(&text));
+                }
+                effects
+            }
             "full?" => {
                 writeln!(out, "full: {}", connection.is_full()).unwrap();
                 continue;
@@ -1384,6 +1395,108 @@ fn a_connection_is_full_with_as_many_requests_as_may_run() {
             < {"type":"reply","request_id":1,"stream":"notes","action":"create","status":201,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
             execute 4 notes create {}
             full: false
+        "#]],
+    );
+}
+
+// Section 7: who is asking.
+
+#[test]
+fn what_comes_after_an_authenticate_waits_until_it_is_known_who_asks() {
+    check(
+        r#"
+        > {"request_id": 1, "action": "authenticate", "payload": {"token": "a"}}
+        > {"request_id": 2, "stream": "notes/list"}
+        > {"request_id": 3, "action": "ping"}
+        > {"request_id": 4, "stream": "notes/delete/4"}
+        > not json
+        > {"request_id": 5, "action": "authenticate", "payload": {"token": "b"}}
+        > {"request_id": 6, "stream": "notes/retrieve/6"}
+        > {"request_id": 7, "stream": "nowhere/list"}
+        authenticated 1 7
+        > {"request_id": 8, "stream": "notes/retrieve/8"}
+        answered 4 deleted
+        authenticated 5 nobody
+        > {"request_id": 9, "stream": "notes/retrieve/9"}
+        "#,
+        expect![[r#"
+            authenticate 1 "a"
+            -
+            -
+            -
+            < {"type":"reply","request_id":null,"stream":null,"action":null,"status":400,"error":{"code":"parse_error","detail":"The message is not JSON: expected ident at line 1 column 2."}}
+            -
+            -
+            -
+            < {"type":"reply","request_id":1,"stream":null,"action":"authenticate","status":200,"data":{"expires_at":null}}
+            execute 2 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
+            ask the position for 3
+            execute 4 notes delete 4
+            -
+            < {"type":"reply","request_id":4,"stream":"notes","action":"delete","status":204}
+            authenticate 5 "b"
+            < {"type":"reply","request_id":5,"stream":null,"action":"authenticate","status":401,"error":{"code":"not_authenticated","detail":"Authentication credentials were not provided."}}
+            execute 6 notes retrieve 6
+            < {"type":"reply","request_id":7,"stream":"nowhere","action":"list","status":404,"error":{"code":"not_found","detail":"There is no stream \"nowhere\"."}}
+            execute 7 notes retrieve 8
+            execute 8 notes retrieve 9
+        "#]],
+    );
+}
+
+#[test]
+fn an_authenticate_waits_for_the_writes_before_it_and_reading_pauses_where_too_much_waits() {
+    let mut limits = Limits::default();
+    limits.running_requests = 4;
+    check_with(
+        limits,
+        None,
+        r#"
+        > {"request_id": 1, "stream": "notes/delete/1"}
+        > {"request_id": 2, "action": "authenticate", "payload": {"token": "a"}}
+        > {"request_id": 3, "stream": "notes/delete/3"}
+        full?
+        > {"request_id": 4, "stream": "notes/retrieve/4"}
+        full?
+        answered 1 deleted
+        full?
+        authenticated 2 7
+        full?
+        "#,
+        expect![[r#"
+            execute 1 notes delete 1
+            -
+            -
+            full: false
+            -
+            full: true
+            < {"type":"reply","request_id":1,"stream":"notes","action":"delete","status":204}
+            authenticate 2 "a"
+            full: false
+            < {"type":"reply","request_id":2,"stream":null,"action":"authenticate","status":200,"data":{"expires_at":null}}
+            execute 3 notes delete 3
+            execute 4 notes retrieve 4
+            full: false
+        "#]],
+    );
+}
+
+#[test]
+fn what_has_waited_for_another_user_is_not_carried_out() {
+    check(
+        r#"
+        > {"request_id": 1, "action": "authenticate", "payload": {"token": "a"}}
+        authenticated 1 7
+        > {"request_id": 2, "action": "authenticate", "payload": {"token": "b"}}
+        > {"request_id": 3, "stream": "notes/delete/3"}
+        authenticated 2 8
+        "#,
+        expect![[r#"
+            authenticate 1 "a"
+            < {"type":"reply","request_id":1,"stream":null,"action":"authenticate","status":200,"data":{"expires_at":null}}
+            authenticate 2 "b"
+            -
+            close 4401 another session has begun
         "#]],
     );
 }
