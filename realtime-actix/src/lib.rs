@@ -98,6 +98,7 @@ mod gate;
 pub mod guide;
 mod origin;
 mod poll;
+mod proxies;
 mod realtime;
 mod rest;
 mod scope;

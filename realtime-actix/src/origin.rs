@@ -1,21 +1,21 @@
 //! Which pages may open a socket, and write with a cookie: those of this server, and those that the application names.
 
-use std::net::IpAddr;
-
 use actix_web::HttpRequest;
 use actix_web::http::header;
+
+use crate::proxies::Proxies;
 
 /// What the application says about where its pages come from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
     /// Origins that may, beside the server's own.
     pub(crate) allowed: Vec<String>,
-    /// Proxies that say which host the browser asked for.
-    pub(crate) proxies: Vec<IpAddr>,
+    /// What stands between a browser and the server.
+    pub(crate) proxies: Proxies,
 }
 
 impl Origins {
-    /// Is the request from no browser, from a page of this very host, or from an allowed origin?
+    /// Is the request from no browser, from a page of this very server, or from an allowed origin?
     pub(crate) fn allow(&self, request: &HttpRequest) -> bool {
         let mut origins = request.headers().get_all(header::ORIGIN);
         let Some(origin) = origins.next() else { return true };
@@ -23,62 +23,40 @@ impl Origins {
         if self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return true;
         }
-        let Some((scheme @ ("http" | "https"), authority)) = origin.split_once("://") else { return false };
-        let default_port = if scheme == "http" { "80" } else { "443" };
-        let with_port = |authority: &str| {
-            let has_port = authority
-                .rsplit_once(':')
-                .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
-            if has_port {
-                authority.to_ascii_lowercase()
-            } else {
-                format!("{}:{default_port}", authority.to_ascii_lowercase())
-            }
-        };
-        self.host(request).is_some_and(|host| with_port(host) == with_port(authority))
-    }
-
-    /// The address that a request comes from, as far as trusted proxies say: of a chain of addresses in
-    /// `X-Forwarded-For`, which anybody may begin, the last one that is no proxy's.
-    pub(crate) fn address(&self, request: &HttpRequest) -> Option<IpAddr> {
-        let mut address = request.peer_addr()?.ip().to_canonical();
-        let headers: Vec<&str> = request
-            .headers()
-            .get_all("x-forwarded-for")
-            .map(|addresses| addresses.to_str().unwrap_or_default())
-            .collect();
-        let mut forwarded = headers.iter().rev().flat_map(|addresses| addresses.rsplit(','));
-        while self.proxies.contains(&address) {
-            match forwarded.next().map(|text| text.trim().parse::<IpAddr>()) {
-                Some(Ok(before)) => address = before.to_canonical(),
-                // Where a proxy says nothing that can be read, it is its own.
-                _ => break,
-            }
+        let (host, is_secure) = (self.proxies.host(request), self.proxies.is_secure(request));
+        let is_own = host.as_deref().is_some_and(|host| is_own(origin, host, is_secure));
+        if !is_own {
+            // Who does not expect it may have a proxy that is not declared.
+            tracing::debug!(origin, ?host, ?is_secure, "a page of this origin is none of the server's");
         }
-        Some(address)
+        is_own
     }
+}
 
-    /// The host that the browser asked for.
-    ///
-    /// A header that says so is believed of a proxy that is trusted only: whoever reaches the server without one could
-    /// write anything into it. Of several values the last one is the proxy's own.
-    fn host<'a>(&self, request: &'a HttpRequest) -> Option<&'a str> {
-        let text =
-            |name: &str| request.headers().get_all(name).next_back().and_then(|host| host.to_str().ok());
-        let is_trusted =
-            request.peer_addr().is_some_and(|peer| self.proxies.contains(&peer.ip().to_canonical()));
-        let forwarded = if is_trusted { text("x-forwarded-host") } else { None };
-        forwarded
-            .and_then(|hosts| hosts.rsplit(',').next())
-            .map(str::trim)
-            .filter(|host| !host.is_empty())
-            .or_else(|| text("host"))
-    }
+/// Is an origin that of a host that was asked for over TLS or not, where that is known?
+fn is_own(origin: &str, host: &str, is_secure: Option<bool>) -> bool {
+    let Some((scheme @ ("http" | "https"), authority)) = origin.split_once("://") else { return false };
+    let default_port = if scheme == "http" { "80" } else { "443" };
+    let with_port = |authority: &str| {
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        if has_port {
+            authority.to_ascii_lowercase()
+        } else {
+            format!("{}:{default_port}", authority.to_ascii_lowercase())
+        }
+    };
+    is_secure.is_none_or(|is_secure| is_secure == (scheme == "https"))
+        && with_port(host) == with_port(authority)
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
+    use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
+    use actix_web::dev::AppConfig;
+    use actix_web::test::{self, TestRequest};
+    use actix_web::{App, HttpResponse, web};
 
     use super::*;
 
@@ -87,7 +65,7 @@ mod tests {
     fn origins() -> Origins {
         Origins {
             allowed: vec!["https://friend.example".to_owned()],
-            proxies: vec!["10.0.0.1".parse().expect("an address")],
+            proxies: Proxies::at(["10.0.0.1".parse().expect("an address")]),
         }
     }
 
@@ -137,6 +115,10 @@ mod tests {
             b"javascript://forum.example:8080",
             b"http://forum.example",
             b"https://forum.example",
+            b"https://forum.example:8080",
+            b"HTTPS://forum.example:8080",
+            b"https://forum.example:443",
+            b"https://FORUM.EXAMPLE:8080",
             b"http://forum.example:",
             b"http://forum.example:80",
             b"http://forum.example:8081",
@@ -212,56 +194,81 @@ mod tests {
         assert!(Origins::default().allow(&TestRequest::default().to_http_request()));
     }
 
+    /// A page of the same host over the other scheme is another one's: whoever can change what a browser is sent
+    /// without TLS would act for all who are logged in over it.
+    #[actix_web::test]
+    async fn a_page_of_the_other_scheme_is_of_another_origin() {
+        let check = async |is_secure: bool, host: &str, origin: &str| {
+            let answer = web::to(|request: HttpRequest| async move {
+                HttpResponse::Ok().body(origins().allow(&request).to_string())
+            });
+            let local = "127.0.0.1:1".parse().expect("an address");
+            // As a server has it that is bound with TLS, or without.
+            let config = AppConfig::__priv_test_new(is_secure, "localhost".to_owned(), local);
+            let factory = App::new().default_service(answer).into_factory();
+            let service = factory.new_service(config).await.expect("a service");
+            let request = TestRequest::default()
+                .insert_header((header::HOST, host))
+                .insert_header((header::ORIGIN, origin))
+                // Anybody can say this.
+                .insert_header(("x-forwarded-proto", if is_secure { "http" } else { "https" }))
+                .peer_addr("10.0.0.2:5000".parse().expect("an address"))
+                .to_request();
+            test::call_and_read_body(&service, request).await == "true"
+        };
+        for host in ["forum.example", "forum.example:8080", "[::1]:8080", "127.0.0.1"] {
+            let (open, secure) = (format!("http://{host}"), format!("https://{host}"));
+            assert!(check(false, host, &open).await, "{open}");
+            assert!(!check(false, host, &secure).await, "{secure}");
+            assert!(!check(true, host, &open).await, "{open}");
+            assert!(check(true, host, &secure).await, "{secure}");
+        }
+        assert!(check(false, "forum.example:80", "http://forum.example").await);
+        assert!(check(true, "forum.example:443", "https://forum.example").await);
+        assert!(!check(true, "forum.example:80", "https://forum.example").await);
+        assert!(!check(true, "forum.example", "https://forum.example:80").await);
+    }
+
     #[test]
-    fn a_trusted_proxy_says_which_host_was_asked_for() {
-        let allows = |peer: &str, forwarded: &[&str], origin: &str| {
+    fn a_trusted_proxy_says_what_was_asked_for() {
+        let allows = |peer: &str, forwarded: &[(&'static str, &str)], origin: &str| {
             let mut request = TestRequest::default()
                 .peer_addr(format!("{peer}:5000").parse().expect("an address"))
                 .insert_header((header::HOST, "backend:9000"))
                 .insert_header((header::ORIGIN, origin));
-            for host in forwarded {
-                request = request.append_header(("x-forwarded-host", *host));
+            for header in forwarded {
+                request = request.append_header(*header);
             }
             origins().allow(&request.to_http_request())
         };
-        let (own, evil) = ("https://forum.example", "https://evil.example");
-        assert!(allows("10.0.0.1", &["forum.example"], own));
-        assert!(allows("10.0.0.1", &["evil.example, forum.example"], own));
-        assert!(allows("10.0.0.1", &["evil.example", "forum.example"], own));
-        assert!(!allows("10.0.0.1", &["evil.example, forum.example"], evil));
-        assert!(!allows("10.0.0.1", &["evil.example", "forum.example"], evil));
-        assert!(!allows("10.0.0.1", &[""], own), "then it is the host's own header that counts");
-        assert!(allows("10.0.0.1", &[], "http://backend:9000"));
-        assert!(!allows("10.0.0.2", &["forum.example"], own), "nobody else is believed");
-        assert!(!allows("10.0.0.2", &["evil.example"], evil));
-        assert!(allows("[::ffff:10.0.0.1]", &["forum.example"], own), "the same address");
-    }
-
-    #[test]
-    fn a_trusted_proxy_says_where_a_request_comes_from() {
-        let address = |peer: &str, forwarded: &[&str]| {
-            let mut request =
-                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
-            for addresses in forwarded {
-                request = request.append_header(("x-forwarded-for", *addresses));
+        let (own, open, evil) = ("https://forum.example", "http://forum.example", "https://evil.example");
+        let host = |host| ("x-forwarded-host", host);
+        let proto = |proto| ("x-forwarded-proto", proto);
+        let by_x = [host("forum.example"), proto("https")];
+        let by_forwarded = [("forwarded", "for=192.0.2.1;host=forum.example;proto=https")];
+        for peer in ["10.0.0.1", "[::ffff:10.0.0.1]"] {
+            for forwarded in [&by_x[..], &by_forwarded] {
+                assert!(allows(peer, forwarded, own));
+                assert!(!allows(peer, forwarded, open), "the scheme is another one");
+                assert!(!allows(peer, forwarded, evil));
+                assert!(!allows(peer, forwarded, "http://backend:9000"));
             }
-            let proxies = vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
-            let origins = Origins { proxies, ..Origins::default() };
-            origins.address(&request.to_http_request()).expect("it has one").to_string()
-        };
-        assert_eq!(address("1.2.3.4", &[]), "1.2.3.4");
-        assert_eq!(address("1.2.3.4", &["5.6.7.8"]), "1.2.3.4", "nobody else is believed");
-        assert_eq!(address("10.0.0.1", &["5.6.7.8"]), "5.6.7.8");
-        assert_eq!(address("[::ffff:10.0.0.1]", &["::ffff:5.6.7.8"]), "5.6.7.8");
-        assert_eq!(
-            address("10.0.0.1", &["6.6.6.6, 5.6.7.8"]),
-            "5.6.7.8",
-            "the client may have begun the chain"
-        );
-        assert_eq!(address("10.0.0.1", &["6.6.6.6", "5.6.7.8 , 10.0.0.2"]), "5.6.7.8", "a chain of proxies");
-        assert_eq!(address("10.0.0.1", &["6.6.6.6, 2001:db8::1"]), "2001:db8::1");
-        for nothing in ["", "unknown", "5.6.7.8:1234, ", "_hidden"] {
-            assert_eq!(address("10.0.0.1", &[nothing]), "10.0.0.1", "{nothing:?}");
         }
+        for (peer, forwarded) in [("10.0.0.2", &by_x[..]), ("10.0.0.2", &by_forwarded), ("[::1]", &by_x)] {
+            assert!(!allows(peer, forwarded, own), "nobody else is believed");
+            assert!(allows(peer, forwarded, "http://backend:9000"));
+            assert!(!allows(peer, forwarded, "https://backend:9000"));
+        }
+        // What the client has begun is not the proxy's.
+        assert!(allows("10.0.0.1", &[host("evil.example, forum.example"), proto("http, https")], own));
+        assert!(!allows("10.0.0.1", &[host("evil.example, forum.example"), proto("http, https")], evil));
+        assert!(!allows("10.0.0.1", &[host("evil.example"), host("forum.example"), proto("https")], evil));
+        // A proxy that passes the host on, and one that says nothing of the scheme, which is then not known.
+        assert!(allows("10.0.0.1", &[proto("https")], "https://backend:9000"));
+        assert!(!allows("10.0.0.1", &[proto("https")], "http://backend:9000"));
+        for origin in [own, open] {
+            assert!(allows("10.0.0.1", &[host("forum.example")], origin), "{origin}");
+        }
+        assert!(!allows("10.0.0.1", &[host("")], own), "then it is the host's own header that counts");
     }
 }

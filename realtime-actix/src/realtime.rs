@@ -207,8 +207,8 @@ impl Connect {
         self
     }
 
-    /// Lets pages of another origin, such as `https://app.example`, open a socket. May be called more than once. Those
-    /// of the server's own host always may.
+    /// Lets pages of another origin, such as `https://app.example`, open a socket and write with a cookie. May be called
+    /// more than once. Those of the server's own host, port and scheme always may.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.allowed.push(origin.into());
         self
@@ -249,11 +249,17 @@ impl Connect {
         }
     }
 
-    /// Believes a proxy with this address which host the browser asked for, and from where: it says so in
-    /// `X-Forwarded-Host` and `X-Forwarded-For`. May be called more than once. Without it a proxy has to pass the header
-    /// `Host` on, and all who come by it count as one address (limit `connections_per_address`).
+    /// Believes a proxy with this address what the browser asked for, and from where: it says so in `X-Forwarded-Host`,
+    /// `X-Forwarded-Proto` (or `Forwarded` in place of both) and `X-Forwarded-For`. May be called more than once.
+    ///
+    /// Nobody else is believed. So a proxy that ends TLS has to be named, or else pages of `https` are of another origin
+    /// than the server: they may then open no socket, and write nothing with a cookie. And all who come by a proxy that
+    /// is not named count as one address (limit `connections_per_address`).
+    ///
+    /// One that does not say the host has to pass the header `Host` on. Of one that does not say the scheme, pages of
+    /// either scheme are taken for the server's own: it should.
     pub fn trust_proxy(mut self, address: IpAddr) -> Self {
-        self.origins.proxies.push(address.to_canonical());
+        self.origins.proxies.add(address);
         self
     }
 
@@ -462,7 +468,7 @@ impl Shared {
     /// # Errors
     /// 429 or 503 where there are too many already.
     pub(crate) fn seat(&self, request: &HttpRequest) -> Result<Seat, Error> {
-        self.admission.seat(self.origins.address(request))
+        self.admission.seat(self.origins.proxies.address(request))
     }
 
     /// A place among the polls that wait; `None` where there are too many.
@@ -532,11 +538,10 @@ impl Shared {
         subprotocols: &[String],
     ) -> Result<Identity, Error> {
         if let Some(ticket) = auth::ticket(request) {
-            return self
-                .tickets
-                .redeem(&ticket, Instant::now())
-                .ok_or_else(Error::not_authenticated)
-                .and_then(unexpired);
+            let issued_to = self.tickets.redeem(&ticket, Instant::now());
+            let issued_to = issued_to.ok_or_else(Error::not_authenticated).and_then(unexpired)?;
+            // The session may have ended since without anybody saying so here: in another program, for instance.
+            return self.recheck(&issued_to).await;
         }
         match auth::offered_token(subprotocols) {
             Some(token) => self.identify(Credentials::Token(&token)).await,
@@ -820,6 +825,18 @@ impl Realtime {
     /// 403 where `Origin` or `Sec-Fetch-Site` says so and no bearer token comes with the request.
     pub fn refuse_cross_site(&self, request: &HttpRequest) -> Result<(), Error> {
         self.shared.refuse_cross_site(request)
+    }
+
+    /// The address that a request comes from, as far as [trusted proxies](Connect::trust_proxy) say: for handlers of the
+    /// application that count by address.
+    pub fn address_of(&self, request: &HttpRequest) -> Option<IpAddr> {
+        self.shared.origins.proxies.address(request)
+    }
+
+    /// Did the browser ask over TLS? By the server's own connection, or by what a [trusted proxy](Connect::trust_proxy)
+    /// says; where that says nothing, it is taken that it did not. For cookies that are `Secure`.
+    pub fn is_secure(&self, request: &HttpRequest) -> bool {
+        self.shared.origins.proxies.is_secure(request) == Some(true)
     }
 
     /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`.

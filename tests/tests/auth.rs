@@ -134,7 +134,7 @@ async fn a_socket_is_of_whoever_opens_it() {
 
 #[actix_web::test]
 async fn a_ticket_opens_one_socket() {
-    let (server, _) = server().await;
+    let (server, users) = server().await;
     let identity = || Identity::of(Principal::user(ANN)).in_session("ann-1");
     let ticket = server.realtime().ticket(identity()).expect("a ticket");
     let handshake = || Handshake::to(format!("/api/ws?ticket={ticket}"));
@@ -147,6 +147,12 @@ async fn a_ticket_opens_one_socket() {
     let foreign = Handshake::to(path.clone()).header("origin", "http://evil.example");
     assert_eq!(foreign.open(&server).await.expect_err("of another site").status, 403);
     assert!(Handshake::to(path).open(&server).await.is_ok());
+    // Another program, or another node, has ended the session, and nobody has said so here.
+    let ticket = server.realtime().ticket(identity()).expect("a ticket");
+    users.log_out("ann-1");
+    let late = Handshake::to(format!("/api/ws?ticket={ticket}"));
+    assert_eq!(late.open(&server).await.expect_err("the session is no longer known").status, 401);
+    users.begin_session(&users.named("ann"), "ann-1");
     let ticket = server.realtime().ticket(identity()).expect("a ticket");
     server.realtime().close_session("ann-1");
     let late = Handshake::to(format!("/api/ws?ticket={ticket}"));
@@ -177,6 +183,47 @@ async fn a_message_logs_in() {
     assert_eq!(told, end);
     socket.ask(authenticate("bob-1")).await;
     assert_eq!(socket.closed().await, Some(4401), "another user");
+}
+
+#[actix_web::test]
+async fn what_is_sent_right_after_an_authenticate_is_asked_by_whoever_it_makes_known() {
+    let (server, _) = server().await;
+    server
+        .write("INSERT INTO comments (topic_id, author_id, body, status, created_at) VALUES (1, 2, 'x', 'hidden', '2026-01-01 00:00:00')")
+        .await;
+    let mut socket = Socket::open(&server).await;
+    let list = json!({"stream": "comments", "action": "list"});
+    let write = json!({"stream": "comments/create", "payload": {"topic_id": 1, "body": "said"}});
+    let authenticate = |token: &str| json!({"action": "authenticate", "payload": {"token": token}});
+    let mut asked = Vec::new();
+    for message in [
+        list.clone(),
+        write.clone(),
+        authenticate("nobody"),
+        write.clone(),
+        authenticate("bob-1"),
+        write,
+        list,
+        json!({"action": "ping"}),
+    ] {
+        asked.push(socket.ask(message).await);
+    }
+    let mut replies = Vec::new();
+    for id in &asked {
+        replies.push(socket.reply(id).await);
+    }
+    let statuses: Vec<u64> = replies.iter().map(|reply| reply["status"].as_u64().expect("one")).collect();
+    assert_eq!(statuses, [200, 401, 401, 401, 200, 201, 200, 200]);
+    let counts = [&replies[0], &replies[6]].map(|reply| at(reply, "data.count").clone());
+    assert!(counts[0] == json!(0) && counts[1].as_u64() >= Some(1), "bob sees what is his: {counts:?}");
+    // Of another user it ends, and what was sent after it is not carried out.
+    socket.ask(authenticate("ann-1")).await;
+    let lost = json!({"stream": "comments/create", "payload": {"topic_id": 1, "body": "lost"}});
+    socket.ask(lost).await;
+    assert_eq!(socket.closed().await, Some(4401));
+    let found =
+        server.http("GET", "/api/comments/?body=lost", &[("authorization", "Bearer ann-1")], "").await;
+    assert_eq!(found.json["count"], 0);
 }
 
 #[actix_web::test]

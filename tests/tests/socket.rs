@@ -246,8 +246,14 @@ async fn a_handshake_from_another_origin_is_refused_with_403() {
     for origin in [own.as_str(), "https://friend.example"] {
         assert!(from(origin).open(&server).await.is_ok(), "{origin}");
     }
-    for origin in ["https://evil.example", "null", "http://127.0.0.1", "https://friend.example.evil.example"]
-    {
+    let other_scheme = format!("https://{}", server.address());
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1",
+        "https://friend.example.evil.example",
+        &other_scheme,
+    ] {
         let refused = from(origin).open(&server).await.expect_err("no socket");
         assert_eq!(refused.status, 403, "{origin}: {refused:?}");
     }

@@ -36,6 +36,9 @@ pub(crate) struct Auth {
 }
 
 /// How often somebody may try. Who logs in well has what he tried given back.
+///
+/// That a name is limited from wherever it is tried keeps its password from being guessed from many addresses at once. It
+/// also lets anybody who goes on guessing keep its user from logging in meanwhile; sessions that he has go on.
 struct Attempts {
     names: Throttle,
     addresses: Throttle,
@@ -53,10 +56,10 @@ impl Auth {
         Ok(Self { realtime, database, passwords, attempts })
     }
 
-    /// Counts an attempt from an address, and for a user name where there is one. Behind a proxy everybody has the
-    /// proxy's address: it should limit how often somebody may try, and the names still do.
+    /// Counts an attempt from an address, and for a user name where there is one. Behind a proxy that is not trusted
+    /// everybody has the proxy's address.
     fn attempt<'a>(&'a self, request: &HttpRequest, name: Option<&'a str>) -> Result<Attempt<'a>, Error> {
-        let address = request.peer_addr().map(|peer| network(peer.ip()));
+        let address = self.realtime.address_of(request).map(network);
         if let Some(attempts) = &self.attempts {
             let now = Instant::now();
             let refuse = |wait: Duration| {
@@ -95,9 +98,19 @@ impl Auth {
         }
         let mut body = description(&user, ends);
         body.insert("token".into(), token.clone().into());
-        let mut cookie = cookie(request, token);
+        let mut cookie = self.cookie(request, token);
         cookie.set_max_age(time::Duration::seconds(accounts::LIFETIME.num_seconds()));
         Ok(HttpResponse::build(status).cookie(cookie).json(body))
+    }
+
+    /// The browser's cookie: no script reads it, and no other site's page sends it along with a write.
+    fn cookie(&self, request: &HttpRequest, token: String) -> Cookie<'static> {
+        Cookie::build(COOKIE, token)
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.realtime.is_secure(request))
+            .finish()
     }
 }
 
@@ -227,7 +240,7 @@ async fn log_out(request: HttpRequest, auth: web::Data<Auth>) -> Result<HttpResp
     let mut response = HttpResponse::NoContent();
     // A request by token says nothing of the browser's own session.
     if !request.headers().contains_key(header::AUTHORIZATION) {
-        let mut cookie = cookie(&request, String::new());
+        let mut cookie = auth.cookie(&request, String::new());
         cookie.make_removal();
         response.cookie(cookie);
     }
@@ -294,16 +307,6 @@ fn description(user: &User, ends: DateTime<Utc>) -> Map<String, Json> {
         ("expires_at".to_owned(), ends.to_value().to_json()),
         ("user".to_owned(), Json::Object(user)),
     ])
-}
-
-/// The browser's cookie: no script reads it, and no other site's page sends it along with a write.
-fn cookie(request: &HttpRequest, token: String) -> Cookie<'static> {
-    Cookie::build(COOKIE, token)
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(request.connection_info().scheme() == "https")
-        .finish()
 }
 
 fn wrong() -> Error {

@@ -102,6 +102,9 @@ async fn run(options: Options) -> Result<(), String> {
     for origin in &options.allow_origin {
         connect = connect.allow_origin(origin);
     }
+    for proxy in &options.trust_proxy {
+        connect = connect.trust_proxy(*proxy);
+    }
     let realtime = connect.start().await.map_err(|error| error.to_string())?;
 
     let database = Database::of(realtime.clone(), &options.database_url);

@@ -1,6 +1,6 @@
 //! The command line, every option also as an environment variable.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -42,6 +42,10 @@ pub(crate) struct Options {
     /// Another origin whose pages may open a socket; may be repeated
     #[arg(long, env = "FORUM_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Address of a proxy that is believed which host and scheme the browser asked for, and from where; may be repeated
+    #[arg(long, env = "FORUM_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) trust_proxy: Vec<IpAddr>,
 
     /// `off` lifts the limits on rates, for load tests
     #[arg(long, env = "FORUM_LIMITS", value_name = "LIMITS", default_value = "default")]

@@ -421,6 +421,48 @@ async fn a_page_of_another_site_cannot_log_anybody_in_or_out() {
     assert_eq!(forum.send("POST", "/auth/login", &own, login).await.status, 200);
 }
 
+/// What a proxy adds that ends TLS.
+fn by_proxy(address: &str) -> [(&'static str, String); 3] {
+    [
+        ("x-forwarded-for", address.to_owned()),
+        ("x-forwarded-host", "forum.example".to_owned()),
+        ("x-forwarded-proto", "https".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_pages_are_of_what_the_browser_asked_for() {
+    let login = json!({"username": "ann", "password": "demo-ann"}).to_string();
+    let trusting = Forum::start_in(scratch(), &["--trust-proxy", "127.0.0.1", "--trust-proxy", "::1"]).await;
+    let plain = Forum::start().await;
+    for (forum, is_trusted) in [(&trusting, true), (&plain, false)] {
+        let own = format!("http://{}", forum.address);
+        for (forwarded, origin, is_own) in [
+            (true, "https://forum.example", is_trusted),
+            (true, "http://forum.example", false),
+            (true, "https://evil.example", false),
+            (true, own.as_str(), !is_trusted),
+            (false, own.as_str(), true),
+        ] {
+            let mut headers = vec![json_body(), ("origin", origin.to_owned())];
+            let mut handshake = Handshake::to("/api/ws").header("origin", origin);
+            if forwarded {
+                headers.extend(by_proxy("192.0.2.1"));
+                for (name, value) in by_proxy("192.0.2.1") {
+                    handshake = handshake.header(name, value);
+                }
+            }
+            let what = format!("{origin} of {is_trusted}");
+            let answer = forum.send("POST", "/auth/login", &headers, login.clone()).await;
+            assert_eq!(answer.status, if is_own { 200 } else { 403 }, "{what}");
+            assert_eq!(handshake.open_at(forum.address).await.is_ok(), is_own, "{what}");
+            // The cookie stays within TLS where the browser has asked over it.
+            let is_secure = answer.header("set-cookie").contains("Secure");
+            assert_eq!(is_secure, is_own && forwarded && is_trusted, "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn passwords_cannot_be_tried_at_will() {
     let forum = Forum::start().await;
@@ -450,6 +492,21 @@ async fn passwords_cannot_be_tried_at_will() {
         assert!(guesses < 1000, "an address can try for ever");
     }
     assert!(guesses >= 30, "{guesses}");
+
+    // Another address, which a proxy names: it can try, while the first one cannot.
+    let proxied = Forum::start_in(scratch(), &["--trust-proxy", "127.0.0.1"]).await;
+    let guess = async |address: &str, number: i32| {
+        let mut headers = vec![json_body()];
+        headers.extend(by_proxy(address));
+        let body = body(&format!("guess{number}"), "guess").to_string();
+        proxied.send("POST", "/auth/login", &headers, body).await.status
+    };
+    let mut guesses = 0;
+    while guess("192.0.2.1", guesses).await == 401 {
+        guesses += 1;
+        assert!(guesses < 1000, "an address can try for ever");
+    }
+    assert_eq!(guess("192.0.2.2", 0).await, 401);
 
     let unlimited = Forum::start_in(scratch(), &["--limits", "off"]).await;
     for _ in 0..15 {
