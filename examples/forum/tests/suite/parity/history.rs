@@ -260,6 +260,17 @@ fn try_something(town: &mut Town, random: &mut Random) -> (Stream, Write) {
         Stream::Notes => (&["title"], &["body", "tags", "pinned", "due", "amount"]),
         Stream::Topics | Stream::Users | Stream::Feed => (&["title"], &["locked"]),
     };
+    let topics: Vec<Json> = town.world.rows(Stream::Topics).map(|row| row["id"].clone()).collect();
+    match random.below(24) {
+        0 | 1 => {
+            return (Stream::Topics, Write::Lock(random.one(&topics), random.below(2) == 0));
+        }
+        2 => {
+            let topic = Object::from_iter([("topic_id".to_owned(), random.one(&topics))]);
+            return (Stream::Comments, Write::Hide(topic));
+        }
+        _ => {}
+    }
     let keys: Vec<Json> = town.world.rows(stream).map(|row| row["id"].clone()).collect();
     let key = if random.below(12) == 0 || keys.is_empty() { stream.missing() } else { random.one(&keys) };
     let write = match random.below(10) {
@@ -339,7 +350,8 @@ async fn whoever_follows_is_told_what_the_rules_show_him() {
             }
             let at = random.below(town.people.len());
             let (stream, write) = try_something(&mut town, &mut random);
-            if write.key() != Some(&sentinel) && write.key() != Some(&topic) {
+            let hides_it = matches!(&write, Write::Hide(payload) if payload["topic_id"] == topic);
+            if write.key() != Some(&sentinel) && write.key() != Some(&topic) && !hides_it {
                 let over_socket = random.below(2) == 0;
                 transactions.push(attempt(&mut town, at, stream, &write, over_socket).await);
             }

@@ -2,6 +2,7 @@
 
 mod asking;
 mod canary;
+mod deleted;
 mod history;
 mod model;
 mod people;

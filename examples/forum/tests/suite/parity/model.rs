@@ -196,20 +196,40 @@ pub(super) enum Write {
     Update(Json, Object),
     Replace(Json, Object),
     Delete(Json),
+    /// To lock a topic, or to unlock it.
+    Lock(Json, bool),
+    /// To hide all comments of the topic that the payload names.
+    Hide(Object),
 }
 
 impl Write {
     pub(super) fn key(&self) -> Option<&Json> {
         match self {
-            Self::Create(_) => None,
-            Self::Update(key, _) | Self::Replace(key, _) | Self::Delete(key) => Some(key),
+            Self::Create(_) | Self::Hide(_) => None,
+            Self::Update(key, _) | Self::Replace(key, _) | Self::Delete(key) | Self::Lock(key, _) => {
+                Some(key)
+            }
         }
     }
 
     pub(super) fn payload(&self) -> Option<&Object> {
         match self {
-            Self::Create(payload) | Self::Update(_, payload) | Self::Replace(_, payload) => Some(payload),
-            Self::Delete(_) => None,
+            Self::Create(payload)
+            | Self::Update(_, payload)
+            | Self::Replace(_, payload)
+            | Self::Hide(payload) => Some(payload),
+            Self::Delete(_) | Self::Lock(..) => None,
+        }
+    }
+
+    /// The same of another row, where it is about one.
+    pub(super) fn of(&self, key: Json) -> Self {
+        match self.clone() {
+            Self::Update(_, payload) => Self::Update(key, payload),
+            Self::Replace(_, payload) => Self::Replace(key, payload),
+            Self::Delete(_) => Self::Delete(key),
+            Self::Lock(_, locked) => Self::Lock(key, locked),
+            about_none @ (Self::Create(_) | Self::Hide(_)) => about_none,
         }
     }
 }
@@ -221,6 +241,8 @@ pub(super) enum Verdict {
     /// The row as it is then, but for what only the server knows: those fields are to be taken from its answer.
     Written(u16, Object, Vec<&'static str>),
     Deleted,
+    /// So many comments are hidden.
+    Hidden(usize),
 }
 
 /// Everything that is in the database.
@@ -295,12 +317,17 @@ impl World {
         let has_no_such = match write {
             Write::Create(_) | Write::Delete(_) => matches!(stream, Stream::Users | Stream::Feed),
             Write::Update(..) | Write::Replace(..) => stream == Stream::Feed,
+            Write::Lock(..) | Write::Hide(_) => false,
         };
         if has_no_such {
             return Verdict::Refused(405);
         }
         if who.key.is_none() {
             return Verdict::Refused(401);
+        }
+        if let Write::Hide(payload) = write {
+            let of_topic = self.rows(stream).filter(|row| row["topic_id"] == payload["topic_id"]);
+            return if who.staff { Verdict::Hidden(of_topic.count()) } else { Verdict::Refused(403) };
         }
         let before = match write.key() {
             None => None,
@@ -310,6 +337,11 @@ impl World {
                 Some(row) => Some(row),
             },
         };
+        if let (Write::Lock(_, locked), Some(before)) = (write, before) {
+            let mut after = before.clone();
+            after.insert("locked".to_owned(), (*locked).into());
+            return Verdict::Written(200, after, Vec::new());
+        }
         let Some(payload) = write.payload() else { return Verdict::Deleted };
         let (mut after, mut unknown) = match (write, before) {
             (Write::Update(..), Some(before)) => (before.clone(), Vec::new()),
@@ -356,6 +388,17 @@ impl World {
             None => Some(400),
             Some(topic) => (moves && topic["locked"] == true).then_some(403),
         }
+    }
+
+    /// Hides all comments of a topic.
+    pub(super) fn hide(&mut self, topic: &Json) -> Vec<Change> {
+        let of_topic = self.rows(Stream::Comments).filter(|row| row["topic_id"] == *topic);
+        let mut changes = Vec::new();
+        for mut row in of_topic.cloned().collect::<Vec<_>>() {
+            row.insert("status".to_owned(), "hidden".into());
+            changes.extend(self.put(Stream::Comments, &row["id"].clone(), Some(row)));
+        }
+        changes
     }
 
     /// Puts a row in place of that with a key, or removes it with all that belongs to it.

@@ -115,6 +115,9 @@ impl Person {
             Write::Update(..) => ("update", "PATCH"),
             Write::Replace(..) => ("replace", "PUT"),
             Write::Delete(_) => ("delete", "DELETE"),
+            Write::Lock(_, true) => ("lock", "POST"),
+            Write::Lock(_, false) => ("unlock", "POST"),
+            Write::Hide(_) => ("bulk-hide", "POST"),
         };
         if over_socket {
             let mut message = json!({"stream": stream.name(), "action": action});
@@ -126,7 +129,11 @@ impl Person {
             }
             return self.say(message).await;
         }
-        let path = write.key().map_or_else(|| format!("/api/{}/", stream.name()), |key| path(stream, key));
+        let mut path =
+            write.key().map_or_else(|| format!("/api/{}/", stream.name()), |key| path(stream, key));
+        if matches!(write, Write::Lock(..) | Write::Hide(_)) {
+            path += action;
+        }
         self.rest(method, &path, write.payload()).await
     }
 }
@@ -197,6 +204,27 @@ impl Town {
             rows.iter().for_each(|row| town.show(stream, row));
         }
         town
+    }
+
+    /// Somebody registers, and is the last one.
+    pub(super) async fn join(&mut self, name: &str) -> usize {
+        let login = self.forum.register(name, "long enough").await;
+        let who = Who { key: Some(login.id), staff: false };
+        let person = Person::new(&self.forum, who, Some(login.token)).await;
+        let row = person.rest("GET", &path(Stream::Users, &login.id.into()), None).await;
+        assert_eq!((row.status, &row.json["username"]), (200, &json!(name)));
+        self.people.push(person);
+        self.world.put(Stream::Users, &row.json["id"], row.json.as_object().cloned());
+        for stream in Stream::ALL {
+            let rows: Vec<Object> = self.world.rows(stream).cloned().collect();
+            rows.iter().for_each(|row| self.show(stream, row));
+        }
+        self.people.len() - 1
+    }
+
+    /// Somebody is gone. Nobody takes his place.
+    pub(super) async fn leave(&mut self, at: usize) {
+        self.people[at] = Person::new(&self.forum, Who { key: None, staff: false }, None).await;
     }
 
     /// Notes that whoever sees a row may receive what it holds.

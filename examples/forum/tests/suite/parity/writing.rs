@@ -137,12 +137,15 @@ async fn single_rows_are_written_by_whom_the_rules_say_and_are_missing_for_other
         let keys: Vec<Json> = town.world.rows(stream).map(|row| row["id"].clone()).collect();
         for (number, key) in keys.iter().enumerate() {
             // Everybody in turn, also once it is deleted.
-            for round in 0..town.people.len() * 4 {
+            for round in 0..town.people.len() * 6 {
                 let at = (round + number) % town.people.len();
                 let Some(row) = town.world.row(stream, key).cloned() else { break };
                 let write = match round / town.people.len() {
                     0 | 1 => Write::Update(key.clone(), change(&mut town, stream)),
                     2 => Write::Replace(key.clone(), replacement(&mut town, stream, &row)),
+                    3 if stream == Stream::Topics => Write::Lock(key.clone(), row["locked"] == false),
+                    4 if stream == Stream::Topics => Write::Lock(key.clone(), false),
+                    3 | 4 => continue,
                     _ => Write::Delete(key.clone()),
                 };
                 for over_socket in [false, true] {
@@ -152,6 +155,27 @@ async fn single_rows_are_written_by_whom_the_rules_say_and_are_missing_for_other
             town.catch_up().await;
             town.assert_nothing_leaked();
         }
+    }
+}
+
+#[tokio::test]
+async fn the_comments_of_a_topic_are_hidden_by_whom_the_rules_say_and_then_for_whom_they_say() {
+    let mut town = Town::start().await;
+    let topics: Vec<Json> = town.world.rows(Stream::Topics).map(|row| row["id"].clone()).collect();
+    for topic in topics.iter().chain([&Stream::Topics.missing()]) {
+        for at in 0..town.people.len() {
+            let hide = Write::Hide(Object::from_iter([("topic_id".to_owned(), topic.clone())]));
+            for over_socket in [false, true] {
+                attempt(&mut town, at, Stream::Comments, &hide, over_socket).await;
+            }
+        }
+        for at in 0..town.people.len() {
+            for stream in [Stream::Comments, Stream::Feed] {
+                super::reading::ask(&mut town, at, stream, None, true).await;
+            }
+        }
+        town.catch_up().await;
+        town.assert_nothing_leaked();
     }
 }
 
@@ -174,14 +198,7 @@ pub(super) async fn attempt(
             assert_eq!(answer.status, status, "{what}: {}", answer.whole);
             let is_hidden = before.is_some_and(|row| !who.sees(stream, &row));
             if is_hidden || who.key.is_none() && write.key().is_some() {
-                let payload = write.payload().cloned();
-                let missing = match write {
-                    Write::Create(_) => unreachable!("it has a key"),
-                    Write::Update(..) => Write::Update(stream.missing(), payload.expect("fields")),
-                    Write::Replace(..) => Write::Replace(stream.missing(), payload.expect("fields")),
-                    Write::Delete(_) => Write::Delete(stream.missing()),
-                };
-                let nowhere = town.people[at].write(stream, &missing, over_socket).await;
+                let nowhere = town.people[at].write(stream, &write.of(stream.missing()), over_socket).await;
                 assert_same(&answer, &nowhere, &what);
             }
             Vec::new()
@@ -189,6 +206,10 @@ pub(super) async fn attempt(
         Verdict::Deleted => {
             assert_eq!((answer.status, &answer.json), (204, &Json::Null), "{what}: {}", answer.whole);
             town.world.put(stream, write.key().expect("a key"), None)
+        }
+        Verdict::Hidden(count) => {
+            assert_eq!((answer.status, &answer.json), (200, &json!({"count": count})), "{what}");
+            town.world.hide(&write.payload().expect("it names a topic")["topic_id"])
         }
         Verdict::Written(status, mut after, of_server) => {
             assert_eq!(answer.status, status, "{what}: {}", answer.whole);
