@@ -96,6 +96,7 @@ mod tests {
         actions: ActionSet::ALL,
         rules: crate::policy::Rules::OF_EVERYBODY,
         checks: &[],
+        zone: None,
         description: "",
     };
 

@@ -106,6 +106,7 @@ pub mod throttle;
 pub mod types;
 mod value;
 mod view;
+mod zone;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -135,3 +136,4 @@ pub use rows::{FieldOf, Rows};
 pub use store::{AfterCommit, Store};
 pub use value::Value;
 pub use view::{Fields, View};
+pub use zone::Zone;

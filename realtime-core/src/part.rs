@@ -5,8 +5,9 @@ use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
 use crate::field::Kind;
 use crate::lookup::{Lookup, LookupSet};
 use crate::value::Value;
+use crate::zone::Offsets;
 
-/// A part of a date or a timestamp, in UTC.
+/// A part of a date or a timestamp, in UTC or in the zone of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Part {
@@ -91,12 +92,15 @@ impl Part {
         }
     }
 
-    /// The part of a value; `NULL` where the value is, or has no such part.
-    pub(crate) fn of(self, value: &Value<'_>) -> Value<'static> {
+    /// The part of a value, of a timestamp as clocks in a zone show it; `NULL` where the value is, or has no such part.
+    pub(crate) fn of(self, value: &Value<'_>, zone: Option<Offsets<'_>>) -> Value<'static> {
         match value {
             Value::Timestamp(timestamp) => {
-                let timestamp = timestamp.naive_utc();
-                self.of_timestamp(timestamp.date(), timestamp.time())
+                let utc = timestamp.naive_utc();
+                match zone.map_or(Some(utc), |zone| zone.local(utc)) {
+                    Some(local) => self.of_timestamp(local.date(), local.time()),
+                    None => Value::Null,
+                }
             }
             Value::Date(date) => self.of_date(*date),
             _ => Value::Null,
@@ -133,7 +137,7 @@ mod tests {
         let date: NaiveDate = date.parse().expect("a date");
         let parts = [Part::Year, Part::Month, Part::Day, Part::WeekDay, Part::Quarter];
         for (part, expected) in parts.into_iter().zip(expected) {
-            assert!(part.of(&Value::Date(date)).is_same(&Value::Int(expected)), "{part:?} of {date}");
+            assert!(part.of(&Value::Date(date), None).is_same(&Value::Int(expected)), "{part:?} of {date}");
         }
     }
 

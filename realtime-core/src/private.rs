@@ -31,6 +31,7 @@ pub use crate::rows::FieldOf;
 pub use crate::search::check_search;
 pub use crate::throttle::Rate;
 pub use crate::value::Value;
+pub use crate::zone::{Zone, check_zone};
 
 /// The SQL type of a column.
 pub type SqlTypeOf<C> = <C as diesel::Expression>::SqlType;

@@ -17,6 +17,7 @@ use crate::part::Part;
 use crate::policy::Rules;
 use crate::throttle::Rate;
 use crate::value::Value;
+use crate::zone::Zone;
 
 /// What is known of a resource without looking at a row.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Descriptor {
     pub rules: Rules,
     /// What is asked of several fields together, once each of them is acceptable by itself.
     pub checks: &'static [fn(&mut Draft)],
+    /// The zone in which filters read the parts of timestamps; `None` for UTC.
+    pub zone: Option<fn() -> &'static Zone>,
     /// The model's doc comment.
     pub description: &'static str,
 }
@@ -66,6 +69,12 @@ impl Descriptor {
     /// The field with a public name.
     pub fn field(&self, name: &str) -> Option<&FieldDescriptor> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The zone in which the parts of a field are read; `None` for UTC, and for what is no timestamp.
+    pub fn zone_of(&self, field: usize) -> Option<&'static Zone> {
+        let is_timestamp = matches!(self.fields[field].kind, Kind::Timestamp | Kind::NaiveTimestamp);
+        self.zone.filter(|_| is_timestamp).map(|zone| zone())
     }
 
     /// The application's action of a name on the wire.

@@ -86,6 +86,7 @@ mod tests {
         actions: ActionSet::ALL,
         rules: crate::policy::Rules::OF_EVERYBODY,
         checks: &[],
+        zone: None,
         description: "",
     };
 

@@ -4,6 +4,9 @@
 #[path = "suite/model.rs"]
 #[allow(dead_code, reason = "each test uses a part of the models")]
 mod model;
+#[path = "suite/zoned.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "each test uses a part of the models")]
+mod zoned;
 
 use allocation_counter::measure;
 use realtime_core::filter::{Filter, RawArgument, parse};
@@ -160,8 +163,13 @@ fn no_lookup_of_any_kind_allocates() {
     ];
     let papers: Vec<&dyn Record> = papers.iter().map(|paper| paper as &dyn Record).collect();
     let mut kinds = std::collections::BTreeSet::new();
-    let resources: [(&Descriptor, &[&dyn Record]); 3] =
-        [(Note::DESCRIPTOR, &[&note]), (Moment::DESCRIPTOR, &[&moment]), (Paper::DESCRIPTOR, &papers)];
+    let zoned = zoned::Berlin { id: 1, at: note.created, local: moment.local };
+    let resources: [(&Descriptor, &[&dyn Record]); 4] = [
+        (Note::DESCRIPTOR, &[&note]),
+        (Moment::DESCRIPTOR, &[&moment]),
+        (Paper::DESCRIPTOR, &papers),
+        (zoned::Berlin::DESCRIPTOR, &[&zoned]),
+    ];
     for (descriptor, rows) in resources {
         for field in descriptor.fields {
             kinds.insert(field.kind.name());

@@ -42,6 +42,8 @@ pub(crate) struct Model<'a> {
     pub(crate) actions: Option<Vec<&'static str>>,
     /// What is asked of several fields together.
     pub(crate) checks: &'a [Expr],
+    /// The option's name, and the zone in which the parts of timestamps are read.
+    pub(crate) zone: Option<&'a (Ident, Expr)>,
     /// Does the user implement `Hooks` himself?
     pub(crate) hooks: bool,
     /// Has the user actions of his own?
@@ -176,6 +178,7 @@ impl<'a> Model<'a> {
             relations: Vec::new(),
             actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
             checks: &attrs.checks,
+            zone: attrs.zone.as_ref(),
             hooks: attrs.hooks,
             has_actions: attrs.has_actions,
             policy: attrs.policy.clone(),

@@ -49,6 +49,8 @@ pub(crate) struct StructAttrs {
     pub(crate) rename_all: Option<LitStr>,
     /// `#[realtime(validate(function, ..))]`
     pub(crate) checks: Vec<Expr>,
+    /// `#[realtime(zone = expression)]`
+    pub(crate) zone: Option<(Ident, Expr)>,
     /// `#[realtime(hooks)]`
     pub(crate) hooks: bool,
     /// `#[realtime(actions)]`
@@ -104,6 +106,7 @@ const STRUCT_OPTIONS: &[&str] = &[
     "lookup_field",
     "throttle",
     "rename_all",
+    "zone",
     "validate",
     "hooks",
     "actions",
@@ -158,6 +161,14 @@ impl StructAttrs {
                 "throttle" => attrs.throttle = throttle(key, input, errors)?,
                 "rename_all" => {
                     attrs.rename_all = Some(string(key, input, "rename_all = \"camelCase\"")?);
+                }
+                "zone" => {
+                    let form = "`zone` takes a time zone of chrono's: `zone = chrono_tz::Europe::Berlin`";
+                    let zone: Expr = assigned(key, input, form, Parse::parse)?;
+                    if let Expr::Lit(text) = &zone {
+                        return Err(syn::Error::new_spanned(text, form));
+                    }
+                    attrs.zone = Some((key.clone(), zone));
                 }
                 "validate" => attrs.checks = functions(key, input, errors)?,
                 "subscription_field_mapping" => attrs.mapping = mapping(key, input, errors)?,

@@ -6,6 +6,7 @@ use super::{Condition, Filter, Predicate, Term, TextMatch};
 use crate::fold::{folded, with_folded};
 use crate::resource::Record;
 use crate::value::Value;
+use crate::zone::Zone;
 
 impl Filter {
     /// Does the row satisfy every term?
@@ -23,7 +24,7 @@ impl Predicate {
         let value = row.value(self.field);
         let holds = match self.part {
             None => self.condition.holds(&value),
-            Some(part) => self.condition.holds(&part.of(&value)),
+            Some(part) => self.condition.holds(&part.of(&value, self.zone.map(Zone::offsets))),
         };
         holds != self.negated
     }

@@ -22,6 +22,7 @@ use crate::lookup::Lookup;
 use crate::part::Part;
 use crate::resource::Descriptor;
 use crate::value::Value;
+use crate::zone::Zone;
 
 /// Terms all of which must hold, in canonical form: filters that are written differently and mean the same by the rules
 /// of [`Filter::of_terms`] are equal texts, and so one group.
@@ -51,6 +52,8 @@ pub struct Predicate {
     pub field: usize,
     /// The part of the field that is compared; `None` for the field itself.
     pub part: Option<Part>,
+    /// The zone in which the part of a timestamp is read; `None` for UTC.
+    pub zone: Option<&'static Zone>,
     /// Does it select the rows that the lookup does not?
     pub negated: bool,
     /// The condition.
@@ -297,7 +300,7 @@ impl Term {
 impl Predicate {
     /// The condition must hold of a field itself.
     pub(crate) fn of(field: usize, condition: Condition) -> Self {
-        Self { field, part: None, negated: false, condition }
+        Self { field, part: None, zone: None, negated: false, condition }
     }
 
     fn canonical(&self, descriptor: &Descriptor) -> String {
@@ -309,6 +312,10 @@ impl Predicate {
         if let Some(part) = self.part {
             out.push('.');
             out.push_str(part.name());
+        }
+        if let Some(zone) = self.zone {
+            out.push('@');
+            out.push_str(zone.name());
         }
         match &self.condition {
             Condition::OneOf(values) => {

@@ -57,7 +57,8 @@ pub fn parse<'a>(
         match condition(descriptor, &resolved, argument, limits) {
             Ok(condition) => {
                 let Resolved { field, part, negated, .. } = resolved;
-                predicates.push(Predicate { field, part, negated, condition });
+                let zone = part.and_then(|_| descriptor.zone_of(field));
+                predicates.push(Predicate { field, part, zone, negated, condition });
             }
             Err(message) => {
                 refused = Some(match refused {

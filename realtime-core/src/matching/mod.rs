@@ -423,6 +423,7 @@ mod tests {
         lists: crate::resource::Lists::PLAIN,
         rules: crate::policy::Rules::OF_EVERYBODY,
         checks: &[],
+        zone: None,
         description: "",
     };
 

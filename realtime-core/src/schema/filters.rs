@@ -63,6 +63,7 @@ fn own(view: &View<'_>, limits: &Limits) -> Vec<Key> {
     }
     for field in view.indexes() {
         let known = &descriptor.fields[field];
+        let zone = descriptor.zone_of(field).map(|zone| format!("In {}.", zone.name())).unwrap_or_default();
         for lookup in known.lookups.iter() {
             if lookup == Lookup::Exact {
                 add(known.name.to_owned(), field, None, lookup, String::new());
@@ -76,7 +77,7 @@ fn own(view: &View<'_>, limits: &Limits) -> Vec<Key> {
                     Lookup::Exact => format!("{}__{}", known.name, part.name()),
                     lookup => format!("{}__{}__{}", known.name, part.name(), lookup.name()),
                 };
-                add(name, field, Some(part), lookup, String::new());
+                add(name, field, Some(part), lookup, zone.clone());
             }
         }
     }

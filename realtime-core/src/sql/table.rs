@@ -61,6 +61,10 @@ impl<DB: Backend + 'static> Copy for Table<DB> {}
 impl<DB: Backend + 'static> Table<DB> {
     /// The table of a model.
     pub fn of<M: ResourceOn<DB> + Hooks>() -> Self {
+        // Its table is made now rather than while somebody waits.
+        if let Some(zone) = M::DESCRIPTOR.zone {
+            zone();
+        }
         Self {
             descriptor: M::DESCRIPTOR,
             decode: |columns, at| Ok(Arc::new(M::from_columns(columns, at)?)),

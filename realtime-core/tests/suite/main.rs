@@ -18,3 +18,5 @@ mod random;
 mod regex;
 mod relations;
 mod serializer;
+mod zoned;
+mod zones;

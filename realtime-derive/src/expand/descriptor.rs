@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Expr;
 use syn::ext::IdentExt;
 
-use super::{Runtime, place, record, validate};
+use super::{Runtime, local, place, record, validate};
 use crate::ast::{Alias, Field, Lookups, Model, Relation};
 use crate::rule::{Literal, plain_integer};
 use crate::vocabulary::PATH;
@@ -36,6 +36,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     };
     let custom = custom(model.has_actions, runtime);
     let lists = lists(model, runtime);
+    let zone = zone(model, runtime);
     quote! {
         #runtime::Descriptor {
             stream: #stream,
@@ -51,9 +52,28 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
             lists: #lists,
             rules: #runtime::Rules::of::<Self>(),
             checks: &[#(#checks),*],
+            zone: #zone,
             description: #description,
         }
     }
+}
+
+/// ```text
+/// Some(|| { static __ZONE: LazyLock<Zone> = LazyLock::new(|| Zone::of(chrono_tz::Europe::Berlin)); &__ZONE })
+/// ```
+fn zone(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
+    validate::option(model.zone.map(|(_, zone)| {
+        let span = place(zone);
+        let at = runtime.at(span);
+        let table = quote_spanned!(span=> #at::Zone::of(#zone));
+        let kept = local("ZONE");
+        quote! {
+            || -> &'static #runtime::Zone {
+                static #kept: ::std::sync::LazyLock<#runtime::Zone> = ::std::sync::LazyLock::new(|| #table);
+                &#kept
+            }
+        }
+    }))
 }
 
 /// ```text

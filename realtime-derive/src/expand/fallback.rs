@@ -44,6 +44,7 @@ pub(super) fn implementation(input: &DeriveInput, attrs: &StructAttrs, runtime: 
                     lists: #runtime::Lists::PLAIN,
                     rules: #runtime::Rules::of::<Self>(),
                     checks: &[],
+                    zone: ::core::option::Option::None,
                     description: "",
                 };
             }

@@ -40,7 +40,17 @@ pub(super) fn checks(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         let runtime = runtime.at(span);
         Some(quote_spanned!(span=> const _: () = #runtime::check_search(#kind);))
     });
-    named.chain(aliases).chain(groups).chain(searched).collect()
+    let zone = model.zone.map(|(name, _)| {
+        let kinds = model.fields.iter().map(|field| {
+            let ty = field.ty;
+            let of_type = runtime.at(place(ty));
+            quote_spanned!(place(ty)=> <#ty as #of_type::Field>::KIND)
+        });
+        let span = place(name);
+        let runtime = runtime.at(span);
+        quote_spanned!(span=> const _: () = #runtime::check_zone(&[#(#kinds),*]);)
+    });
+    named.chain(aliases).chain(groups).chain(searched).chain(zone).collect()
 }
 
 fn check(field: &Field<'_>, lookup: &Lookup, runtime: &Runtime) -> TokenStream {

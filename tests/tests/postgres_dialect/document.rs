@@ -37,7 +37,7 @@ struct Paper {
     tags: Option<Json>,
 }
 
-const DOC: &str = include_str!("../../../docs/lookups.md");
+pub(crate) const DOC: &str = include_str!("../../../docs/lookups.md");
 
 /// Enough rows for an index to be worth its while, and the indexes that the document speaks of, by name.
 const SCHEMA: &str = r#"
@@ -145,7 +145,7 @@ fn sample(kind: Kind, lookup: Lookup) -> Json {
 }
 
 /// The condition that a key becomes, and the index that serves it.
-fn written(bench: &mut Bench, table: &Table<Pg>, key: &str) -> (String, &'static str) {
+pub(crate) fn written(bench: &mut Bench, table: &Table<Pg>, key: &str) -> (String, &'static str) {
     let descriptor = table.descriptor();
     let positive = key.strip_prefix("not__").unwrap_or(key);
     let (field, rest) = positive.split_once("__").unwrap_or((positive, "exact"));

@@ -18,6 +18,9 @@ mod papers;
 mod random;
 mod types;
 mod writes;
+#[path = "../../../realtime-core/tests/suite/zoned.rs"]
+mod zoned;
+mod zones;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

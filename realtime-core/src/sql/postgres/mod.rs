@@ -17,9 +17,10 @@ pub mod functions;
 use std::cmp::Ordering;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use diesel::data_types::PgInterval;
 use diesel::pg::Pg;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Date, Double, Integer, Numeric, Text, Time, Timestamp, Timestamptz,
+    Array, BigInt, Binary, Bool, Date, Double, Integer, Interval, Numeric, Text, Time, Timestamp, Timestamptz,
 };
 
 use self::functions::Encoding;
@@ -127,10 +128,7 @@ impl Dialect for Pg {
             Part::Minute => ("extract(minute FROM ", ")"),
         };
         statement.sql(before);
-        table.write_column(statement, field);
-        if matches!(table.descriptor.fields[field].kind, Kind::Timestamp) {
-            statement.sql(" AT TIME ZONE 'UTC'");
-        }
+        write_local(statement, table, field);
         statement.sql(after);
     }
 
@@ -176,12 +174,17 @@ impl Dialect for Pg {
         value: &Value<'static>,
     ) -> Result<(), NotOfItsType> {
         if let Some(part @ (Part::Year | Part::Date)) = subject.part {
-            let (sign, after) = match sign {
+            let (edge_sign, after) = match sign {
                 Sign::Above => (Sign::From, true),
                 Sign::UpTo => (Sign::Below, true),
                 sign => (sign, false),
             };
-            write_edge(statement, table, subject.field, sign, edge(part, value, after));
+            let is_local = table.descriptor.zone_of(subject.field).is_some();
+            write_edge(statement, table, subject.field, edge_sign, edge(part, value, after), is_local);
+            if is_local {
+                statement.sql(" AND ");
+                return subject.write_comparison(statement, table, sign, &of_server(value));
+            }
             return Ok(());
         }
         // The bind is the last value before this one that a row can have, so nothing lies between them.
@@ -457,17 +460,20 @@ fn write_one_of_parts(
             _ => ranges.push([value, value]),
         }
     }
-    let (asked, are_ranges) = match ranges[..] {
-        [[first, _], .., [_, last]] if ranges.len() > RANGES => (vec![[first, last]], false),
+    let is_local = table.descriptor.zone_of(field).is_some();
+    let (asked, are_ranges) = match values {
+        [first, ..] if is_local || ranges.len() > RANGES => {
+            (vec![[*first, values.last().unwrap_or(first)]], false)
+        }
         _ => (ranges, true),
     };
     for (at, [first, last]) in asked.into_iter().enumerate() {
         if at > 0 {
             statement.sql(" OR ");
         }
-        write_edge(statement, table, field, Sign::From, edge(part, first, false));
+        write_edge(statement, table, field, Sign::From, edge(part, first, false), is_local);
         statement.sql(" AND ");
-        write_edge(statement, table, field, Sign::Below, edge(part, last, true));
+        write_edge(statement, table, field, Sign::Below, edge(part, last, true), is_local);
     }
     if are_ranges {
         return Ok(());
@@ -517,14 +523,49 @@ fn edge(part: Part, value: &Value<'_>, after: bool) -> Result<NaiveDate, Orderin
     }
 }
 
-/// Appends the comparison of a field with the beginning of a day in UTC.
+/// Appends a field as a timestamp without a zone: as clocks in the zone of the resource show it, else in UTC.
+fn write_local(statement: &mut Statement<Pg>, table: &Table<Pg>, field: usize) {
+    let write_utc = |statement: &mut Statement<Pg>| {
+        table.write_column(statement, field);
+        if matches!(table.descriptor.fields[field].kind, Kind::Timestamp) {
+            statement.sql(" AT TIME ZONE 'UTC'");
+        }
+    };
+    let Some(zone) = table.descriptor.zone_of(field) else {
+        write_utc(statement);
+        return;
+    };
+    // Our own table rather than the server's, which may know of other zones.
+    let entries = zone.offsets().entries();
+    let starts: Vec<NaiveDateTime> = entries
+        .skip(1)
+        .filter_map(|(start, _)| Some(DateTime::from_timestamp(start, 0)?.naive_utc()))
+        .collect();
+    let entries = zone.offsets().entries();
+    let offsets: Vec<PgInterval> =
+        entries.map(|(_, offset)| PgInterval::from_microseconds(i64::from(offset) * 1_000_000)).collect();
+    statement.sql("(");
+    write_utc(statement);
+    statement.sql(" + (").bind::<Array<Interval>, _>(offsets).sql(")[width_bucket(");
+    write_utc(statement);
+    statement.sql(", ").bind::<Array<Timestamp>, _>(starts).sql(") + 1])");
+}
+
+/// Appends the comparison of a field with the beginning of a day in UTC, from it on or before it. In another zone the
+/// day begins somewhere near, and perhaps more than once: then a day more is let through.
 fn write_edge(
     statement: &mut Statement<Pg>,
     table: &Table<Pg>,
     field: usize,
     sign: Sign,
     edge: Result<NaiveDate, Ordering>,
+    is_local: bool,
 ) {
+    let edge = edge.and_then(|day| match (is_local, sign.is_lower_bound()) {
+        (false, _) => Ok(day),
+        (true, true) => day.pred_opt().filter(|day| *day >= first_day()).ok_or(Ordering::Less),
+        (true, false) => day.succ_opt().ok_or(Ordering::Greater),
+    });
     let day = match edge {
         Ok(day) => day,
         Err(beyond) if sign.is_lower_bound() == (beyond == Ordering::Greater) => {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timel
 use diesel::QueryResult;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::sql_types::is_nullable::NotNull;
-use diesel::sql_types::{Date, Integer, Nullable, SqlType, Text, Time, Timestamp};
+use diesel::sql_types::{Binary, Date, Integer, Nullable, SqlType, Text, Time, Timestamp};
 use diesel::sqlite::{Sqlite, SqliteConnection, SqliteValue};
 use serde_json::Value as Json;
 
@@ -16,6 +16,7 @@ use crate::fold::fold;
 use crate::part::Part;
 use crate::types::{Decimal, Uuid};
 use crate::value::Value;
+use crate::zone::Offsets;
 
 /// Under this name because Diesel's macro below knows the types that a function of ours may take by their last name.
 mod stored {
@@ -52,6 +53,18 @@ extern "SQL" {
     fn realtime_part(timestamp: Nullable<stored::Timestamp>, part: Integer) -> Nullable<BigInt>;
     /// A part of a timestamp without a zone.
     fn realtime_naive_part(timestamp: Nullable<Timestamp>, part: Integer) -> Nullable<BigInt>;
+    /// A part of a timestamp, as clocks in the zone with these offsets show it.
+    fn realtime_local_part(
+        timestamp: Nullable<stored::Timestamp>,
+        part: Integer,
+        zone: Binary,
+    ) -> Nullable<BigInt>;
+    /// The same of a timestamp without a zone, which is in UTC.
+    fn realtime_naive_local_part(
+        timestamp: Nullable<Timestamp>,
+        part: Integer,
+        zone: Binary,
+    ) -> Nullable<BigInt>;
     /// A part of a date.
     fn realtime_date_part(date: Nullable<Date>, part: Integer) -> Nullable<BigInt>;
 }
@@ -126,23 +139,36 @@ pub fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
     realtime_part_utils::register_impl(
         connection,
         |Readable(timestamp): Readable<DateTime<Utc>>, part: i32| {
-            part_of(&timestamp.map(Value::Timestamp)?, part)
+            part_of(&timestamp.map(Value::Timestamp)?, part, None)
+        },
+    )?;
+    realtime_local_part_utils::register_impl(
+        connection,
+        |Readable(timestamp): Readable<DateTime<Utc>>, part: i32, zone: Vec<u8>| {
+            part_of(&timestamp.map(Value::Timestamp)?, part, Some(Offsets(&zone)))
+        },
+    )?;
+    realtime_naive_local_part_utils::register_impl(
+        connection,
+        |Readable(timestamp): Readable<NaiveDateTime>, part: i32, zone: Vec<u8>| {
+            let timestamp = timestamp.map(|timestamp| Value::Timestamp(timestamp.and_utc()))?;
+            part_of(&timestamp, part, Some(Offsets(&zone)))
         },
     )?;
     realtime_naive_part_utils::register_impl(
         connection,
         |Readable(timestamp): Readable<NaiveDateTime>, part: i32| {
-            part_of(&timestamp.map(|timestamp| Value::Timestamp(timestamp.and_utc()))?, part)
+            part_of(&timestamp.map(|timestamp| Value::Timestamp(timestamp.and_utc()))?, part, None)
         },
     )?;
     realtime_date_part_utils::register_impl(connection, |Readable(date): Readable<NaiveDate>, part: i32| {
-        part_of(&date.map(Value::Date)?, part)
+        part_of(&date.map(Value::Date)?, part, None)
     })
 }
 
 /// A part as a number; a date as the number of its day.
-fn part_of(value: &Value<'_>, part: i32) -> Option<i64> {
-    match Part::from_code(part)?.of(value) {
+fn part_of(value: &Value<'_>, part: i32, zone: Option<Offsets<'_>>) -> Option<i64> {
+    match Part::from_code(part)?.of(value, zone) {
         Value::Int(number) => Some(number),
         Value::Date(date) => Some(day_number(date)),
         _ => None,

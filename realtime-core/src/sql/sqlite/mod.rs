@@ -87,13 +87,20 @@ impl Dialect for Sqlite {
     }
 
     fn write_part(statement: &mut Statement<Self>, table: &Table<Self>, field: usize, part: Part) {
-        statement.sql(match table.descriptor.fields[field].kind {
-            Kind::Timestamp => "realtime_part(",
-            Kind::NaiveTimestamp => "realtime_naive_part(",
+        let zone = table.descriptor.zone_of(field);
+        statement.sql(match (table.descriptor.fields[field].kind, zone) {
+            (Kind::Timestamp, None) => "realtime_part(",
+            (Kind::Timestamp, Some(_)) => "realtime_local_part(",
+            (Kind::NaiveTimestamp, None) => "realtime_naive_part(",
+            (Kind::NaiveTimestamp, Some(_)) => "realtime_naive_local_part(",
             _ => "realtime_date_part(",
         });
         table.write_column(statement, field);
-        statement.sql(", ").bind::<Integer, _>(part.code()).sql(")");
+        statement.sql(", ").bind::<Integer, _>(part.code());
+        if let Some(zone) = zone {
+            statement.sql(", ").bind::<Binary, _>(zone.offsets().0.to_vec());
+        }
+        statement.sql(")");
     }
 
     // Both are compared as numbers.
