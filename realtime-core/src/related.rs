@@ -27,7 +27,7 @@ fn across<'k>(view: &View<'_>, key: &'k str) -> Option<(&'static Relation, bool,
         Some(rest) => (true, rest),
         None => (false, key),
     };
-    let (name, rest) = positive.split_once("__")?;
+    let (name, rest) = filter::parted(positive, |name| view.descriptor().relation(name).is_some())?;
     // A field of that name comes first: its lookups are written the same.
     let relation = view.descriptor().relation(name).filter(|relation| view.shows(relation.field))?;
     (view.field_index(name).is_none() && !rest.is_empty()).then_some((relation, negated, rest))

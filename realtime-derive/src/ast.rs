@@ -365,7 +365,7 @@ impl<'a> Model<'a> {
             );
             return None;
         }
-        let (field, lookup) = text.split_once(SEPARATOR).unwrap_or((&text, "exact"));
+        let (field, lookup) = self.parted(&text).unwrap_or((&text, "exact"));
         let field = self.shown(field, target.span(), errors);
         if let Some(index) = field
             && self.fields.get(index).is_some_and(|field| is_json(field.ty))
@@ -375,6 +375,16 @@ impl<'a> Model<'a> {
         }
         let lookup = lookup_of(lookup, target.span(), errors);
         Some((field?, lookup?))
+    }
+
+    /// A field and the lookup behind it. The field's name may end with an underscore, which is then one of three.
+    fn parted<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
+        let (name, rest) = text.split_once(SEPARATOR)?;
+        let longer = &text[..=name.len()];
+        match rest.strip_prefix('_') {
+            Some(rest) if self.fields.iter().any(|field| field.name == longer) => Some((longer, rest)),
+            _ => Some((name, rest)),
+        }
     }
 
     /// The same of a field that clients are shown. Whoever can ask for another one can find out what is in it.

@@ -345,7 +345,7 @@ fn refusal(name: &str) -> Option<String> {
         Some(format!("`{KEY}` stands for the primary key"))
     } else if RESERVED.contains(&name) {
         Some(format!("a query says something else with `{name}`"))
-    } else if name.starts_with(NEGATION) {
+    } else if name.starts_with(NEGATION) || format!("{name}{SEPARATOR}").starts_with(NEGATION) {
         Some(format!("`{NEGATION}` negates a lookup"))
     } else if name.contains(SEPARATOR) {
         Some(format!("`{SEPARATOR}` parts a field from its lookup"))
@@ -386,10 +386,10 @@ mod tests {
 
     #[test]
     fn a_name_is_refused_where_a_filter_would_read_it_otherwise() {
-        for name in ["", "a b", "1st", "pk", "search", "not__a", "topic__id", "größe-1"] {
+        for name in ["", "a b", "1st", "pk", "search", "not__a", "not", "not_", "topic__id", "größe-1"] {
             assert!(refusal(name).is_some(), "{name}");
         }
-        for name in ["id", "topic_id", "größe", "createdAt", "_x", "notes", "not_", "pkey"] {
+        for name in ["id", "topic_id", "größe", "createdAt", "_x", "notes", "type_", "pkey"] {
             assert_eq!(refusal(name), None, "{name}");
         }
     }

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 pub use argument::parse_key;
 pub(crate) use argument::parse_value;
 pub use parse::{RawArgument, parse};
-pub(crate) use parse::{between, one_of, too_many_entries, too_many_regexes};
+pub(crate) use parse::{between, one_of, parted, too_many_entries, too_many_regexes};
 pub use path::PathCondition;
 #[cfg(feature = "sqlite")]
 pub(crate) use path::holds_by_text;

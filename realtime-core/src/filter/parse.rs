@@ -111,10 +111,9 @@ fn resolve(view: &View<'_>, key: &str) -> Result<Resolved, Error> {
             negated,
         });
     }
-    let (name, lookup_name) = match positive.split_once("__") {
-        Some((name, lookup)) => (name, lookup),
-        None => (positive, Lookup::Exact.name()),
-    };
+    let is_declared =
+        |name: &str| view.field_index(name).is_some_and(|field| !lookups(descriptor, field).is_empty());
+    let (name, lookup_name) = parted(positive, is_declared).unwrap_or((positive, Lookup::Exact.name()));
     let field = match name {
         "pk" => Some(descriptor.key),
         name => view.field_index(name),
@@ -141,6 +140,17 @@ fn resolve(view: &View<'_>, key: &str) -> Result<Resolved, Error> {
             )
             .and(key, format!("Lookups of {name:?} are {}.", names.join(", "))))
         }
+    }
+}
+
+/// What stands before the first `__` of a key, and what stands behind it. A name that is known may end with an
+/// underscore, which is then one of three.
+pub(crate) fn parted(key: &str, is_known: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
+    let (name, rest) = key.split_once("__")?;
+    let longer = &key[..=name.len()];
+    match rest.strip_prefix('_') {
+        Some(rest) if is_known(longer) => Some((longer, rest)),
+        _ => Some((name, rest)),
     }
 }
 

@@ -606,6 +606,52 @@ fn keys_that_a_resource_does_not_offer_are_refused_with_the_choices() {
     assert_eq!(texts[1], texts[2]);
 }
 
+mod things {
+    diesel::table! {
+        things (id) {
+            id -> Integer,
+            #[sql_name = "type"]
+            type_ -> Text,
+            size -> Integer,
+            size_ -> Integer,
+        }
+    }
+
+    #[derive(realtime_core::RealtimeResource)]
+    #[diesel(table_name = things)]
+    #[realtime(lookups(type_(all), size(gt)), subscription_field_mapping(kind = "type___istartswith"))]
+    pub(super) struct Thing {
+        id: i32,
+        type_: String,
+        size: i32,
+        size_: i32,
+    }
+}
+
+#[test]
+fn a_name_may_end_with_an_underscore() {
+    let parsed = |key: &str, argument: Json| {
+        let entry = (key.to_owned(), RawArgument::Json(argument));
+        let filter = parse(things::Thing::DESCRIPTOR, [entry], &Limits::default());
+        filter.map(|filter| filter.canonical().to_owned()).map_err(|error| error.to_string())
+    };
+    for (key, canonical) in [
+        ("type_", r#"type_=["a"]"#),
+        ("type___exact", r#"type_=["a"]"#),
+        ("not__type___icontains", r#"!type_~icontains"a""#),
+        ("kind", r#"type_~istartswith"a""#),
+    ] {
+        assert_eq!(parsed(key, json!("a")).as_deref(), Ok(canonical), "{key}");
+    }
+    assert_eq!(parsed("size__gt", json!(5)).as_deref(), Ok("size>5"));
+    // `size_` has no lookup: it is answered as if there were none but `size`.
+    assert_eq!(
+        parsed("size___gt", json!(5)),
+        Err(r#"unknown_lookup: "_gt" is not a lookup of "size"."#.to_owned())
+    );
+    assert!(parsed("type__exact", json!("a")).unwrap_err().starts_with("unknown_field"));
+}
+
 #[test]
 fn filters_have_limits() {
     let mut limits = Limits::default();
