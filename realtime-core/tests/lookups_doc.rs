@@ -13,7 +13,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
-use realtime_core::filter::RawArgument;
+use realtime_core::filter::{RawArgument, parse};
 use realtime_core::list::ListQuery;
 use realtime_core::sql::Table;
 use realtime_core::types::{Decimal, Uuid};
@@ -158,6 +158,61 @@ fn every_limit_is_that_of_the_code() {
     let expected: Vec<(&str, String)> =
         expected.into_iter().map(|(name, value)| (name, value.to_string())).collect();
     assert_eq!(documented, expected.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>());
+}
+
+/// What stands between backticks.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_argument_is_read_as_the_document_says() {
+    let accepts = |descriptor: &'static Descriptor, key: &str, argument: Json| {
+        parse(descriptor, [(key.to_owned(), RawArgument::Json(argument))], &Limits::default()).is_ok()
+    };
+    let mut seen = 0;
+    for cells in rows("Arguments") {
+        let [kind, in_json, as_text] = cells[..] else { panic!("three cells: {cells:?}") };
+        let (descriptor, key) = match kind {
+            "boolean" => (Note::DESCRIPTOR, "done"),
+            "integer" => (Note::DESCRIPTOR, "rank"),
+            "float" => (Note::DESCRIPTOR, "score"),
+            "string" => (Note::DESCRIPTOR, "title"),
+            "datetime" => (Note::DESCRIPTOR, "created"),
+            "date" => (Moment::DESCRIPTOR, "day"),
+            "time" => (Moment::DESCRIPTOR, "clock"),
+            "bytes" => (Moment::DESCRIPTOR, "bytes"),
+            "uuid" => (Paper::DESCRIPTOR, "key"),
+            "decimal" => (Paper::DESCRIPTOR, "amount"),
+            // The first is one of another enum, the second has words.
+            "choice" | "json" => continue,
+            other => panic!("{other} is a type"),
+        };
+        let (right, wrong) = in_json.split_once("not ").unwrap_or((in_json, ""));
+        for (text, is_right) in
+            spans(right).map(|text| (text, true)).chain(spans(wrong).map(|text| (text, false)))
+        {
+            let argument: Json = serde_json::from_str(text).unwrap();
+            assert_eq!(accepts(descriptor, key, argument), is_right, "{kind}: {text}");
+            seen += 1;
+        }
+        for text in spans(as_text) {
+            assert!(accepts(descriptor, key, json!(text)), "{kind}: {text}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    // What the paragraphs below the table say.
+    for (key, argument, is_right) in [
+        ("id", json!(9_007_199_254_740_993_i64), true),
+        ("id", json!("9007199254740993.0"), true),
+        ("id", json!(9_007_199_254_740_993.0), false),
+        ("created", json!("9999-12-31T23:59:60Z"), true),
+        ("created", json!("0000-01-01T00:00:00+01:00"), false),
+    ] {
+        assert_eq!(accepts(Note::DESCRIPTOR, key, argument.clone()), is_right, "{key}: {argument}");
+    }
+    assert!(!accepts(Paper::DESCRIPTOR, "amount", json!(0.123_456_789_012_345_6)));
 }
 
 fn sample(kind: Kind, lookup: Lookup) -> Json {

@@ -812,6 +812,22 @@ proptest! {
     }
 }
 
+#[test]
+fn what_was_once_decided_otherwise_is_decided_alike() {
+    let notes = random::fixed_notes(300);
+    let mut connection = database();
+    insert(&mut connection, &notes);
+    let rows = all(&mut connection);
+    let filters = random::counterexamples();
+    assert!(filters.len() >= 22);
+    for entries in filters {
+        let entries = from_json(&entries);
+        let filter = parse(descriptor(), entries.clone(), &Limits::default()).unwrap();
+        let by_sqlite = selected_by_sqlite(&mut connection, entries);
+        assert_eq!(selected_in_memory(&filter, &rows), by_sqlite, "{}", filter.canonical());
+    }
+}
+
 proptest! {
     // 200 cases of 20 rows and 6 filters are 24,000 pairs.
     #![proptest_config(random::config(200))]

@@ -105,6 +105,19 @@ proptest! {
     }
 }
 
+#[test]
+fn what_was_once_decided_otherwise_is_decided_alike() {
+    let mut bench = Bench::new(SCHEMA);
+    let notes: Vec<Note> = random::fixed_notes(300).into_iter().map(storable).collect();
+    let rows = bench.store_notes(&notes);
+    for entries in random::counterexamples() {
+        let filter = parsed(Note::DESCRIPTOR, &entries);
+        let by_postgresql = bench.selected(&Table::of::<Note>(), &entries);
+        let by_postgresql: Vec<i64> = by_postgresql.iter().map(model::key_of).collect();
+        assert_eq!(selected_in_memory(&filter, &rows), by_postgresql, "{}", filter.canonical());
+    }
+}
+
 proptest! {
     // 30 cases of 50 rows and 20 filters are 30,000 pairs.
     #![proptest_config(config(30))]
