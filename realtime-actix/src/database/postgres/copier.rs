@@ -64,6 +64,8 @@ pub(super) struct Copied {
     flows: AtomicBool,
     /// Since when the stream is broken.
     broken_at: Mutex<Option<Instant>>,
+    /// Counts what it has done: it may take long, as long as it goes on.
+    steps: AtomicU64,
     /// Those who wait for a place.
     waiting: AtomicUsize,
     asked: Notify,
@@ -76,6 +78,7 @@ impl Copied {
             rows: AtomicU64::new(0),
             flows: AtomicBool::new(true),
             broken_at: Mutex::new(None),
+            steps: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             asked: Notify::new(),
         }
@@ -87,6 +90,10 @@ impl Copied {
 
     pub(super) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Acquire)
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     fn flows(&self) -> bool {
@@ -116,6 +123,7 @@ impl Copied {
 
     /// Something has been done that brings nobody's place nearer yet.
     fn goes_on(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
         self.place.send_modify(|_| ());
     }
 

@@ -192,15 +192,18 @@ impl Feed {
     /// Takes a step, and says so where the database lets it wait.
     async fn attended_step(&mut self, closing: bool) -> Result<bool, LogError> {
         let (progress, patience) = (Arc::clone(&self.progress), self.patience);
+        let marker = Arc::clone(&self.marker);
+        // A step may wait for the copying of much.
+        let answers = || (progress.answers.load(Ordering::Relaxed), marker.copied());
         let step = self.step(closing);
         tokio::pin!(step);
         loop {
-            let answers = progress.answers.load(Ordering::Relaxed);
+            let before = answers();
             if let Ok(done) = timeout(patience, &mut step).await {
                 return done;
             }
             // It is waited for all the same: what was asked may be answered yet.
-            if progress.answers.load(Ordering::Relaxed) == answers && progress.set_healthy(false) {
+            if answers() == before && progress.set_healthy(false) {
                 tracing::error!(?patience, "the database does not answer");
             }
         }
@@ -219,9 +222,14 @@ impl Feed {
             // The place is taken before the log is read: what is read can then be published.
             let Ok(place) = sender.try_reserve() else { return Ok(true) };
             let mut connection = self.live().await?;
+            // A transaction is read whole, which is one answer that may be long.
+            let progress = Arc::clone(&self.progress);
+            let goes_on = move || {
+                progress.answers.fetch_add(1, Ordering::Relaxed);
+            };
+            let (after, up_to) = (&self.published, look.position);
             let (read, mark) =
-                read_part(&mut connection, &mut self.reader, &self.published, look.position, PUBLISHED_ROWS)
-                    .await?;
+                read_part(&mut connection, &mut self.reader, after, up_to, PUBLISHED_ROWS, goes_on).await?;
             self.progress.answers.fetch_add(1, Ordering::Relaxed);
             self.connection = Some(connection);
             for (resource, reason) in &read.corrupt {
@@ -271,20 +279,27 @@ impl Feed {
     }
 }
 
-/// Reads what lies between a mark and a position, or the first part of it, which ends at a mark. Gives that mark.
+/// Reads what lies between a mark and a position, or the first part of it, which ends at a mark. Gives that mark, and says of
+/// each row that it has come.
 pub(super) async fn read_part(
     connection: &mut AsyncPgConnection,
     reader: &mut Reader,
     after: &Mark,
     up_to: Position,
     enough: i64,
+    goes_on: impl Fn(),
 ) -> Result<(Read, Mark), LogError> {
     let mut marks = load(connection, log::marks(after.position, up_to, MARKS), Mark::read).await?;
     // A mark is as many rows after the one before it as it sees more.
     let whole = marks.iter().position(|mark| mark.position.0 - after.position.0 >= enough);
     marks.truncate(whole.map_or(marks.len(), |last| last + 1));
     let last = marks.last().ok_or(LogError::NoMark)?.clone();
-    let rows = load(connection, log::rows(&after.snapshot, &last.snapshot), LogRow::read).await?;
+    let statement = log::rows(&after.snapshot, &last.snapshot);
+    let rows = load(connection, statement, |columns| {
+        goes_on();
+        LogRow::read(columns)
+    });
+    let rows = rows.await?;
     if !reader.knows(&rows) {
         for layout in load(connection, log::layouts(), Layout::read).await? {
             reader.learn(&layout);

@@ -49,6 +49,11 @@ impl Marker {
         }
     }
 
+    /// Counts what has been copied, where the log is filled by logical replication.
+    pub(super) fn copied(&self) -> u64 {
+        self.copied.as_ref().map_or(0, |copied| copied.steps())
+    }
+
     /// Makes a mark if there is anything new, and tells the newest one. `to_the_end` asks for everything that has been committed
     /// also where the log is filled later than that.
     pub(super) async fn look(&self, to_the_end: bool) -> Result<Look, LogError> {

@@ -291,7 +291,8 @@ impl Postgres {
                     return Ok(None);
                 };
                 let mut reader = Reader::new(shared.tables.to_vec());
-                let (read, _) = read_part(&mut connection, &mut reader, &mark, until, MISSED_ROWS).await?;
+                let (read, _) =
+                    read_part(&mut connection, &mut reader, &mark, until, MISSED_ROWS, || ()).await?;
                 for (resource, reason) in &read.corrupt {
                     tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
                 }
