@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use realtime_actix::{ChangeSource, Connect, Realtime, RealtimeResource, policy::AllowAny};
 use realtime_tests::postgres::{self, Database};
 use realtime_tests::{
@@ -198,6 +199,99 @@ async fn a_slot_that_is_lost_while_nobody_serves_begins_an_epoch() {
     assert_eq!(keys(&socket.events(&server).await), ["later"]);
 }
 
+/// A connection with an open transaction that holds something until it is told to end.
+async fn holder(store: &Store, holds: &str) -> AsyncPgConnection {
+    let mut connection = AsyncPgConnection::establish(&store.url()).await.expect("a connection");
+    connection.batch_execute(&format!("BEGIN; {holds}")).await.expect("a lock");
+    connection
+}
+
+/// Writes until the server gives the slot up.
+fn exceed(store: &Store) {
+    for _ in 0..20 {
+        store
+            .psql("SELECT pg_logical_emit_message(TRUE, 'other', 'x');\nSELECT pg_switch_wal();\nCHECKPOINT");
+        if of_slot(store, "wal_status") == "lost" {
+            return;
+        }
+    }
+    panic!("the slot is {}", of_slot(store, "wal_status"));
+}
+
+/// The server does not keep its log for a slot beyond `max_slot_wal_keep_size`: what it had not sent is never sent.
+#[tokio::test]
+async fn a_slot_that_has_fallen_too_far_behind_is_replaced_and_everybody_begins_anew() {
+    let machine = postgres::Server::start_with("-c max_slot_wal_keep_size=16MB");
+    let store = Store::of(Database::create_on(machine.url()));
+    let server = setup(&store).start().await;
+    let mut socket = Socket::open(&server).await;
+    let mut view = View::new("name");
+    let subscribe = json!({"stream": "labels", "action": "subscribe", "snapshot": true});
+    view.subscribed(&socket.request(subscribe.clone()).await["data"]);
+    server.create("labels", json!({"name": "before"})).await;
+    while view.rows.is_empty() || !view.is_whole() {
+        view.take(&socket.receive_json().await);
+    }
+    let before = view.clone();
+
+    // Nobody can write to the log, so what comes is not taken.
+    let mut holder = holder(&store, "LOCK TABLE realtime_log IN SHARE ROW EXCLUSIVE MODE").await;
+    store.psql(&labels(&["already taken"]));
+    let waits = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'realtime_log'::regclass AND NOT granted";
+    until("nobody copies", || store.psql(waits) == "t\n").await;
+    store.psql("UPDATE labels SET weight = 2");
+    exceed(&store);
+    store.psql("DELETE FROM labels WHERE name = 'before';\nINSERT INTO labels (name) VALUES ('in no log')");
+    holder.batch_execute("ROLLBACK").await.expect("it ends");
+
+    let names = |view: &View| -> Vec<String> {
+        view.rows
+            .values()
+            .map(|row| format!("{} {}", row["name"].as_str().expect("a name"), row["weight"]))
+            .collect()
+    };
+    let expected = ["already taken 2", "in no log 1"];
+    while !view.is_whole() || names(&view) != expected {
+        view.take(&socket.receive_json().await);
+    }
+    assert_eq!(view.lagged.1, 1, "it was told, with a snapshot");
+    until("it is not ready", || server.realtime().is_ready()).await;
+    // Whoever comes back from before it.
+    let mut later = before;
+    let mut resumed = Socket::open(&server).await;
+    let mut message = subscribe;
+    message["since"] = later.cursor.clone().into();
+    later.subscribed(&resumed.request(message.clone()).await["data"]);
+    while !later.is_whole() || names(&later) != expected {
+        later.take(&resumed.receive_json().await);
+    }
+    server.create("labels", json!({"name": "later"})).await;
+    for (view, socket) in [(&mut view, &mut socket), (&mut later, &mut resumed)] {
+        while view.rows.len() < 3 {
+            view.take(&socket.receive_json().await);
+        }
+        assert!(view.lagged.1 <= 1, "only once");
+    }
+
+    drop((socket, resumed, server));
+    store.psql(&labels(&["while nobody served"]));
+    exceed(&store);
+    let server = setup(&store).start().await;
+    let mut socket = Socket::open(&server).await;
+    message["since"] = view.cursor.clone().into();
+    let reply = socket.request(message).await;
+    assert_eq!(at(&reply, "data.recovered"), false, "{reply}");
+    // Positions begin anew as well.
+    let mut view = View::new("name");
+    view.subscribed(&reply["data"]);
+    while !view.is_whole() {
+        view.take(&socket.receive_json().await);
+    }
+    assert_eq!(view.rows.len(), 4);
+    server.create("labels", json!({"name": "last"})).await;
+    assert_eq!(keys(&socket.events(&server).await), ["last"]);
+}
+
 /// One of them copies, the others wait for their turn.
 #[tokio::test]
 async fn when_the_service_that_copies_ends_another_one_does() {
@@ -319,6 +413,94 @@ async fn a_large_transaction_is_told_whole() {
     assert!(keys(&events).is_sorted());
     assert_eq!(server.feed().await - before, 20_000);
     assert_eq!(store.psql("SELECT count(*), count(DISTINCT xid) FROM realtime_log"), "20000|1\n");
+}
+
+/// Bytes of a process that are in memory, and the most that ever were since [`forget_peak`].
+#[cfg(target_os = "linux")]
+fn memory(pid: u32) -> [u64; 2] {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    ["VmRSS:", "VmHWM:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn forget_peak(pid: u32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("one's own process");
+}
+
+/// However large it is, only a part of it is in our memory while it is copied.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_huge_transaction_is_copied_in_little_memory() {
+    use realtime_tests::{position, within};
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+    const ROWS: u32 = 200_000;
+    const BYTES: u64 = 500;
+    let store = Store::postgres();
+    let mut server = tokio::process::Command::new(env!("CARGO_BIN_EXE_server"))
+        // One statement may take long where the machine has other work.
+        .arg(format!("{}?connect_timeout=60", store.url()))
+        .env(realtime_tests::SOURCE, "replication")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the server's program");
+    let pid = server.id().expect("it runs");
+    let mut lines = BufReader::new(server.stdout.take().expect("its output")).lines();
+    let address =
+        within("the server to start", lines.next_line()).await.expect("a line").expect("an address");
+
+    // It can end no transaction of its own, so all of it is there when it is waited for.
+    let mut holder = holder(&store, "SELECT FROM realtime_slot FOR UPDATE").await;
+    forget_peak(pid);
+    let [before, _] = memory(pid);
+    postgres_execute(
+        &store,
+        &format!(
+            "SET session_replication_role = replica;
+            INSERT INTO comments (topic_id, author_id, body, created_at)
+            SELECT 1, 1, repeat('x', {BYTES}), '2026-01-01Z' FROM generate_series(1, {ROWS})"
+        ),
+    );
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() \
+        AND wait_event_type = 'Lock' AND query LIKE 'UPDATE realtime_slot%'";
+    until("it is not copied", || store.psql(waits) == "t\n").await;
+    let [_, peak] = memory(pid);
+    let grown = peak - before;
+    assert!(
+        grown < u64::from(ROWS) * BYTES / 4,
+        "{} MiB more for {} MiB",
+        grown >> 20,
+        (u64::from(ROWS) * BYTES) >> 20
+    );
+    holder.batch_execute("ROLLBACK").await.expect("it ends");
+
+    // A list waits until what it sees has been copied, and a poll says how far has been told.
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let get = async |path: &str| -> Json {
+        let answer = http.get(format!("http://{address}/api/{path}")).send().await.expect("an answer");
+        let (status, text) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    assert_eq!(get("comments/?limit=1").await["count"], ROWS);
+    assert_eq!(store.psql("SELECT count(*), count(DISTINCT xid) FROM realtime_log"), format!("{ROWS}|1\n"));
+    let told = async {
+        while position(get("labels/changes").await["cursor"].as_str().expect("a cursor")) < u64::from(ROWS) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("it to be told", told).await;
+    eprintln!(
+        "{} MiB more while it was copied, {} MiB when it was told",
+        grown >> 20,
+        (memory(pid)[1] - before) >> 20
+    );
+    server.kill().await.expect("it can be killed");
 }
 
 /// A table that no longer logs whole rows is brought back to it by the next start; until then its followers are told what is
