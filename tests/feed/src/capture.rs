@@ -8,12 +8,14 @@ use diesel::sqlite::SqliteConnection;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use realtime_tests::{Setup, Store};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use crate::options::{Failure, Kind};
 use crate::report::{Report, percentile};
 
-/// Each is measured so many times, in turn, so that what else the machine does is the same for both.
+/// Each is measured so many times, in turn, and each time compared with what came right before or after it, so that what
+/// else the machine does is the same for both.
 const ROUNDS: u32 = 25;
 
 /// Rows of one transaction where there are several.
@@ -68,12 +70,36 @@ const PLAIN_POSTGRES: &str = "CREATE TABLE plain_comments (
     FOREIGN KEY (author_id) REFERENCES users (id)
 )";
 
-/// Inserts as fast as it goes for a time, and says how many a second.
-type Rate = f64;
+/// What came of inserting as fast as it goes for a time.
+#[derive(Clone, Copy)]
+struct Inserted {
+    rows: usize,
+    time: Duration,
+    /// What the thread that inserts has used of a processor; on PostgreSQL others do the work.
+    processor: Option<Duration>,
+}
+
+impl Inserted {
+    fn per_second(self) -> f64 {
+        self.rows as f64 / self.time.as_secs_f64()
+    }
+
+    fn processor_for_each(self) -> Option<f64> {
+        Some(self.processor?.as_secs_f64() / self.rows as f64)
+    }
+}
+
+/// The median.
+fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    percentile(&figures, 50)
+}
 
 pub(crate) async fn run(databases: &[Kind], seconds: u64) -> Result<(), Failure> {
-    let mut report =
-        Report::new("capture", &["database", "inserts", "service", "without/s", "with/s", "cost %"]);
+    let mut report = Report::new(
+        "capture",
+        &["database", "inserts", "service", "without/s", "with/s", "cost %", "of the processor %"],
+    );
     let time = Duration::from_secs(seconds) / ROUNDS / 2;
     for kind in databases {
         let store = kind.store();
@@ -99,20 +125,30 @@ pub(crate) async fn run(databases: &[Kind], seconds: u64) -> Result<(), Failure>
                         connections.push(AsyncPgConnection::establish(&store.url()).await?);
                     }
                 }
-                let mut rates: [Vec<Rate>; 2] = Default::default();
-                for _ in 0..ROUNDS {
-                    for (captured, rates) in [false, true].into_iter().zip(&mut rates) {
-                        rates.push(match kind {
-                            Kind::Sqlite => on_sqlite(&store, captured, bulk, time)?,
-                            Kind::Postgres => on_postgres(&mut connections, captured, bulk, time).await?,
+                let mut pairs = Vec::new();
+                for round in 0..ROUNDS {
+                    let mut pair = [None; 2];
+                    // Whoever comes first may find the disk or the processor busier than who comes second.
+                    let first = usize::from(round % 2 == 1);
+                    for captured in [first, 1 - first] {
+                        pair[captured] = Some(match kind {
+                            Kind::Sqlite => on_sqlite(&store, captured == 1, bulk, time)?,
+                            Kind::Postgres => {
+                                on_postgres(&mut connections, captured == 1, bulk, time).await?
+                            }
                         });
                     }
+                    pairs.extend(pair[0].zip(pair[1]));
                 }
-                let [without, with] = rates.map(|mut rates| {
-                    rates.sort_unstable_by(f64::total_cmp);
-                    percentile(&rates, 50)
-                });
-                let cost = 100.0 * (1.0 - with / without);
+                let without = middle(pairs.iter().map(|(without, _)| without.per_second()).collect());
+                let with = middle(pairs.iter().map(|(_, with)| with.per_second()).collect());
+                let ratios = pairs.iter().map(|(without, with)| with.per_second() / without.per_second());
+                let cost = 100.0 * (1.0 - middle(ratios.collect()));
+                let processor: Option<Vec<f64>> = pairs
+                    .iter()
+                    .map(|(without, with)| Some(without.processor_for_each()? / with.processor_for_each()?))
+                    .collect();
+                let processor = processor.map(|ratios| 100.0 * (1.0 - middle(ratios)));
                 let service = if follows { "follows" } else { "none" };
                 report.add(
                     vec![
@@ -122,10 +158,12 @@ pub(crate) async fn run(databases: &[Kind], seconds: u64) -> Result<(), Failure>
                         format!("{without:.0}"),
                         format!("{with:.0}"),
                         format!("{cost:.0}"),
+                        processor.map_or_else(String::new, |processor| format!("{processor:.0}")),
                     ],
                     json!({
                         "database": kind.name(), "inserts": name, "service": service,
                         "without_per_s": without.round(), "with_per_s": with.round(), "cost_percent": cost.round(),
+                        "processor_percent": processor.map(f64::round),
                     }),
                 );
             }
@@ -136,7 +174,7 @@ pub(crate) async fn run(databases: &[Kind], seconds: u64) -> Result<(), Failure>
     Ok(())
 }
 
-fn on_sqlite(store: &Store, captured: bool, bulk: usize, time: Duration) -> Result<Rate, Failure> {
+fn on_sqlite(store: &Store, captured: bool, bulk: usize, time: Duration) -> Result<Inserted, Failure> {
     let mut connection = SqliteConnection::establish(&store.path().to_string_lossy())?;
     connection.batch_execute(
         "PRAGMA busy_timeout = 10000; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA wal_checkpoint(TRUNCATE)",
@@ -149,7 +187,7 @@ fn on_sqlite(store: &Store, captured: bool, bulk: usize, time: Duration) -> Resu
             RunQueryDsl::execute(row!(plain_comments, now), connection)
         }
     };
-    let (start, mut rows) = (Instant::now(), 0);
+    let (start, used, mut rows) = (Instant::now(), used(), 0);
     while start.elapsed() < time {
         if bulk == 1 {
             insert(&mut connection)?;
@@ -160,7 +198,13 @@ fn on_sqlite(store: &Store, captured: bool, bulk: usize, time: Duration) -> Resu
         }
         rows += bulk;
     }
-    Ok(rows as f64 / start.elapsed().as_secs_f64())
+    Ok(Inserted { rows, time: start.elapsed(), processor: Some(self::used().saturating_sub(used)) })
+}
+
+/// Processor time of this thread.
+fn used() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 async fn on_postgres(
@@ -168,7 +212,7 @@ async fn on_postgres(
     captured: bool,
     bulk: usize,
     time: Duration,
-) -> Result<Rate, Failure> {
+) -> Result<Inserted, Failure> {
     let start = Instant::now();
     let inserting = connections.iter_mut().map(|connection| async move {
         let now = chrono::DateTime::UNIX_EPOCH.naive_utc();
@@ -192,5 +236,5 @@ async fn on_postgres(
         Ok::<_, diesel::result::Error>(rows)
     });
     let rows: usize = try_join_all(inserting).await?.into_iter().sum();
-    Ok(rows as f64 / start.elapsed().as_secs_f64())
+    Ok(Inserted { rows, time: start.elapsed(), processor: None })
 }
