@@ -9,6 +9,8 @@ use serde_json::{Value as Json, json};
 
 async fn with_limits(change: impl FnOnce(&mut Limits)) -> Server {
     let mut limits = Limits::default().without_rates();
+    // A client that stops reading does not answer heartbeats either, and writing enough for it may take a minute.
+    limits.heartbeat_ms = 600_000;
     change(&mut limits);
     Setup::memory().configure(move |connect| connect.limits(limits)).start().await
 }
