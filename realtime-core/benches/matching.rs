@@ -78,6 +78,14 @@ const KINDS: &[Kind] = &[
         limit: u64::MAX,
     },
     Kind {
+        // One of them is the same for all.
+        name: "two fields",
+        filter: |number| json!({"rank": 1, "title": format!("t{number}")}),
+        row: |number| Note { rank: 1, title: format!("t{number}"), ..Note::plain(0) },
+        other: || Note { rank: 1, title: "x".into(), ..Note::plain(0) },
+        limit: u64::MAX,
+    },
+    Kind {
         name: "in (8 values)",
         filter: |number| json!({"id__in": (0..8).map(|at| number * 8 + at).collect::<Vec<_>>()}),
         row: |number| Note::plain(signed(number * 8 + 3)),

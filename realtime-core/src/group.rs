@@ -1,14 +1,14 @@
 //! The groups: who is told of a change, and in which words. Values in, deliveries out; no actor, no socket.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
 use crate::cursor::{Cursor, Position};
 use crate::diff::diff;
 use crate::encode;
-use crate::matching::{Index, Slot};
+use crate::matching::{Hashes, Index, Pieces, Slot, Table};
 use crate::resource::{Descriptor, Record};
 use crate::subscription::{EventAction, Form, Subscription};
 use crate::value::Value;
@@ -17,9 +17,19 @@ use crate::value::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub usize);
 
-/// One group, for as long as it has members.
+/// One group, for as long as it has members. In the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupId(pub u64);
+pub struct GroupId {
+    number: u64,
+    slot: Slot,
+}
+
+impl GroupId {
+    /// Which group it is of all that there ever were, from 1 on.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
 
 /// The events of one batch for one group, encoded once for all its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +80,11 @@ pub struct Groups {
     cursor: Cursor,
     next: u64,
     /// By slot; `None` is free.
-    groups: Vec<Option<Group>>,
+    groups: Pieces<Option<Group>>,
     free: Vec<Slot>,
-    by_id: HashMap<GroupId, Slot>,
-    by_identity: HashMap<String, GroupId>,
-    /// In the order in which they were made.
-    by_resource: Vec<BTreeSet<GroupId>>,
+    hashes: Hashes,
+    /// By the hash of what tells groups apart.
+    by_identity: Table,
     /// How many of them are of somebody who may not see everything, by resource.
     narrowed: Vec<usize>,
     indexes: Vec<Index>,
@@ -90,16 +99,15 @@ impl Groups {
     /// No groups yet, over the resources in the order of their ids. The feed begins after the cursor.
     pub fn new(descriptors: Vec<&'static Descriptor>, cursor: Cursor) -> Self {
         Self {
-            by_resource: vec![BTreeSet::new(); descriptors.len()],
             narrowed: vec![0; descriptors.len()],
             indexes: descriptors.iter().map(|descriptor| Index::new(descriptor)).collect(),
             descriptors,
             cursor,
             next: 0,
-            groups: Vec::new(),
+            groups: Pieces::default(),
             free: Vec::new(),
-            by_id: HashMap::new(),
-            by_identity: HashMap::new(),
+            hashes: Hashes::default(),
+            by_identity: Table::default(),
             changes: 0,
             batches: 0,
             candidates: Vec::new(),
@@ -113,12 +121,12 @@ impl Groups {
 
     /// The number of groups.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.groups.len() - self.free.len()
     }
 
     /// Is there no group?
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.len() == 0
     }
 
     /// The number of groups whose filter is decided for every change of their resource, because no predicate of it can
@@ -130,11 +138,17 @@ impl Groups {
 
     /// A connection of a worker joins the group of its subscription. Its events begin right after the cursor.
     pub fn join(&mut self, worker: WorkerId, subscription: &Arc<Subscription>) -> (GroupId, Cursor) {
-        let id = match self.by_identity.get(subscription.group_identity()) {
-            Some(id) => *id,
-            None => self.add(subscription),
+        let identity = subscription.group_identity();
+        let hash = self.hashes.text(identity);
+        let known = self.by_identity.find(hash, |slot| {
+            let group = self.groups[slot as usize].as_ref()?;
+            (group.subscription.group_identity() == identity).then_some(group.id)
+        });
+        let id = match known {
+            Some(id) => id,
+            None => self.add(subscription, hash),
         };
-        if let Some(group) = self.by_id.get(&id).and_then(|slot| self.groups[*slot as usize].as_mut()) {
+        if let Some(group) = &mut self.groups[id.slot as usize] {
             match group.members.iter_mut().find(|(member, _)| *member == worker) {
                 Some((_, count)) => *count += 1,
                 None => {
@@ -147,24 +161,21 @@ impl Groups {
         (id, self.cursor)
     }
 
-    fn add(&mut self, subscription: &Arc<Subscription>) -> GroupId {
+    fn add(&mut self, subscription: &Arc<Subscription>, hash: u64) -> GroupId {
         self.next += 1;
-        let id = GroupId(self.next);
-        let group =
-            Group { id, subscription: Arc::clone(subscription), members: Vec::new(), asked: 0, told: (0, 0) };
-        let slot = match self.free.pop() {
-            Some(free) => {
-                self.groups[free as usize] = Some(group);
-                free
-            }
-            None => {
-                self.groups.push(Some(group));
-                Slot::try_from(self.groups.len() - 1).expect("memory ends before 2^32 groups")
-            }
-        };
-        self.by_id.insert(id, slot);
-        self.by_identity.insert(subscription.group_identity().to_owned(), id);
-        self.by_resource[subscription.resource().0].insert(id);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(None);
+            Slot::try_from(self.groups.len() - 1).expect("memory ends before 2^31 groups")
+        });
+        let id = GroupId { number: self.next, slot };
+        self.groups[slot as usize] = Some(Group {
+            id,
+            subscription: Arc::clone(subscription),
+            members: Vec::new(),
+            asked: 0,
+            told: (0, 0),
+        });
+        self.by_identity.insert(hash, slot);
         self.narrowed[subscription.resource().0] += usize::from(subscription.is_narrowed());
         self.indexes[subscription.resource().0].insert(slot, subscription.filter());
         id
@@ -172,8 +183,9 @@ impl Groups {
 
     /// A connection of a worker leaves a group; the last one ends it.
     pub fn leave(&mut self, worker: WorkerId, id: GroupId) {
-        let Some(slot) = self.by_id.get(&id).copied() else { return };
-        let Some(group) = &mut self.groups[slot as usize] else { return };
+        let slot = id.slot;
+        let group = self.groups.get_mut(slot as usize).and_then(Option::as_mut);
+        let Some(group) = group.filter(|group| group.id == id) else { return };
         if let Some((_, count)) = group.members.iter_mut().find(|(member, _)| *member == worker) {
             *count -= 1;
         }
@@ -186,7 +198,7 @@ impl Groups {
         for slot in 0..self.groups.len() {
             if let Some(group) = &mut self.groups[slot] {
                 group.members.retain(|(member, _)| *member != worker);
-                self.remove_if_empty(Slot::try_from(slot).expect("memory ends before 2^32 groups"));
+                self.remove_if_empty(Slot::try_from(slot).expect("memory ends before 2^31 groups"));
             }
         }
     }
@@ -196,22 +208,24 @@ impl Groups {
         let Some(group) = place.take_if(|group| group.members.is_empty()) else { return };
         let (subscription, resource) = (&group.subscription, group.subscription.resource().0);
         self.free.push(slot);
-        self.by_id.remove(&group.id);
-        self.by_identity.remove(subscription.group_identity());
-        self.by_resource[resource].remove(&group.id);
+        self.by_identity.remove(self.hashes.text(subscription.group_identity()), slot);
         self.narrowed[resource] -= usize::from(subscription.is_narrowed());
         self.indexes[resource].remove(slot, subscription.filter());
     }
 
     /// The groups that follow one of the resources, with the workers that have members. What they know can no longer be
-    /// right once a change of the resource could not be read.
+    /// right once a change of the resource could not be read. That is rare: all groups are gone through.
     pub fn following(&self, resources: &[ResourceId]) -> Vec<(GroupId, Vec<WorkerId>)> {
-        let ids = resources.iter().filter_map(|resource| self.by_resource.get(resource.0)).flatten();
-        ids.filter_map(|id| {
-            let group = self.groups[*self.by_id.get(id)? as usize].as_ref()?;
-            Some((*id, group.members.iter().map(|(worker, _)| *worker).collect()))
-        })
-        .collect()
+        if resources.is_empty() {
+            return Vec::new();
+        }
+        let groups = self.groups.iter().flatten();
+        let mut following: Vec<_> = groups
+            .filter(|group| resources.contains(&group.subscription.resource()))
+            .map(|group| (group.id, group.members.iter().map(|(worker, _)| *worker).collect()))
+            .collect();
+        following.sort_unstable_by_key(|(id, _)| *id);
+        following
     }
 
     /// Moves on by a batch and says who is told what. Every group's events are in commit order; all but its last one

@@ -97,7 +97,8 @@ pub struct Subscription {
     actions: EventActions,
     identity: String,
     id: String,
-    narrowed: Option<Narrowed>,
+    /// Most are about all that was asked for.
+    narrowed: Option<Box<Narrowed>>,
 }
 
 /// What was asked for, where whoever asked may not see all of it, and what tells his group from those of others.
@@ -122,17 +123,20 @@ impl Subscription {
         let shown = |field: &usize| {
             fields.as_ref().is_none_or(|some| some.contains(field) || *field == descriptor.key)
         };
-        let fields: Vec<usize> = all.clone().filter(shown).collect();
+        // There may be many subscriptions: none has more room than it needs.
+        let mut fields: Vec<usize> = all.clone().filter(shown).collect();
+        fields.shrink_to_fit();
         let mut names: Vec<&str> = fields.iter().map(|field| descriptor.fields[*field].name).collect();
         names.sort_unstable();
         // Names, never indexes or addresses: the same subscription has the same id on every node and after every build.
-        let identity = format!(
+        let mut identity = format!(
             "{}\n{}\n{}\n{form:?}\n{}",
             descriptor.stream,
             filter.canonical(),
             if fields.len() == all.count() { "*".to_owned() } else { names.join(",") },
             actions.0
         );
+        identity.shrink_to_fit();
         let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]);
         Self { resource, filter, fields, form, actions, identity, id, narrowed: None }
     }
@@ -148,9 +152,9 @@ impl Subscription {
     /// stays: it says what was asked for.
     #[must_use]
     pub fn seen_by(mut self, descriptor: &Descriptor, principal: &Principal) -> Self {
-        if let Some(Narrowed { filter, fields, .. }) = self.narrowed.take() {
-            self.filter = filter;
-            self.fields = fields;
+        if let Some(narrowed) = self.narrowed.take() {
+            self.filter = narrowed.filter;
+            self.fields = narrowed.fields;
         }
         let (view, visible) = (descriptor.seen_by(principal), descriptor.rules.visible(principal));
         let (shown, hidden): (Vec<usize>, Vec<usize>) =
@@ -160,11 +164,11 @@ impl Subscription {
             let hidden: Vec<&str> = hidden.iter().map(|field| descriptor.fields[*field].name).collect();
             let identity = format!("{}\n{}\n{}", self.identity, visible.canonical(), hidden.join(","));
             let filter = self.filter.clone().and(descriptor, visible);
-            self.narrowed = Some(Narrowed {
+            self.narrowed = Some(Box::new(Narrowed {
                 filter: std::mem::replace(&mut self.filter, filter),
                 fields: std::mem::replace(&mut self.fields, shown),
                 identity,
-            });
+            }));
         }
         self
     }

@@ -1,11 +1,12 @@
 //! Groups that ask for an interval: a treap by lower ends, in which every subtree knows its furthest upper end.
 
+use super::pieces::Pieces;
 use super::posting::Slot;
 
 /// Closed intervals. Insertion and removal take logarithmic time, a query that time for each interval that it finds.
 #[derive(Debug)]
 pub(super) struct Intervals {
-    nodes: Vec<Node>,
+    nodes: Pieces<Node>,
     free: Vec<u32>,
     root: u32,
     /// Where the priorities have come to.
@@ -32,7 +33,7 @@ impl Default for Intervals {
     fn default() -> Self {
         // Priorities that a client knew would let it choose the tree's shape.
         let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        Self { nodes: Vec::new(), free: Vec::new(), root: NONE, random, open: Vec::new() }
+        Self { nodes: Pieces::default(), free: Vec::new(), root: NONE, random, open: Vec::new() }
     }
 }
 

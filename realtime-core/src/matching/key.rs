@@ -11,7 +11,7 @@ use crate::value::Value;
 
 /// Hashes with a key of their own, so that no client can prepare arguments that meet in one place.
 #[derive(Debug)]
-pub(super) struct Hashes {
+pub(crate) struct Hashes {
     state: RandomState,
     /// The base of the polynomial, below the modulus.
     base: u64,
@@ -60,7 +60,7 @@ impl Hashes {
         hasher.finish()
     }
 
-    pub(super) fn text(&self, text: &str) -> u64 {
+    pub(crate) fn text(&self, text: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         hasher.write(text.as_bytes());
         hasher.finish()

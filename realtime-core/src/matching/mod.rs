@@ -9,14 +9,19 @@ mod affix;
 mod interval;
 mod key;
 mod needle;
+mod pieces;
 mod posting;
+mod shape;
 
 use self::affix::Affixes;
 use self::interval::Intervals;
-use self::key::{Hashes, ordered};
+pub(crate) use self::key::Hashes;
+use self::key::ordered;
 use self::needle::Needles;
-pub(crate) use self::posting::Slot;
-use self::posting::{Posting, Table};
+pub(crate) use self::pieces::Pieces;
+use self::posting::Posting;
+pub(crate) use self::posting::{Slot, Table};
+use self::shape::Shapes;
 use crate::field::Kind;
 use crate::filter::{Condition, Filter, Predicate, Term, TextMatch};
 use crate::fold::with_folded;
@@ -30,12 +35,20 @@ pub(crate) struct Index {
     hashes: Hashes,
     /// Only the fields that a group has been filed under.
     fields: Vec<FieldIndex>,
+    /// The groups that are filed under several fields.
+    shapes: Shapes,
     scan: Posting,
 }
 
 impl Index {
     pub(crate) fn new(descriptor: &'static Descriptor) -> Self {
-        Self { descriptor, hashes: Hashes::default(), fields: Vec::new(), scan: Posting::default() }
+        Self {
+            descriptor,
+            hashes: Hashes::default(),
+            fields: Vec::new(),
+            shapes: Shapes::default(),
+            scan: Posting::default(),
+        }
     }
 
     /// How many groups are candidates for every change.
@@ -48,7 +61,12 @@ impl Index {
             Access::Never => {}
             Access::Scan => self.scan.insert(slot),
             Access::Under(_, entries) => {
-                for (number, key) in entries {
+                for entry in entries {
+                    let (number, key) = match entry {
+                        Entry::Field(number, key) => (number, key),
+                        Entry::Fields(lists) if self.shapes.insert(&self.hashes, &lists, slot) => continue,
+                        Entry::Fields(lists) => fewest(&lists),
+                    };
                     let at =
                         self.fields.iter().position(|field| field.number == number).unwrap_or_else(|| {
                             self.fields.push(FieldIndex::new(number));
@@ -64,9 +82,16 @@ impl Index {
     pub(crate) fn remove(&mut self, slot: Slot, filter: &Filter) {
         match Access::of(filter, self.descriptor) {
             Access::Never => {}
-            Access::Scan => self.scan.remove(slot),
+            Access::Scan => {
+                self.scan.remove(slot);
+            }
             Access::Under(_, entries) => {
-                for (number, key) in entries {
+                for entry in entries {
+                    let (number, key) = match entry {
+                        Entry::Field(number, key) => (number, key),
+                        Entry::Fields(lists) if self.shapes.remove(&self.hashes, &lists, slot) => continue,
+                        Entry::Fields(lists) => fewest(&lists),
+                    };
                     if let Some(at) = self.fields.iter().position(|field| field.number == number) {
                         self.fields[at].remove(&self.hashes, &key, slot);
                         if self.fields[at].is_empty() {
@@ -86,6 +111,7 @@ impl Index {
         found: &mut Vec<Slot>,
     ) {
         self.scan.append_to(found);
+        self.shapes.probe(&self.hashes, before, after, found);
         for field in &mut self.fields {
             let before = before.map(|row| row.value(field.number));
             let after = after.map(|row| row.value(field.number));
@@ -111,8 +137,23 @@ enum Access<'a> {
     /// Nowhere: no row satisfies the filter.
     Never,
     /// Under keys of fields: one of them leads to every row that satisfies the filter.
-    Under(Expected, Vec<(usize, Key<'a>)>),
+    Under(Expected, Vec<Entry<'a>>),
     Scan,
+}
+
+enum Entry<'a> {
+    Field(usize, Key<'a>),
+    /// Under the values of several fields, each choice of them; by ascending field.
+    Fields(Vec<(usize, &'a [Value<'static>])>),
+}
+
+/// The most choices of values of several fields that a group is filed under.
+const CHOICES: usize = 16;
+
+/// The field with the fewest values: what a group is filed under where it cannot be under all of them.
+fn fewest<'a>(lists: &[(usize, &'a [Value<'static>])]) -> (usize, Key<'a>) {
+    let fewest = lists.iter().min_by_key(|(_, values)| values.len());
+    fewest.map_or((0, Key::OneOf(&[])), |(field, values)| (*field, Key::OneOf(values)))
 }
 
 /// What a group is filed under, of a field.
@@ -132,6 +173,8 @@ enum Key<'a> {
 enum Expected {
     /// So many rows.
     Keys(usize),
+    /// The rows with so many choices of values of several fields.
+    Choices(usize),
     /// The rows with one of so many values.
     Values(usize),
     /// The longer the text, the fewer rows.
@@ -147,7 +190,8 @@ enum Expected {
 
 impl<'a> Access<'a> {
     fn of(filter: &'a Filter, descriptor: &Descriptor) -> Self {
-        let mut best: Option<(Expected, Vec<(usize, Key<'a>)>)> = None;
+        let mut best: Option<(Expected, Vec<Entry<'a>>)> = None;
+        let mut lists: Vec<(usize, &[Value<'static>])> = Vec::new();
         for predicate in filter.predicates() {
             if let Condition::OneOf(values) = &predicate.condition
                 && values.is_empty()
@@ -161,7 +205,12 @@ impl<'a> Access<'a> {
             let Some((expected, key)) = (match &predicate.condition {
                 Condition::IsNull(yes) if *yes != predicate.negated => Some((Expected::Null, Key::Null)),
                 _ if predicate.negated => None,
-                Condition::OneOf(values) => Some((one_of(predicate, values, descriptor), Key::OneOf(values))),
+                Condition::OneOf(values) => {
+                    if lists.iter().all(|(field, _)| *field != predicate.field) {
+                        lists.push((predicate.field, values));
+                    }
+                    Some((one_of(predicate, values, descriptor), Key::OneOf(values)))
+                }
                 Condition::Between { .. } => match interval(filter, predicate.field) {
                     None => return Self::Never,
                     Some((0, u128::MAX)) => None,
@@ -187,8 +236,12 @@ impl<'a> Access<'a> {
                 continue;
             };
             if best.as_ref().is_none_or(|(least, ..)| expected < *least) {
-                best = Some((expected, vec![(predicate.field, key)]));
+                best = Some((expected, vec![Entry::Field(predicate.field, key)]));
             }
+        }
+        let choices = choose(&mut lists);
+        if lists.len() > 1 && best.as_ref().is_none_or(|(least, _)| Expected::Choices(choices) < *least) {
+            best = Some((Expected::Choices(choices), vec![Entry::Fields(lists)]));
         }
         for term in filter.terms() {
             let Term::Any(filters) = term else { continue };
@@ -220,6 +273,19 @@ impl<'a> Access<'a> {
         }
         any
     }
+}
+
+/// Leaves as many fields as have few choices of values together, and says how many.
+fn choose(lists: &mut Vec<(usize, &[Value<'static>])>) -> usize {
+    lists.sort_unstable_by_key(|(field, values)| (values.len(), *field));
+    let mut choices = 1;
+    lists.retain(|(_, values)| {
+        let fits = choices * values.len() <= CHOICES;
+        choices *= if fits { values.len() } else { 1 };
+        fits
+    });
+    lists.sort_unstable_by_key(|(field, _)| *field);
+    choices
 }
 
 fn one_of(predicate: &Predicate, values: &[Value<'static>], descriptor: &Descriptor) -> Expected {
@@ -318,7 +384,9 @@ impl FieldIndex {
 
     fn remove(&mut self, hashes: &Hashes, key: &Key<'_>, slot: Slot) {
         match key {
-            Key::Null => self.values.remove(hashes.value(&Value::Null), slot),
+            Key::Null => {
+                self.values.remove(hashes.value(&Value::Null), slot);
+            }
             Key::OneOf(values) => {
                 for value in *values {
                     self.values.remove(hashes.value(value), slot);
@@ -328,7 +396,9 @@ impl FieldIndex {
             Key::Text(how, pattern) => {
                 let index = self.text(*how);
                 match how {
-                    TextMatch::IExact => index.whole.remove(hashes.text(pattern), slot),
+                    TextMatch::IExact => {
+                        index.whole.remove(hashes.text(pattern), slot);
+                    }
                     TextMatch::Contains | TextMatch::IContains => index.needles.remove(hashes, pattern, slot),
                     TextMatch::StartsWith | TextMatch::IStartsWith => {
                         index.starts.remove(hashes, pattern.bytes(), slot);
@@ -477,15 +547,28 @@ mod tests {
     #[test]
     fn the_predicate_that_the_fewest_rows_satisfy_is_chosen() {
         for (json, expected) in [
-            (serde_json::json!({"done": true, "title": "x"}), 1),
-            (serde_json::json!({"title": "x", "id": 1}), 0),
-            (serde_json::json!({"id__gt": 1, "done": true}), 0),
-            (serde_json::json!({"id__gt": 1, "id__lt": 9, "title__contains": "x"}), 1),
+            (serde_json::json!({"done": true, "title": "x"}), &[1, 2][..]),
+            (
+                serde_json::json!({"done": true, "title__in": (0..9).map(|n| n.to_string()).collect::<Vec<_>>()}),
+                &[1, 2],
+            ),
+            (
+                serde_json::json!({"done": true, "title__in": (0..17).map(|n| n.to_string()).collect::<Vec<_>>()}),
+                &[1],
+            ),
+            (serde_json::json!({"title": "x", "id": 1}), &[0]),
+            (serde_json::json!({"id__gt": 1, "done": true}), &[0]),
+            (serde_json::json!({"id__gt": 1, "id__lt": 9, "title__contains": "x"}), &[1]),
         ] {
-            match Access::of(&filter(&json), &DESCRIPTOR) {
-                Access::Under(_, entries) => assert_eq!(entries[0].0, expected, "{json}"),
-                Access::Never | Access::Scan => panic!("{json} can be looked up"),
-            }
+            let filter = filter(&json);
+            let Access::Under(_, entries) = Access::of(&filter, &DESCRIPTOR) else {
+                panic!("{json} can be looked up");
+            };
+            let fields: Vec<usize> = match &entries[0] {
+                Entry::Field(field, _) => vec![*field],
+                Entry::Fields(lists) => lists.iter().map(|(field, _)| *field).collect(),
+            };
+            assert_eq!(fields, expected, "{json}");
         }
     }
 }

@@ -1,18 +1,17 @@
 //! Groups that ask what a text contains.
 //!
-//! A needle is filed under the hash of its first bytes, a power of two of them and at most eight, and there under its
+//! A needle is filed under the hash of its first bytes, of as many as one of a few lengths has, and there under its
 //! length; where both have led to a place in a text, the hash of as many bytes there leads to the groups. So a text is
-//! gone over once for each power that occurs, and a needle that begins like many others costs no more than their
-//! different lengths. Both are a few entries of tables: needles come and go at no one's expense.
-
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+//! gone over once for each of those lengths that occurs, and a needle that begins like many others costs no more than
+//! their different lengths. Both are a few entries of tables: needles come and go at no one's expense.
 
 use super::key::Hashes;
-use super::posting::{Mixed, Posting, Slot};
+use super::pieces::Parts;
+use super::posting::{Map, Mixed, Posting, Slot};
 
-/// The lengths of beginnings.
-const BEGINNINGS: [usize; 4] = [1, 2, 4, 8];
+/// The lengths of beginnings. Short needles begin with all of themselves: of a million words there is one for every
+/// four letters, and each place of a text would lead to some.
+const BEGINNINGS: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
 
 /// Bits of the filter for each beginning: of the places of a text that lead nowhere, few more than one in so many are
 /// looked up.
@@ -21,13 +20,13 @@ const BITS: usize = 16;
 /// Places of a text that are kept room for from one to the next.
 const ROOM: usize = 1 << 16;
 
-type Map<T> = HashMap<u64, T, BuildHasherDefault<Mixed>>;
-
 #[derive(Debug, Default)]
 pub(super) struct Needles {
-    beginnings: [Beginnings; BEGINNINGS.len()],
+    beginnings: [Class; BEGINNINGS.len()],
     /// By the hash of the whole needle. Two with one hash are told apart by the filter.
-    needles: Map<Needle>,
+    needles: Parts<Map<Needle>>,
+    /// The number of them.
+    held: usize,
     /// The powers of the hashes' base, up to the longest needle that there was.
     powers: Vec<u64>,
     queries: u64,
@@ -42,7 +41,14 @@ struct Needle {
     found_by: u64,
 }
 
-/// The beginnings of one length, and how many needles of which lengths begin so.
+/// The beginnings of one length, and how many there are.
+#[derive(Debug, Default)]
+struct Class {
+    parts: Parts<Beginnings>,
+    held: usize,
+}
+
+/// A part of them, and how many needles of which lengths begin so.
 #[derive(Debug, Default)]
 struct Beginnings {
     lengths: Map<Lengths>,
@@ -62,7 +68,7 @@ enum Lengths {
 
 impl Needles {
     pub(super) fn is_empty(&self) -> bool {
-        self.needles.is_empty()
+        self.held == 0
     }
 
     pub(super) fn insert(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
@@ -70,8 +76,9 @@ impl Needles {
         while self.powers.len() <= text.len() {
             self.powers.push(self.powers.last().map_or(1, |power| hashes.times_base(*power)));
         }
-        let needle = self.needles.entry(whole).or_default();
+        let needle = self.needles.part_for(whole).entry(whole).or_default();
         if needle.groups.is_empty() {
+            self.held += 1;
             self.beginnings[class].insert(beginning, length(text));
         }
         needle.groups.insert(slot);
@@ -79,10 +86,12 @@ impl Needles {
 
     pub(super) fn remove(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
         let Some((class, beginning, whole)) = places(hashes, text) else { return };
-        let Some(needle) = self.needles.get_mut(&whole) else { return };
+        let Some(needles) = self.needles.get_mut(whole) else { return };
+        let Some(needle) = needles.get_mut(&whole) else { return };
         needle.groups.remove(slot);
         if needle.groups.is_empty() {
-            self.needles.remove(&whole);
+            needles.remove(&whole);
+            self.held -= 1;
             self.beginnings[class].remove(beginning, length(text));
         }
     }
@@ -96,21 +105,22 @@ impl Needles {
             hash
         }));
         let before = &self.hashes;
-        for (beginnings, length) in self.beginnings.iter().zip(BEGINNINGS) {
-            if beginnings.lengths.is_empty() {
+        for (class, length) in self.beginnings.iter().zip(BEGINNINGS) {
+            if class.held == 0 {
                 continue;
             }
             let power = self.powers[length];
             for (at, (start, end)) in before.iter().zip(before.iter().skip(length)).enumerate() {
                 let beginning = hashes.between(*start, *end, power);
-                if !beginnings.may_hold(beginning) {
+                let Some(beginnings) = class.parts.get(beginning).filter(|part| part.may_hold(beginning))
+                else {
                     continue;
-                }
+                };
                 for length in beginnings.lengths.get(&beginning).into_iter().flat_map(Lengths::all) {
                     let length = length as usize;
                     let Some(end) = before.get(at + length) else { continue };
                     let whole = hashes.between(*start, *end, self.powers[length]);
-                    if let Some(needle) = self.needles.get_mut(&whole)
+                    if let Some(needle) = self.needles.get_mut(whole).and_then(|part| part.get_mut(&whole))
                         && needle.found_by != self.queries
                     {
                         needle.found_by = self.queries;
@@ -141,6 +151,18 @@ fn length(text: &str) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
+impl Class {
+    fn insert(&mut self, beginning: u64, length: u32) {
+        self.held += usize::from(self.parts.part_for(beginning).insert(beginning, length));
+    }
+
+    fn remove(&mut self, beginning: u64, length: u32) {
+        if let Some(part) = self.parts.get_mut(beginning) {
+            self.held -= usize::from(part.remove(beginning, length));
+        }
+    }
+}
+
 impl Beginnings {
     fn may_hold(&self, beginning: u64) -> bool {
         let (word, bit) = self.place(beginning);
@@ -154,9 +176,13 @@ impl Beginnings {
         (usize::try_from(place / 64).unwrap_or(usize::MAX), 1 << (place % 64))
     }
 
-    fn insert(&mut self, beginning: u64, length: u32) {
+    /// True for a beginning that was not there.
+    fn insert(&mut self, beginning: u64, length: u32) -> bool {
         match self.lengths.get_mut(&beginning) {
-            Some(lengths) => lengths.insert(length),
+            Some(lengths) => {
+                lengths.insert(length);
+                false
+            }
             None => {
                 self.lengths.insert(beginning, Lengths::One(length, 1));
                 if (self.lengths.len() + self.gone) * BITS > self.filter.len() * 64 {
@@ -164,19 +190,23 @@ impl Beginnings {
                 } else {
                     self.mark(beginning);
                 }
+                true
             }
         }
     }
 
-    fn remove(&mut self, beginning: u64, length: u32) {
-        let Some(lengths) = self.lengths.get_mut(&beginning) else { return };
-        if lengths.remove(length) {
+    /// True when no needle begins so any more.
+    fn remove(&mut self, beginning: u64, length: u32) -> bool {
+        let Some(lengths) = self.lengths.get_mut(&beginning) else { return false };
+        let is_gone = lengths.remove(length);
+        if is_gone {
             self.lengths.remove(&beginning);
             self.gone += 1;
             if self.gone > self.lengths.len() {
                 self.fill();
             }
         }
+        is_gone
     }
 
     fn mark(&mut self, beginning: u64) {
@@ -285,6 +315,6 @@ mod tests {
             needles.remove(&hashes, &needle, slot);
         }
         assert!(needles.is_empty());
-        assert!(needles.beginnings.iter().all(|beginnings| beginnings.lengths.is_empty()));
+        assert!(needles.beginnings.iter().all(|class| class.held == 0));
     }
 }

@@ -1,9 +1,12 @@
 //! The groups that are filed under one key.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// The place of a group in the table of groups.
+use super::pieces::Parts;
+
+/// The place of a group in the table of groups, below 2^31.
 pub(crate) type Slot = u32;
 
 /// A set of groups, for the three sizes that occur: most keys are asked for once, some by a few, one by everybody.
@@ -57,25 +60,42 @@ impl Posting {
         }
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
+    /// True if it was there.
+    pub(super) fn remove(&mut self, slot: Slot) -> bool {
         match self {
-            Self::One(first) if *first == slot => *self = Self::Nobody,
-            Self::Nobody | Self::One(_) => {}
+            Self::One(first) if *first == slot => {
+                *self = Self::Nobody;
+                true
+            }
+            Self::Nobody | Self::One(_) => false,
             Self::Few(slots) => {
-                if let Ok(at) = slots.binary_search(&slot) {
+                let at = slots.binary_search(&slot);
+                if let Ok(at) = at {
                     slots.remove(at);
                 }
                 if slots.is_empty() {
                     *self = Self::Nobody;
                 }
+                at.is_ok()
             }
             Self::Many(slots) => {
-                slots.remove(&slot);
+                let was_there = slots.remove(&slot);
                 // Half of it, so that a set at the edge does not turn over and over.
                 if slots.len() <= FEW / 2 {
                     *self = Self::Few(Box::new(slots.iter().copied().collect()));
                 }
+                was_there
             }
+        }
+    }
+
+    /// The group, where there is one.
+    fn only(&self) -> Option<Slot> {
+        match self {
+            Self::One(slot) => Some(*slot),
+            Self::Few(slots) => slots.first().copied().filter(|_| slots.len() == 1),
+            // There are more.
+            Self::Nobody | Self::Many(_) => None,
         }
     }
 
@@ -91,30 +111,136 @@ impl Posting {
 
 /// Groups by the hash of what they ask for. Two things with one hash cost a candidate that the filter then refuses.
 #[derive(Debug, Default)]
-pub(super) struct Table(HashMap<u64, Posting, BuildHasherDefault<Mixed>>);
+pub(crate) struct Table {
+    parts: Parts<Part>,
+    keys: usize,
+}
 
-impl Table {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+/// A part of a table whose keys are hashes.
+pub(super) type Map<T> = HashMap<u64, T, BuildHasherDefault<Mixed>>;
 
-    pub(super) fn insert(&mut self, hash: u64, slot: Slot) {
-        self.0.entry(hash).or_default().insert(slot);
-    }
+/// Eight bytes for each key, as a group that asks for many values is filed under all of them: of its hash a half, which
+/// tells enough apart in a part, and a group or the place of several.
+#[derive(Debug, Default)]
+struct Part {
+    keys: HashMap<u32, u32, BuildHasherDefault<Mixed>>,
+    several: Vec<Posting>,
+    free: Vec<u32>,
+}
 
-    pub(super) fn remove(&mut self, hash: u64, slot: Slot) {
-        if let Some(posting) = self.0.get_mut(&hash) {
-            posting.remove(slot);
-            if posting.is_empty() {
-                self.0.remove(&hash);
+/// Says that what is under a key is the place of several groups.
+const SEVERAL: u32 = 1 << 31;
+
+impl Part {
+    /// True where nothing was under the key.
+    fn insert(&mut self, key: u32, slot: Slot) -> bool {
+        match self.keys.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(slot);
+                true
+            }
+            Entry::Occupied(mut place) => {
+                let held = *place.get();
+                if held & SEVERAL > 0 {
+                    self.several[(held ^ SEVERAL) as usize].insert(slot);
+                } else if held != slot {
+                    let mut both = Posting::One(held);
+                    both.insert(slot);
+                    let at = self.free.pop().unwrap_or_else(|| {
+                        self.several.push(Posting::Nobody);
+                        u32::try_from(self.several.len() - 1).expect("there are fewer than slots")
+                    });
+                    self.several[at as usize] = both;
+                    place.insert(SEVERAL | at);
+                }
+                false
             }
         }
     }
 
-    pub(super) fn probe(&self, hash: u64, found: &mut Vec<Slot>) {
-        if let Some(posting) = self.0.get(&hash) {
-            posting.append_to(found);
+    /// Was the group under the key, and is now nothing there?
+    fn remove(&mut self, key: u32, slot: Slot) -> (bool, bool) {
+        let Some(held) = self.keys.get_mut(&key) else { return (false, false) };
+        if *held & SEVERAL > 0 {
+            let at = *held ^ SEVERAL;
+            let posting = &mut self.several[at as usize];
+            let was_there = posting.remove(slot);
+            if let Some(last) = posting.only() {
+                *posting = Posting::Nobody;
+                self.free.push(at);
+                *held = last;
+            }
+            (was_there, false)
+        } else if *held == slot {
+            self.keys.remove(&key);
+            (true, true)
+        } else {
+            (false, false)
         }
+    }
+
+    fn get(&self, key: u32) -> Option<Held<'_>> {
+        let held = *self.keys.get(&key)?;
+        Some(if held & SEVERAL > 0 {
+            Held::Several(&self.several[(held ^ SEVERAL) as usize])
+        } else {
+            Held::One(held)
+        })
+    }
+}
+
+/// What is under a key.
+enum Held<'a> {
+    One(Slot),
+    Several(&'a Posting),
+}
+
+/// The half of a hash that a part keeps.
+fn half(hash: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+    let half = hash as u32;
+    half
+}
+
+impl Table {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    pub(crate) fn insert(&mut self, hash: u64, slot: Slot) {
+        self.keys += usize::from(self.parts.part_for(hash).insert(half(hash), slot));
+    }
+
+    /// True if it was there.
+    pub(crate) fn remove(&mut self, hash: u64, slot: Slot) -> bool {
+        let Some(part) = self.parts.get_mut(hash) else { return false };
+        let (was_there, is_gone) = part.remove(half(hash), slot);
+        self.keys -= usize::from(is_gone);
+        was_there
+    }
+
+    pub(super) fn probe(&self, hash: u64, found: &mut Vec<Slot>) {
+        match self.held(hash) {
+            None => {}
+            Some(Held::One(slot)) => found.push(slot),
+            Some(Held::Several(posting)) => posting.append_to(found),
+        }
+    }
+
+    /// What is wanted, of the first group under a hash that has it.
+    pub(crate) fn find<T>(&self, hash: u64, wanted: impl Fn(Slot) -> Option<T>) -> Option<T> {
+        match self.held(hash)? {
+            Held::One(slot) => wanted(slot),
+            Held::Several(posting) => {
+                let mut slots = Vec::new();
+                posting.append_to(&mut slots);
+                slots.into_iter().find_map(wanted)
+            }
+        }
+    }
+
+    fn held(&self, hash: u64) -> Option<Held<'_>> {
+        self.parts.get(hash)?.get(half(hash))
     }
 }
 
@@ -143,6 +269,10 @@ impl Hasher for Mixed {
     fn write_u64(&mut self, hash: u64) {
         self.0 = Self::spread(hash);
     }
+
+    fn write_u32(&mut self, half: u32) {
+        self.write_u64(u64::from(half));
+    }
 }
 
 #[cfg(test)]
@@ -160,14 +290,49 @@ mod tests {
         for slot in (0..200).rev() {
             posting.insert(slot);
             posting.insert(slot);
-            posting.remove(1_000);
+            assert!(!posting.remove(1_000));
             assert_eq!(contents(&posting), (slot..200).collect::<Vec<_>>());
         }
         for slot in 0..200 {
-            posting.remove(slot);
-            posting.remove(slot);
+            assert!(posting.remove(slot) && !posting.remove(slot));
             assert_eq!(contents(&posting), (slot + 1..200).collect::<Vec<_>>());
         }
         assert!(posting.is_empty());
+    }
+
+    #[test]
+    fn a_table_holds_what_has_been_put_under_its_keys() {
+        let mut table = Table::default();
+        let mut held: Vec<(u64, Slot)> = Vec::new();
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        for step in 0..4_000 {
+            state = Mixed::spread(state + 1);
+            // Few keys, so that they have none, one and several groups.
+            let (hash, slot) = (Mixed::spread(state % 40), half(state >> 40) % 90);
+            // It grows, shrinks and grows again.
+            let at = held.iter().position(|one| *one == (hash, slot));
+            if (state >> 32) % 10 < if step / 1_000 % 2 == 0 { 8 } else { 2 } {
+                table.insert(hash, slot);
+                if at.is_none() {
+                    held.push((hash, slot));
+                }
+            } else {
+                assert_eq!(table.remove(hash, slot), at.is_some());
+                at.map(|at| held.swap_remove(at));
+            }
+            let mut found = Vec::new();
+            table.probe(hash, &mut found);
+            found.sort_unstable();
+            let mut expected: Vec<Slot> =
+                held.iter().filter(|(key, _)| *key == hash).map(|(_, slot)| *slot).collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+            let wanted = |one: Slot| (one == slot).then_some(one);
+            assert_eq!(table.find(hash, wanted), expected.contains(&slot).then_some(slot));
+        }
+        for (hash, slot) in held {
+            assert!(!table.is_empty() && table.remove(hash, slot));
+        }
+        assert!(table.is_empty());
     }
 }

@@ -192,8 +192,21 @@ fn on_rank() -> impl Strategy<Value = Entries> {
     ]
 }
 
+/// Entries on several fields at once, with few values each.
+fn on_values() -> impl Strategy<Value = Entries> {
+    let some = prop::collection::vec(0..3_i64, 1..3);
+    let of_rank = some.prop_map(|ranks| ("rank__in".to_owned(), json!(ranks)));
+    let of_done = any::<bool>().prop_map(|done| ("done".to_owned(), json!(done)));
+    let of_title = random::text().prop_map(|title| ("title".to_owned(), json!(title)));
+    let of_score = (0..2).prop_map(|score| ("score".to_owned(), json!(score)));
+    (of_rank, prop::option::of(of_done), prop::option::of(of_title), prop::option::of(of_score)).prop_map(
+        |(rank, done, title, score)| [Some(rank), done, title, score].into_iter().flatten().collect(),
+    )
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
+        4 => on_values().prop_map(|entries| Step::Join(0, entries)),
         6 => random::entries().prop_map(|entries| Step::Join(0, entries)),
         6 => on_text().prop_map(|entries| Step::Join(0, entries)),
         4 => on_rank().prop_map(|entries| Step::Join(0, entries)),
@@ -270,19 +283,62 @@ fn needles_are_found_whatever_their_automaton_is() {
             assert_eq!(told, expected);
             assert!(!told.is_empty());
         }
-        let leaving: Vec<GroupId> = pair.members.keys().copied().filter(|id| id.0 % 7 != round).collect();
+        let leaving: Vec<GroupId> =
+            pair.members.keys().copied().filter(|id| id.number() % 7 != round).collect();
         for id in leaving {
             let (_, count) = pair.members.remove(&id).unwrap();
             for _ in 0..count {
                 pair.groups.leave(WorkerId(0), id);
             }
-            if id.0 % 50 == 0 {
+            if id.number() % 50 == 0 {
                 let note = Note { title: "<3><4><5><600><699>".into(), ..Note::plain(1) };
                 let (told, expected) = pair.publish(&[(0, (None, Some(note.row())))]);
                 assert_eq!(told, expected);
             }
         }
     }
+}
+
+#[test]
+fn values_of_any_set_of_fields_are_found() {
+    let note =
+        |rank: i32, done: bool| Note { rank, done, title: "t".into(), score: Some(1.0), ..Note::plain(7) };
+    let entries: [(&str, Json); 7] = [
+        ("rank", json!(1)),
+        ("done", json!(true)),
+        ("title", json!("t")),
+        ("score", json!(1.0)),
+        ("mood", json!("calm")),
+        ("rank__in", json!([1, 2])),
+        ("created__gt", json!("2000-01-01T00:00:00Z")),
+    ];
+    // There are more sets than are told apart; what has no room at first may have some later.
+    let mut pair = Pair::new();
+    let publish = |pair: &mut Pair, expected: usize| {
+        for (before, after) in [(None, Some(note(1, true))), (Some(note(2, true)), Some(note(1, false)))] {
+            let images = (before.map(|note| note.row()), after.map(|note| note.row()));
+            let (told, one_by_one) = pair.publish(&[(0, images)]);
+            assert_eq!(told, one_by_one);
+            assert!(told.len() >= expected, "{}", told.len());
+        }
+    };
+    for _ in 0..2 {
+        for set in 1..1_u32 << entries.len() {
+            let chosen = (0..entries.len()).filter(|at| set & 1 << at != 0);
+            let chosen: Entries =
+                chosen.map(|at| (entries[at].0.to_owned(), entries[at].1.clone())).collect();
+            pair.join(&subscription(0, &chosen));
+        }
+        publish(&mut pair, 32);
+        let leaving: Vec<GroupId> = pair.members.keys().copied().filter(|id| id.number() % 3 > 0).collect();
+        for id in leaving {
+            let (_, count) = pair.members.remove(&id).unwrap();
+            (0..count).for_each(|_| pair.groups.leave(WorkerId(0), id));
+        }
+        publish(&mut pair, 8);
+    }
+    pair.leave_all();
+    publish(&mut pair, 0);
 }
 
 #[track_caller]
