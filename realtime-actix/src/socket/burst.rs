@@ -21,6 +21,8 @@ pub(super) struct Frames {
 pub(super) struct Burst {
     first: Frames,
     others: Vec<Frames>,
+    /// The number of events.
+    count: usize,
     socket: OnceCell<Bytes>,
     event_stream: OnceCell<Bytes>,
     poll: OnceCell<Bytes>,
@@ -29,6 +31,7 @@ pub(super) struct Burst {
 impl Burst {
     pub(super) fn new(first: Frames) -> Self {
         Self {
+            count: first.delivery.events.len(),
             first,
             others: Vec::new(),
             socket: OnceCell::new(),
@@ -38,6 +41,7 @@ impl Burst {
     }
 
     pub(super) fn push(&mut self, frames: Frames) {
+        self.count += frames.delivery.events.len();
         self.others.push(frames);
     }
 
@@ -51,7 +55,7 @@ impl Burst {
 
     /// The number of events.
     pub(super) fn count(&self) -> usize {
-        self.frames().map(|frames| frames.delivery.events.len()).sum()
+        self.count
     }
 
     /// The position before the first event.

@@ -41,6 +41,9 @@ impl Follower {
     pub(super) fn deliver(&self, burst: &Burst) -> Result<(), Overflow> {
         let client = &self.client;
         let bytes = if client.is_event_stream() { burst.event_stream() } else { burst.socket() };
+        if client.backlog.is_empty() {
+            return client.outbox.push_events(bytes, burst.count());
+        }
         let parcel = Parcel { bytes, frames: burst.count(), cursor: burst.cursor() };
         match client.backlog.keep(self.ticket, parcel)? {
             Some(Parcel { bytes, frames, .. }) => client.outbox.push_events(bytes, frames),

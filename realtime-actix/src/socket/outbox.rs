@@ -46,6 +46,8 @@ struct State {
     /// The stream ends once the queue is empty.
     ended: bool,
     reader: Option<Waker>,
+    /// Has the reader found nothing, and not been woken since? He stays where he is: he comes back for every event.
+    is_awaited: bool,
     /// Those who wait for room.
     writers: Vec<Waker>,
 }
@@ -235,7 +237,10 @@ impl Outbox {
             }
             None if state.ended => Poll::Ready(None),
             None => {
-                state.reader = Some(context.waker().clone());
+                if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                    state.reader = Some(context.waker().clone());
+                }
+                state.is_awaited = true;
                 Poll::Pending
             }
         }
@@ -266,14 +271,15 @@ impl State {
     }
 
     fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+        if let Some(reader) = self.reader.as_ref().filter(|_| self.is_awaited) {
+            reader.wake_by_ref();
+            self.is_awaited = false;
         }
     }
 
     fn wake_writers(&mut self) {
-        for writer in self.writers.drain(..) {
-            writer.wake();
+        if !self.writers.is_empty() {
+            self.writers.drain(..).for_each(Waker::wake);
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::poll::{WaitingPoll, Woken};
 use crate::realtime::Shared;
 
 /// Messages of the groups that wait for a relay, at most. More make the feed wait.
-const RELAY_QUEUE: usize = 256;
+pub(super) const RELAY_QUEUE: usize = 256;
 
 /// Milliseconds between two steps of closing all clients.
 const DRAIN_STEP_MS: u64 = 50;
