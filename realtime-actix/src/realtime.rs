@@ -839,7 +839,8 @@ impl Realtime {
         self.shared.origins.proxies.is_secure(request) == Some(true)
     }
 
-    /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`.
+    /// A ticket that opens one socket of somebody, within 30 seconds: `/ws?ticket=..`. When it is used, the authenticator
+    /// is [asked again](Authenticator::recheck) about him.
     ///
     /// # Errors
     /// 401 where the identity has been revoked meanwhile, 503 where too many tickets wait to be used.

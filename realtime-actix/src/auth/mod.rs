@@ -139,11 +139,12 @@ pub trait Authenticator: Send + Sync + 'static {
     /// error is answered as it is: 503 where the sessions cannot be looked up.
     fn identify(&self, credentials: Credentials<'_>) -> impl Future<Output = Result<Identity, Error>>;
 
-    /// Does a socket's identity still hold, and what is it now? Asked at every
-    /// [re-check](crate::Connect::recheck_interval) and by [`Realtime::refresh_user`](crate::Realtime::refresh_user).
+    /// Does an identity still hold, and what is it now? Asked about a socket at every
+    /// [re-check](crate::Connect::recheck_interval) and by [`Realtime::refresh_user`](crate::Realtime::refresh_user), and
+    /// when a [ticket](crate::Realtime::ticket) is used.
     ///
     /// # Errors
-    /// 401 where it no longer holds: the socket is closed with 4401. Any other error leaves it as it is, until the next
+    /// 401 where it no longer holds: the socket is closed with 4401, and a ticket opens none. Any other error leaves it as it is, until the next
     /// time.
     fn recheck(&self, identity: &Identity) -> impl Future<Output = Result<Identity, Error>> {
         std::future::ready(Ok(identity.clone()))
