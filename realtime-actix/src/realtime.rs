@@ -18,6 +18,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use realtime_core::action::Refusal;
 use realtime_core::change::{Change, ResourceId};
+use realtime_core::commit;
 use realtime_core::connection::Surface;
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
@@ -599,7 +600,10 @@ pub enum ServiceError<E> {
     /// The closure failed; its transaction is rolled back.
     #[error("the transaction was given up: {0}")]
     Refused(E),
-    /// The database could not be written to, refused the commit, or too many writes wait.
+    /// A constraint that is deferred refuses the commit; the transaction is rolled back.
+    #[error("a constraint refuses the commit: {0}")]
+    Constraint(diesel::result::Error),
+    /// The database could not be written to, the commit failed, or too many writes wait.
     #[error("the database is not available: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The closure panicked; its transaction is rolled back and the service goes on.
@@ -614,6 +618,7 @@ impl<E> From<WriteError<E>> for ServiceError<E> {
     fn from(error: WriteError<E>) -> Self {
         match error {
             WriteError::Refused(error) => Self::Refused(error),
+            WriteError::Constraint(error) => Self::Constraint(error),
             WriteError::Unavailable(source) => Self::Unavailable(source),
             WriteError::Panicked => Self::Panicked,
         }
@@ -633,6 +638,7 @@ impl<E: std::error::Error + 'static> From<ServiceError<E>> for Error {
     fn from(error: ServiceError<E>) -> Self {
         match error {
             ServiceError::Refused(source) => fault::report("the application's transaction failed", &source),
+            ServiceError::Constraint(_) => commit::constraint(),
             ServiceError::Unavailable(source) => fault::unavailable(source.as_ref()),
             other @ (ServiceError::Panicked | ServiceError::OtherDatabase) => {
                 fault::report("the application's transaction failed", &other)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::change::ResourceId;
 use crate::check::Check;
+use crate::commit::{self, Touched};
 use crate::condition::Condition;
 use crate::context::{Context, Principal};
 use crate::custom::{CustomAction, Replies, Reply};
@@ -245,6 +246,11 @@ pub trait Transaction {
     /// Keeps what is to be done once the transaction is committed. Whoever commits does it.
     fn after_commit(&mut self, work: AfterCommit);
 
+    /// Keeps which row has been written or removed, for [`commit::refused`](crate::commit::refused).
+    fn touched(&mut self, row: Touched) {
+        let _ = row;
+    }
+
     /// The foreign keys of a table.
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure>;
 
@@ -469,7 +475,7 @@ async fn addressed<T: Transaction>(
     found(transaction, table, sql::select_among(table, &among)?, &among, lock).await
 }
 
-async fn find<T: Transaction>(
+pub(crate) async fn find<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     key: &Value<'static>,
@@ -681,8 +687,19 @@ struct Within<'a, T: Transaction> {
 
 impl<T: Transaction> Within<'_, T> {
     fn table(&self, descriptor: &Descriptor) -> Result<Table<T::Backend>, Refusal> {
-        let table = self.tables.iter().find(|table| table.descriptor().stream == descriptor.stream);
-        table.copied().ok_or_else(|| fault("a hook asks for a resource that is not mounted"))
+        self.at(descriptor).map(|at| self.tables[at])
+    }
+
+    fn at(&self, descriptor: &Descriptor) -> Result<usize, Refusal> {
+        let at = self.tables.iter().position(|table| table.descriptor().stream == descriptor.stream);
+        at.ok_or_else(|| fault("a hook asks for a resource that is not mounted"))
+    }
+
+    /// Notes a row that has been written or removed.
+    fn touch(&mut self, descriptor: &Descriptor, key: &Value<'static>) -> Result<(), Refusal> {
+        let table = self.at(descriptor)?;
+        self.transaction.touched(Touched { table, key: key.clone() });
+        Ok(())
     }
 
     async fn insert(&mut self, descriptor: &'static Descriptor, values: &Values) -> Result<Row, Refusal> {
@@ -696,6 +713,7 @@ impl<T: Transaction> Within<'_, T> {
         let made = made.ok_or_else(|| fault("an insert returned no row"))?;
         // Triggers of the application may have changed the row since: what is answered is what is stored.
         let key = made.value(descriptor.key).into_owned();
+        self.touch(descriptor, &key)?;
         let stored = find(self.transaction, &table, &key, &Filter::all(), false).await?;
         Ok(stored.unwrap_or(made))
     }
@@ -714,6 +732,7 @@ impl<T: Transaction> Within<'_, T> {
         }
         let key_now =
             values.iter().find(|(field, _)| *field == descriptor.key).map_or(key, |(_, value)| value);
+        self.touch(descriptor, key_now)?;
         // What he has written himself he is shown, also where it has just left what he can see.
         let row = find(self.transaction, &table, key_now, &Filter::all(), false).await?;
         row.ok_or_else(|| fault("an updated row is not there any more"))
@@ -722,10 +741,8 @@ impl<T: Transaction> Within<'_, T> {
     async fn delete(&mut self, descriptor: &'static Descriptor, key: &Value<'static>) -> Result<(), Refusal> {
         let table = self.table(descriptor)?;
         match self.transaction.execute(sql::delete(&table, key)?).await {
-            Ok(_) => Ok(()),
-            Err(Failure::ForeignKey) => {
-                Err(Error::new(Code::Conflict, "Other objects still refer to this one.").into())
-            }
+            Ok(_) => self.touch(descriptor, key),
+            Err(Failure::ForeignKey) => Err(commit::still_referred_to().into()),
             Err(failure) => Err(other_failure(&descriptor.seen_by(self.context.principal), failure)),
         }
     }
@@ -736,7 +753,7 @@ impl<T: Transaction> Within<'_, T> {
             Failure::Unavailable(source) => Refusal::Unavailable(source),
             Failure::Fault(source) => Refusal::Fault(source),
             // Of which table it is, is not known.
-            _ => Error::new(Code::Conflict, "A constraint of the database refuses the change.").into(),
+            _ => commit::constraint().into(),
         })
     }
 
@@ -815,7 +832,7 @@ impl<T: Transaction> Access for Within<'_, T> {
 }
 
 /// What a failed insert or update is answered with: the constraint's message on the field that it is about.
-async fn write_failure<T: Transaction>(
+pub(crate) async fn write_failure<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     values: &[(usize, Value<'static>)],
@@ -829,7 +846,11 @@ async fn write_failure<T: Transaction>(
             Ok(None) => return Refusal::Fault(source),
             Err(refusal) => Err(refusal),
         },
-        Failure::ForeignKey => missing_references(transaction, table, values).await,
+        Failure::ForeignKey => missing_references(transaction, table, values).await.map(|missing| {
+            missing.unwrap_or_else(|| {
+                Error::validation(NON_FIELD_ERRORS, "An object that is referred to does not exist.")
+            })
+        }),
         Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
         Failure::Unique(Constraint::Named(name)) => {
             let about = about(transaction, &view, name).await;
@@ -917,11 +938,11 @@ async fn without_encoding<T: Transaction>(
 }
 
 /// SQLite does not say which foreign key failed: look which of the values refer to nothing.
-async fn missing_references<T: Transaction>(
+pub(crate) async fn missing_references<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
     values: &[(usize, Value<'static>)],
-) -> Result<Error, Refusal> {
+) -> Result<Option<Error>, Refusal> {
     let descriptor = table.descriptor();
     let fail = |failure| other_failure(&View::from(descriptor), failure);
     let mut error: Option<Error> = None;
@@ -932,7 +953,7 @@ async fn missing_references<T: Transaction>(
         else {
             continue;
         };
-        let statement = sql::keys_present(table, *field, value, reference.table, reference.referenced)?;
+        let statement = sql::count_with(table, reference.table, vec![(reference.referenced, *field, value)])?;
         if transaction.number(statement).await.map_err(fail)? == 0 {
             let name = descriptor.fields[*field].name;
             let mut json = String::new();
@@ -944,9 +965,7 @@ async fn missing_references<T: Transaction>(
             });
         }
     }
-    Ok(error.unwrap_or_else(|| {
-        Error::validation(NON_FIELD_ERRORS, "An object that is referred to does not exist.")
-    }))
+    Ok(error)
 }
 
 pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {
@@ -960,7 +979,7 @@ pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {
 
 /// What a constraint is answered with, on the field that it is about; on the whole object where it is about several, or
 /// about columns that the resource does not show, or not to the caller.
-fn explain(view: &View<'_>, failure: Failure) -> Error {
+pub(crate) fn explain(view: &View<'_>, failure: Failure) -> Error {
     match failure {
         Failure::Unique(about) => {
             let error = Error::new(Code::Conflict, "An object with these values exists already.");

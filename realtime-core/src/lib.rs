@@ -42,6 +42,7 @@
 //! | [`filter`] | a client's filter: parsed, and as a test in memory |
 //! | [`sql`] | the same filter, and the statements of actions, as Diesel fragments |
 //! | [`action`], [`list`] | one request, carried out in an open transaction |
+//! | [`commit`] | which request a refused commit is due to |
 //! | [`check`], [`Draft`], [`Hooks`] | what is asked of values, and what an application adds to writes |
 //! | [`custom`], [`arguments`] | actions of the application's own, and what they are given |
 //! | [`policy`], [`Rows`], [`Fields`] | who may do what, and see which rows and fields |
@@ -64,6 +65,7 @@ pub mod action;
 pub mod arguments;
 pub mod change;
 pub mod check;
+pub mod commit;
 mod condition;
 pub mod connection;
 mod context;

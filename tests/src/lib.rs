@@ -40,6 +40,24 @@ pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
+/// Runs it as an application's handler would be run.
+///
+/// # Panics
+/// Where it does.
+pub async fn in_actix<T: Send + 'static, W: Future<Output = T>>(
+    work: impl FnOnce() -> W + Send + 'static,
+) -> T {
+    let (reply, replied) = tokio::sync::oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let _ = reply.send(work().await);
+        });
+    });
+    let outcome = within("the application", replied).await;
+    thread.join().expect("no panic");
+    outcome.expect("an answer")
+}
+
 /// A member of a JSON value by its path: `at(&reply, "data.results")`. `null` where there is none.
 pub fn at<'a>(json: &'a serde_json::Value, path: &str) -> &'a serde_json::Value {
     path.split('.').fold(json, |json, name| match name.parse::<usize>() {

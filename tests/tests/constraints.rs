@@ -1,5 +1,8 @@
 //! What the databases' own constraints are answered with, and every type of a field over the wire, on both databases.
 
+#[path = "constraints/deferred.rs"]
+mod deferred;
+
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use realtime_actix::policy::AllowAny;
 use realtime_actix::types::{Decimal, Uuid};

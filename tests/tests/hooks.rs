@@ -9,7 +9,7 @@ use realtime_actix::{
     Action, Code, Context, Draft, Error, Hooks, Principal, Realtime, RealtimeResource, Refusal, Resource,
     ServiceError, Store,
 };
-use realtime_tests::{Server, Setup, Socket, on_postgres};
+use realtime_tests::{Server, Setup, Socket, in_actix, on_postgres};
 use serde_json::{Value as Json, json};
 
 mod schema {
@@ -367,17 +367,4 @@ type After = Box<dyn FnOnce() + Send>;
 
 fn end(after: impl FnOnce() + Send + 'static, give_up: bool) -> Result<After, String> {
     if give_up { Err("given up".to_owned()) } else { Ok(Box::new(after)) }
-}
-
-/// Runs it as an application's handler would be run.
-async fn in_actix<T: Send + 'static, W: Future<Output = T>>(work: impl FnOnce() -> W + Send + 'static) -> T {
-    let (reply, replied) = tokio::sync::oneshot::channel();
-    let thread = std::thread::spawn(move || {
-        actix_web::rt::System::new().block_on(async move {
-            let _ = reply.send(work().await);
-        });
-    });
-    let outcome = realtime_tests::within("the application", replied).await;
-    thread.join().expect("no panic");
-    outcome.expect("an answer")
 }

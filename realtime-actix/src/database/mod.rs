@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
 use realtime_core::change::ResourceId;
+use realtime_core::commit::Touched;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
@@ -219,6 +220,8 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     /// What hooks want to be done then.
     pub(crate) after_commit: Vec<AfterCommit>,
+    /// What it has written, for when it cannot be committed.
+    pub(crate) touched: Vec<Touched>,
 }
 
 impl Done {
@@ -243,6 +246,8 @@ pub(crate) fn run_all(works: Vec<AfterCommit>) {
 pub(crate) enum WriteError<E> {
     /// The work itself gave up.
     Refused(E),
+    /// A constraint that is asked at the commit refuses it.
+    Constraint(diesel::result::Error),
     /// The database could not be written to, the commit failed, or too many writes wait.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The work panicked and was rolled back.

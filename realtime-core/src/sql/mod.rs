@@ -15,7 +15,7 @@ mod write;
 pub use any::{AnyStatement, DieselStatement};
 pub use predicate::{Sign, Subject};
 pub(crate) use read::{
-    count, decides, keys_present, select_among, select_by_key, select_page, select_row_groups,
+    count, count_with, decides, select_among, select_by_key, select_page, select_row_groups,
 };
 pub use statement::Statement;
 pub use table::Table;

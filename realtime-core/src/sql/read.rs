@@ -117,17 +117,18 @@ pub(crate) fn count<DB: Dialect>(
     Ok(statement)
 }
 
-/// The number of rows of another table whose column has the value of one of our fields.
-pub(crate) fn keys_present<DB: Dialect>(
+/// The number of rows of a table, of another one too, whose columns have values of our fields.
+pub(crate) fn count_with<DB: Dialect>(
     table: &Table<DB>,
-    field: usize,
-    value: &Value<'static>,
     other: String,
-    column: String,
+    columns: Vec<(String, usize, &Value<'static>)>,
 ) -> Result<Statement<DB>, NotOfItsType> {
     let mut statement = Statement::new("SELECT count(*) FROM ");
-    statement.identifier(other).sql(" WHERE ").identifier(column).sql(" = ");
-    table.write_value(&mut statement, field, value)?;
+    statement.identifier(other);
+    for (at, (column, field, value)) in columns.into_iter().enumerate() {
+        statement.sql(if at == 0 { " WHERE " } else { " AND " }).identifier(column).sql(" = ");
+        table.write_value(&mut statement, field, value)?;
+    }
     Ok(statement)
 }
 

@@ -13,6 +13,7 @@ mod marker;
 mod transaction;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,12 +33,13 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use realtime_core::__private::read;
 use realtime_core::action::{self, Failure, Operation, Outcome, Refusal, Request, Transaction as _};
 use realtime_core::change::Batch;
+use realtime_core::commit;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::postgres::{self as log, Capture, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::postgres::functions::{self, Encoding};
 use realtime_core::sql::{Statement, Table};
-use realtime_core::{Code, Context, Error, PageKey, Principal};
+use realtime_core::{Context, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinHandle};
@@ -50,7 +52,7 @@ use self::copier::{Copied, Copier};
 use self::feed::{Feed, Progress, Pruned, read_part};
 use self::install::Started;
 use self::marker::Marker;
-use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_full};
+use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_constraint, is_full};
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 use crate::realtime::ChangeSource;
@@ -206,6 +208,8 @@ struct Shared {
     progress: Arc<Progress>,
     waiting: Arc<Semaphore>,
     most_waiting: u32,
+    /// May a commit be refused?
+    defers: AtomicBool,
 }
 
 impl Postgres {
@@ -341,7 +345,8 @@ impl Postgres {
         principal: Principal,
         gate: Option<Gate>,
     ) -> Result<Written<Vec<Done>>, (usize, Refusal)> {
-        let work = Requested { tables: Arc::clone(&self.shared.tables), requests, principal };
+        let work =
+            Requested { tables: Arc::clone(&self.shared.tables), requests, principal, done: Vec::new() };
         self.shared.answers().map_err(|source| (0, Refusal::Unavailable(source)))?;
         let written = tokio::select! {
             biased;
@@ -351,24 +356,8 @@ impl Postgres {
         };
         let written = written.map_err(|error| match error {
             WriteError::Refused((at, stop)) => (at, self.shared.refusal(stop)),
-            WriteError::Unavailable(source) => {
-                let refusal = match source.downcast::<DieselError>().map(|error| failure_of(*error)) {
-                    // Constraints that are deferred make the commit itself fail.
-                    Ok(
-                        Failure::Unique(_)
-                        | Failure::ForeignKey
-                        | Failure::NotNull(_)
-                        | Failure::Check(_)
-                        | Failure::TooLarge,
-                    ) => {
-                        Error::new(Code::Conflict, "A constraint of the database refuses the change.").into()
-                    }
-                    Ok(Failure::Unavailable(source) | Failure::Fault(source)) | Err(source) => {
-                        Refusal::Unavailable(source)
-                    }
-                };
-                (0, refusal)
-            }
+            WriteError::Constraint(_) => (0, commit::constraint().into()),
+            WriteError::Unavailable(source) => (0, Refusal::Unavailable(source)),
             WriteError::Panicked => (0, Refusal::Fault("the request panicked".into())),
         });
         match &written {
@@ -378,7 +367,11 @@ impl Postgres {
             }
             Err(_) => {}
         }
-        written
+        written.map(|written| Written {
+            value: written.value.done,
+            position: written.position,
+            hold: written.hold,
+        })
     }
 
     /// Carries out a request in an open transaction of the application's. One that is refused leaves it as it was.
@@ -532,6 +525,8 @@ async fn start(
         epoch = install::slot(&mut connection, replicated, &watch, epoch).await?;
     }
     let tables = in_its_encoding(&mut connection, options.tables).await?;
+    let deferrable =
+        first(&mut connection, deferrable(), |columns| read::<i64, BigInt, Pg>(columns, 0)).await?;
     drop(connection);
     let copied = replicated.is_some().then(|| Arc::new(Copied::new()));
     let marker = Arc::new(Marker::new(options.target.clone(), epoch, copied.clone()));
@@ -591,6 +586,7 @@ async fn start(
         progress,
         waiting: Arc::new(Semaphore::new(most_waiting as usize)),
         most_waiting,
+        defers: AtomicBool::new(deferrable.is_some_and(|count| count > 0)),
     };
     Ok((shared, feed, (epoch, page_key)))
 }
@@ -658,6 +654,17 @@ impl Shared {
                 return Err(WriteError::Panicked);
             }
         };
+        if self.defers.load(Ordering::Relaxed)
+            && let Err(error) = connection.batch_execute(&settle()).await
+        {
+            if !is_constraint(&error) {
+                roll_back(connection).await;
+                return Err(unavailable(error));
+            }
+            let refused = AssertUnwindSafe(W::refused(&mut connection, value, error)).catch_unwind().await;
+            roll_back(connection).await;
+            return Err(refused.unwrap_or(WriteError::Panicked));
+        }
         // Asked also for its own sake: a transaction of which a failed statement was passed over would be rolled back by
         // its commit without a word.
         let xid = first(&mut connection, transaction_id(), |columns| {
@@ -678,7 +685,12 @@ impl Shared {
             }
             Err(error) => {
                 drop(Object::take(connection));
-                Err(unavailable(error))
+                if !is_constraint(&error) {
+                    return Err(unavailable(error));
+                }
+                // The schema has changed.
+                self.defers.store(true, Ordering::Relaxed);
+                Err(WriteError::Constraint(error))
             }
         }
     }
@@ -719,6 +731,17 @@ trait Work: 'static {
     type Error: 'static;
 
     async fn run(self, connection: &mut AsyncPgConnection) -> Result<Self::Value, Self::Error>;
+
+    /// What it comes to where a constraint refuses the commit. The transaction is open, with a savepoint from before the
+    /// constraint was asked.
+    async fn refused(
+        connection: &mut AsyncPgConnection,
+        value: Self::Value,
+        error: DieselError,
+    ) -> WriteError<Self::Error> {
+        let _ = (connection, value);
+        WriteError::Constraint(error)
+    }
 }
 
 /// A closure of the application's.
@@ -755,24 +778,40 @@ where
     }
 }
 
-/// A request of a client.
+/// Requests of a client.
 struct Requested {
     tables: Arc<[Table<Pg>]>,
     requests: Vec<Request>,
     principal: Principal,
+    /// What those of them have come to that are carried out.
+    done: Vec<Done>,
 }
 
 impl Work for Requested {
-    type Value = Vec<Done>;
+    type Value = Self;
     type Error = (usize, Stop);
 
-    async fn run(self, connection: &mut AsyncPgConnection) -> Result<Vec<Done>, (usize, Stop)> {
-        let mut done = Vec::with_capacity(self.requests.len());
+    async fn run(mut self, connection: &mut AsyncPgConnection) -> Result<Self, (usize, Stop)> {
+        self.done.reserve_exact(self.requests.len());
         for (at, request) in self.requests.iter().enumerate() {
             let carried_out = run(connection, &self.tables, request, &self.principal).await;
-            done.push(carried_out.map_err(|refusal| (at, Stop::Refusal(refusal)))?);
+            self.done.push(carried_out.map_err(|refusal| (at, Stop::Refusal(refusal)))?);
         }
-        Ok(done)
+        Ok(self)
+    }
+
+    async fn refused(
+        connection: &mut AsyncPgConnection,
+        value: Self,
+        error: DieselError,
+    ) -> WriteError<(usize, Stop)> {
+        let context = Context { principal: &value.principal, now: Utc::now().trunc_subsecs(6) };
+        let touched: Vec<_> = value.done.into_iter().map(|done| done.touched).collect();
+        let mut transaction = PgTransaction::nested_and_failed(connection);
+        let written = (value.requests.as_slice(), touched.as_slice());
+        let refused =
+            commit::refused(&mut transaction, &value.tables, written, &context, failure_of(error)).await;
+        WriteError::Refused((refused.0, Stop::Refusal(refused.1)))
     }
 }
 
@@ -818,6 +857,17 @@ fn transaction_id() -> Statement<Pg> {
     Statement::new("SELECT pg_current_xact_id_if_assigned()::text::bigint")
 }
 
+/// Asks constraints that are deferred. What they refuse can then be looked for, from the savepoint on; where a commit is
+/// refused, everything is gone.
+fn settle() -> String {
+    format!("SAVEPOINT {SAVEPOINT}; SET CONSTRAINTS ALL IMMEDIATE")
+}
+
+/// Has the database constraints that a transaction may leave for its commit?
+fn deferrable() -> Statement<Pg> {
+    Statement::new("SELECT count(*) FROM pg_constraint WHERE condeferrable")
+}
+
 /// Ends a transaction that only read, if there is one.
 async fn end_read(mut connection: Object<AsyncPgConnection>) {
     let status = AnsiTransactionManager::transaction_manager_status_mut(&mut *connection);
@@ -852,7 +902,8 @@ async fn run_in(
     let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
     if !request.silent {
         let outcome = action::run(&mut transaction, tables, request, &context).await?;
-        return Ok(Done { outcome, after_commit: transaction.into_after_commit() });
+        let (after_commit, touched) = transaction.into_parts();
+        return Ok(Done { outcome, after_commit, touched });
     }
     let failed = |failure| match failure {
         Failure::Unavailable(source) => Refusal::Unavailable(source),
@@ -862,5 +913,6 @@ async fn run_in(
     let from = transaction.number(log::own_newest()).await.map_err(failed)?;
     let outcome = action::run(&mut transaction, tables, request, &context).await?;
     transaction.execute(log::forget_own_after(from)).await.map_err(failed)?;
-    Ok(Done { outcome, after_commit: transaction.into_after_commit() })
+    let (after_commit, touched) = transaction.into_parts();
+    Ok(Done { outcome, after_commit, touched })
 }

@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use realtime_core::__private::read;
 use realtime_core::action::{Constraint, Failure, ForeignKey, Size, Transaction};
+use realtime_core::commit::Touched;
 use realtime_core::sql::{Statement, Table};
 use realtime_core::{AfterCommit, Columns, Row};
 
@@ -18,6 +19,7 @@ pub(super) struct PgTransaction<'a> {
     /// Is it a savepoint in the application's own transaction? Then that is what a failure goes back to.
     nested: bool,
     after_commit: Vec<AfterCommit>,
+    touched: Vec<Touched>,
 }
 
 /// The savepoint of a request in a transaction of the application's.
@@ -25,7 +27,7 @@ pub(super) const SAVEPOINT: &str = "realtime_request";
 
 impl<'a> PgTransaction<'a> {
     pub(super) fn new(connection: &'a mut AsyncPgConnection) -> Self {
-        Self { connection, failed: false, nested: false, after_commit: Vec::new() }
+        Self { connection, failed: false, nested: false, after_commit: Vec::new(), touched: Vec::new() }
     }
 
     /// One that is a savepoint, which whoever calls has made.
@@ -33,9 +35,14 @@ impl<'a> PgTransaction<'a> {
         Self { nested: true, ..Self::new(connection) }
     }
 
-    /// What is to be done once the transaction is committed.
-    pub(super) fn into_after_commit(self) -> Vec<AfterCommit> {
-        self.after_commit
+    /// One whose last statement, after the savepoint, has failed.
+    pub(super) fn nested_and_failed(connection: &'a mut AsyncPgConnection) -> Self {
+        Self { failed: true, ..Self::nested(connection) }
+    }
+
+    /// What is to be done once the transaction is committed, and which rows it has written.
+    pub(super) fn into_parts(self) -> (Vec<AfterCommit>, Vec<Touched>) {
+        (self.after_commit, self.touched)
     }
 
     async fn load<T>(
@@ -82,6 +89,10 @@ impl Transaction for PgTransaction<'_> {
 
     fn after_commit(&mut self, work: AfterCommit) {
         self.after_commit.push(work);
+    }
+
+    fn touched(&mut self, row: Touched) {
+        self.touched.push(row);
     }
 
     async fn execute(&mut self, statement: Statement<Pg>) -> Result<usize, Failure> {
@@ -201,6 +212,20 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         _ if UNFIT.iter().any(|known| information.message().contains(known)) => Failure::TooLarge,
         _ => Failure::Fault(Box::new(error)),
     }
+}
+
+/// Is it that a constraint refuses what was written?
+pub(super) fn is_constraint(error: &DieselError) -> bool {
+    let DieselError::DatabaseError(kind, _) = error else { return false };
+    matches!(
+        kind,
+        DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ExclusionViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation
+    )
 }
 
 /// The columns in `Key (topic_id, "Name")=(1, x) already exists.`, in whatever language the rest is.

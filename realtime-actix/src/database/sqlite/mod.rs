@@ -15,6 +15,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, ConnectionError};
 use futures_util::FutureExt as _;
 use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
+use realtime_core::commit;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
@@ -222,11 +223,9 @@ impl Sqlite {
         if let Some(readers) = &self.readers {
             return readers.run(read).await.map_err(Stop::into_refusal);
         }
-        match self.writer.run(read, None).await {
+        match self.writer.run(read).await {
             Ok(written) => Ok(written.value),
-            Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
-            Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
-            Err(WriteError::Panicked) => Err(panicked()),
+            Err(error) => Err(given_up(error, Stop::into_refusal)),
         }
     }
 
@@ -265,11 +264,9 @@ impl Sqlite {
             }
         }
         // The writer marks what other connections have committed and lets none of them commit before it has read.
-        match self.writer.run(read, None).await {
+        match self.writer.run(read).await {
             Ok(written) => Ok(written.value),
-            Err(WriteError::Refused(stop)) => Err(stop.into_refusal()),
-            Err(WriteError::Unavailable(source)) => Err(Refusal::Unavailable(source)),
-            Err(WriteError::Panicked) => Err(panicked()),
+            Err(error) => Err(given_up(error, Stop::into_refusal)),
         }
     }
 
@@ -280,22 +277,33 @@ impl Sqlite {
         principal: Principal,
         gate: Option<Gate>,
     ) -> Result<Written<Vec<Done>>, (usize, Refusal)> {
-        let tables = Arc::clone(&self.tables);
+        let asked = Arc::new((Arc::clone(&self.tables), requests, principal));
+        let in_commit = Arc::clone(&asked);
         let job = move |connection: &mut SqliteConnection| {
+            let (tables, requests, principal) = asked.as_ref();
             let carried_out = requests.iter().enumerate().map(|(at, request)| {
-                run(connection, &tables, request, &principal).map_err(|refusal| (at, refusal))
+                run(connection, tables, request, principal).map_err(|refusal| (at, refusal))
             });
             carried_out.collect()
         };
-        self.writer.run(job, gate).await.map_err(|error| match error {
+        let explain = move |connection: &mut SqliteConnection, done: Vec<Done>, error| {
+            let (tables, requests, principal) = in_commit.as_ref();
+            let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
+            let touched: Vec<_> = done.into_iter().map(|done| done.touched).collect();
+            let mut transaction = SqliteTransaction::new(connection);
+            let written = (requests.as_slice(), touched.as_slice());
+            let refused = commit::refused(&mut transaction, tables, written, &context, failure_of(error))
+                .now_or_never();
+            WriteError::Refused(refused.unwrap_or_else(|| (0, had_to_wait())))
+        };
+        self.writer.run_explained(job, explain, gate).await.map_err(|error| match error {
             WriteError::Refused((at, refusal)) => {
                 if matches!(refusal, Refusal::Unavailable(_)) {
                     self.writer.doubt();
                 }
                 (at, refusal)
             }
-            WriteError::Unavailable(source) => (0, Refusal::Unavailable(source)),
-            WriteError::Panicked => (0, panicked()),
+            error => (0, given_up(error, |(_, refusal)| refusal)),
         })
     }
 
@@ -321,7 +329,7 @@ impl Sqlite {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.writer.run(job, None).await
+        self.writer.run(job).await
     }
 
     /// Looks for other connections' commits at once.
@@ -374,8 +382,18 @@ impl Stop {
     }
 }
 
-fn panicked() -> Refusal {
-    Refusal::Fault("the job panicked".into())
+/// What a job that was not committed is answered with.
+fn given_up<E>(error: WriteError<E>, refused: impl FnOnce(E) -> Refusal) -> Refusal {
+    match error {
+        WriteError::Refused(error) => refused(error),
+        WriteError::Constraint(_) => commit::constraint().into(),
+        WriteError::Unavailable(source) => Refusal::Unavailable(source),
+        WriteError::Panicked => Refusal::Fault("the job panicked".into()),
+    }
+}
+
+fn had_to_wait() -> Refusal {
+    Refusal::Fault("a SQLite transaction had to wait".into())
 }
 
 fn run(
@@ -391,10 +409,10 @@ fn run(
     let mut transaction = SqliteTransaction::new(connection);
     let outcome = action::run(&mut transaction, tables, request, &context)
         .now_or_never()
-        .unwrap_or_else(|| Err(Refusal::Fault("a SQLite transaction had to wait".into())))?;
-    let after_commit = transaction.into_after_commit();
+        .unwrap_or_else(|| Err(had_to_wait()))?;
+    let (after_commit, touched) = transaction.into_parts();
     if let Some(from) = from {
         log::forget_after(connection, from).map_err(failed)?;
     }
-    Ok(Done { outcome, after_commit })
+    Ok(Done { outcome, after_commit, touched })
 }

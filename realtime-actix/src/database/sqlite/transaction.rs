@@ -7,6 +7,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl as _};
 use realtime_core::__private::read;
 use realtime_core::action::{Constraint, Failure, ForeignKey, Transaction};
+use realtime_core::commit::Touched;
 use realtime_core::log::sqlite::Cells;
 use realtime_core::sql::{Statement, Table};
 use realtime_core::{AfterCommit, Row};
@@ -14,16 +15,17 @@ use realtime_core::{AfterCommit, Row};
 pub(super) struct SqliteTransaction<'a> {
     connection: &'a mut SqliteConnection,
     after_commit: Vec<AfterCommit>,
+    touched: Vec<Touched>,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a mut SqliteConnection) -> Self {
-        Self { connection, after_commit: Vec::new() }
+        Self { connection, after_commit: Vec::new(), touched: Vec::new() }
     }
 
-    /// What is to be done once the transaction is committed.
-    pub(super) fn into_after_commit(self) -> Vec<AfterCommit> {
-        self.after_commit
+    /// What is to be done once the transaction is committed, and which rows it has written.
+    pub(super) fn into_parts(self) -> (Vec<AfterCommit>, Vec<Touched>) {
+        (self.after_commit, self.touched)
     }
 
     fn load<T>(
@@ -66,6 +68,10 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn after_commit(&mut self, work: AfterCommit) {
         self.after_commit.push(work);
+    }
+
+    fn touched(&mut self, row: Touched) {
+        self.touched.push(row);
     }
 
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {

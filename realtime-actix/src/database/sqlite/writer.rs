@@ -3,6 +3,9 @@
 //! Jobs that wait are carried out together: one transaction, one savepoint for each job, one commit. The rows that they
 //! added to the log are read in the same transaction and published right after the commit. When nothing is to be
 //! written, `PRAGMA data_version` tells whether another connection has committed.
+//!
+//! A commit can be refused by foreign keys that are deferred until then. Where there are some, each job has a transaction
+//! of its own, so that none fails for another one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +15,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use diesel::connection::{LoadConnection as _, SimpleConnection as _};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, QueryResult};
+use realtime_core::__private::read;
 use realtime_core::change::Batch;
 use realtime_core::cursor::Position;
 use realtime_core::log::sqlite::{self as log, Reader};
-use realtime_core::sql::Table;
+use realtime_core::sql::{Statement, Table};
 use tokio::sync::{mpsc, oneshot};
 
 use super::glance::{Glance, Seen};
@@ -45,34 +52,44 @@ const RETRY: Duration = Duration::from_millis(200);
 trait Job: Send {
     /// Runs it in its savepoint; `false` rolls back.
     fn run(&mut self, connection: &mut SqliteConnection) -> bool;
+    /// A constraint refuses the commit of the transaction, which is still open.
+    fn refused(&mut self, connection: &mut SqliteConnection, error: DieselError);
     /// The commit has succeeded. Called before its changes are published.
     fn committed(self: Box<Self>, position: Position);
     /// The commit has failed.
     fn failed(self: Box<Self>, reason: &str);
 }
 
-struct TypedJob<F, T, E> {
+struct TypedJob<F, X, T, E> {
     work: Option<F>,
-    result: Option<Result<T, E>>,
+    explain: Option<X>,
+    result: Option<Result<T, WriteError<E>>>,
     reply: oneshot::Sender<Result<Written<T>, WriteError<E>>>,
     gate: Option<Gate>,
 }
 
-impl<F, T, E> Job for TypedJob<F, T, E>
+impl<F, X, T, E> Job for TypedJob<F, X, T, E>
 where
     F: FnOnce(&mut SqliteConnection) -> Result<T, E> + Send,
+    X: FnOnce(&mut SqliteConnection, T, DieselError) -> WriteError<E> + Send,
     T: Send,
     E: Send,
 {
     fn run(&mut self, connection: &mut SqliteConnection) -> bool {
-        self.result = self.work.take().map(|work| work(connection));
+        self.result = self.work.take().map(|work| work(connection).map_err(WriteError::Refused));
         matches!(self.result, Some(Ok(_)))
+    }
+
+    fn refused(&mut self, connection: &mut SqliteConnection, error: DieselError) {
+        let (Some(Ok(value)), Some(explain)) = (self.result.take(), self.explain.take()) else { return };
+        let explained = catch_unwind(AssertUnwindSafe(|| explain(connection, value, error)));
+        self.result = Some(Err(explained.unwrap_or(WriteError::Panicked)));
     }
 
     fn committed(self: Box<Self>, position: Position) {
         let answer = match self.result {
             Some(Ok(value)) => Ok(Written { value, position, hold: self.gate.map(|gate| gate.hold()) }),
-            Some(Err(error)) => Err(WriteError::Refused(error)),
+            Some(Err(error)) => Err(error),
             None => Err(WriteError::Panicked),
         };
         // Nobody waits any more where the client has left; the write stands.
@@ -81,7 +98,7 @@ where
 
     fn failed(self: Box<Self>, reason: &str) {
         let answer = match self.result {
-            Some(Err(error)) => WriteError::Refused(error),
+            Some(Err(error)) => error,
             _ => WriteError::Unavailable(reason.into()),
         };
         let _ = self.reply.send(Err(answer));
@@ -126,6 +143,7 @@ impl Writer {
         // What was written while nobody watched ends here.
         let seen = connection.immediate_transaction(log::close_unmarked)?;
         let version = log::data_version(&mut connection)?;
+        let defers = defers(&mut connection)?;
         let (tasks, inbox) = sync_channel(pace.waiting.max(1));
         let healthy = Arc::new(AtomicBool::new(true));
         let writing = Writing {
@@ -135,6 +153,7 @@ impl Writer {
             feed,
             seen,
             version,
+            defers,
             behind: false,
             has_old_rows: false,
             feed_rows: i64::from(pace.feed_rows.max(1)),
@@ -152,6 +171,20 @@ impl Writer {
     pub(super) async fn run<T, E>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+    ) -> Result<Written<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.run_explained(work, |_, _, error| WriteError::Constraint(error), None).await
+    }
+
+    /// The same, and says what it comes to where a constraint refuses the commit. The transaction is open then, with all
+    /// that has been written.
+    pub(super) async fn run_explained<T, E>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+        explain: impl FnOnce(&mut SqliteConnection, T, DieselError) -> WriteError<E> + Send + 'static,
         gate: Option<Gate>,
     ) -> Result<Written<T>, WriteError<E>>
     where
@@ -159,7 +192,7 @@ impl Writer {
         E: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = TypedJob { work: Some(work), result: None, reply, gate };
+        let job = TypedJob { work: Some(work), explain: Some(explain), result: None, reply, gate };
         if self.tasks.try_send(Task::Job(Box::new(job))).is_err() {
             return Err(WriteError::Unavailable("the writer has too much to do or has ended".into()));
         }
@@ -205,6 +238,8 @@ struct Writing {
     seen: Position,
     /// The last `data_version`.
     version: i64,
+    /// May a commit be refused?
+    defers: bool,
     /// Are there changes that could not be published because the feed was full?
     behind: bool,
     /// Was there more to remove than one commit removes?
@@ -282,7 +317,7 @@ impl Writing {
             if !jobs.is_empty() || changed.is_some() {
                 last_commit = Instant::now();
             }
-            let done = if jobs.is_empty() { self.look(look, changed) } else { self.commit(jobs, false) };
+            let done = if jobs.is_empty() { self.look(look, changed) } else { self.carry_out(jobs) };
             match done {
                 Ok(true) => {
                     if !self.healthy.swap(true, Ordering::Relaxed) {
@@ -321,9 +356,23 @@ impl Writing {
         Ok(usable)
     }
 
+    /// All jobs together, or one by one. Has something been written?
+    fn carry_out(&mut self, jobs: Vec<Box<dyn Job>>) -> QueryResult<bool> {
+        if !self.defers {
+            return self.commit(jobs, false);
+        }
+        let mut written = Ok(false);
+        for job in jobs {
+            let committed = self.commit(vec![job], false);
+            written = written.and_then(|before| Ok(committed? || before));
+        }
+        written
+    }
+
     /// One transaction for all jobs; publishes what it and other connections have changed. Has something been written?
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>, probes: bool) -> QueryResult<bool> {
         let (seen, reader, feed_rows, age) = (self.seen, &self.reader, self.feed_rows, &mut self.age);
+        let alone = self.defers && !jobs.is_empty();
         // The place is taken before the log is read: what is read can then be published.
         let place = self.feed.try_reserve();
         let readable = place.is_ok();
@@ -335,19 +384,19 @@ impl Writing {
                 log::probe(connection)?;
             }
             for job in &mut jobs {
-                let done = connection.transaction::<(), diesel::result::Error, _>(|connection| {
+                let done = connection.transaction::<(), DieselError, _>(|connection| {
                     match catch_unwind(AssertUnwindSafe(|| job.run(connection))) {
                         Ok(true) => Ok(()),
-                        Ok(false) => Err(diesel::result::Error::RollbackTransaction),
+                        Ok(false) => Err(DieselError::RollbackTransaction),
                         Err(_) => {
                             tracing::error!("a job panicked and was rolled back");
-                            Err(diesel::result::Error::RollbackTransaction)
+                            Err(DieselError::RollbackTransaction)
                         }
                     }
                 });
                 match done {
                     Ok(()) => position = log::mark(connection, position)?,
-                    Err(diesel::result::Error::RollbackTransaction) => {}
+                    Err(DieselError::RollbackTransaction) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -358,6 +407,19 @@ impl Writing {
             let oldest = Position(seen.0.min(age.position.0.max(position.0 - feed_rows)));
             let pruned = if oldest.0 > 0 { log::prune(connection, oldest, PRUNED_PER_COMMIT)? } else { 0 };
             let read = if readable && position > seen { Some(reader.read(connection, seen)?) } else { None };
+            if alone {
+                // A transaction whose commit is refused stays open, so that what it lacks can be looked for in it. Diesel,
+                // which knows nothing of it, would end it; what it commits otherwise is an empty one.
+                match connection.batch_execute("COMMIT; BEGIN") {
+                    Err(error) if is_constraint(&error) => {
+                        if let [job] = jobs.as_mut_slice() {
+                            job.refused(connection, error);
+                        }
+                        return Err(DieselError::RollbackTransaction);
+                    }
+                    committed => committed?,
+                }
+            }
             Ok((read, position, pruned, probes || position > before))
         });
         let (read, position, pruned, written) = match committed {
@@ -365,6 +427,14 @@ impl Writing {
             Err(error) => {
                 for job in jobs {
                     job.failed(&error.to_string());
+                }
+                if matches!(error, DieselError::RollbackTransaction) {
+                    return Ok(false);
+                }
+                if is_constraint(&error) {
+                    // The schema has changed, or a job has deferred what is not deferred by itself.
+                    self.defers = true;
+                    return Ok(false);
                 }
                 return Err(error);
             }
@@ -391,4 +461,20 @@ fn take(task: Task, jobs: &mut Vec<Box<dyn Job>>, look: &mut bool, open: &mut bo
         Task::Wake => *look = true,
         Task::Close => *open = false,
     }
+}
+
+/// Does a table refer to others by a key that is asked at the commit only? No pragma tells; that a name or a comment has
+/// the word costs no more than commits.
+fn defers(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    let statement = Statement::<diesel::sqlite::Sqlite>::new(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%deferred%'",
+    );
+    let mut rows = connection.load(statement)?;
+    let row = rows.next().ok_or(DieselError::NotFound)??;
+    let count = read::<i64, BigInt, diesel::sqlite::Sqlite>(&log::Cells(&row), 0);
+    Ok(count.map_err(DieselError::DeserializationError)? > 0)
+}
+
+fn is_constraint(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _))
 }
