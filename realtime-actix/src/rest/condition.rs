@@ -57,7 +57,8 @@ fn tags(request: &HttpRequest, name: &HeaderName, weak: bool) -> Result<Option<T
 pub(super) fn once(request: &HttpRequest, limits: &Limits) -> Result<Option<Once>, Error> {
     let mut keys = request.headers().get_all("idempotency-key");
     let Some(key) = keys.next() else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| KEY_BYTES.contains(&key.len()));
+    let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = key.to_str().ok().filter(|key| KEY_BYTES.contains(&key.len())).filter(is_visible);
     let (Some(key), None) = (key, keys.next()) else {
         return Err(Error::bad_request("Idempotency-Key is one text of 1 to 255 visible ASCII characters."));
     };
