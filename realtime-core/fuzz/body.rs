@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use diesel::backend::Backend;
-use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
-use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use realtime_core::connection::{Connection, Effect, Surface};
 use realtime_core::cursor::{Cursor, Epoch, Position};
@@ -68,28 +66,6 @@ struct Thing {
 enum Mood {
     Calm,
     QuiteAngry,
-}
-
-impl<DB> ToSql<Text, DB> for Mood
-where
-    DB: Backend,
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        let text = if *self == Self::Calm { "calm" } else { "angry" };
-        text.to_sql(out)
-    }
-}
-
-impl<DB> FromSql<Text, DB> for Mood
-where
-    DB: Backend,
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        let text = String::from_sql(bytes)?;
-        Ok(if text == "calm" { Self::Calm } else { Self::QuiteAngry })
-    }
 }
 
 /// One ordinary, one empty, one at the edges.

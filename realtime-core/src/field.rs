@@ -287,9 +287,28 @@ impl<T: FieldEnum> Field for T {
 
     fn from_value(value: Value<'_>) -> Option<Self> {
         let Value::Text(name) = value else { return None };
-        let deserializer: StrDeserializer<'_, DeError> = name.as_ref().into_deserializer();
-        T::deserialize(deserializer).ok()
+        variant_of_name(&name).ok()
     }
+}
+
+/// What is stored of a value: the name of its variant.
+///
+/// # Errors
+/// Where serde writes something else.
+pub fn name_of_variant<T: FieldEnum>(
+    value: &T,
+) -> Result<&'static str, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(value.serialize(VariantName)?)
+}
+
+/// The value of whose variant a name is.
+///
+/// # Errors
+/// Where it is that of none.
+pub fn variant_of_name<T: FieldEnum>(name: &str) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    let deserializer: StrDeserializer<'_, DeError> = name.into_deserializer();
+    T::deserialize(deserializer)
+        .map_err(|_| format!("{name:?} is none of {}", variant_names::<T>().join(", ")).into())
 }
 
 /// The names that serde knows an enum's variants by: the list its `Deserialize` hands to the deserializer.

@@ -1,5 +1,7 @@
 //! What expansions of the derives name. Not part of the public interface: anything here may change at any time.
 
+pub use std::string::String;
+
 pub use diesel;
 use diesel::backend::Backend;
 use diesel::deserialize::FromSql;
@@ -17,7 +19,7 @@ pub use crate::custom::{
 };
 pub use crate::draft::{Draft, Hooks};
 pub use crate::error::Error;
-pub use crate::field::{Field, FieldEnum, Kind};
+pub use crate::field::{Field, FieldEnum, Kind, name_of_variant, variant_of_name};
 pub use crate::lookup::{
     Lookup, LookupSet, check_group, check_lookup, check_part, check_part_lookup, check_path,
 };

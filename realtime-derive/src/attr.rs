@@ -94,6 +94,9 @@ impl<T> Default for Selection<T> {
     }
 }
 
+/// What an enum takes.
+const ENUM_OPTIONS: &[&str] = &["crate", "own_sql"];
+
 const STRUCT_OPTIONS: &[&str] = &[
     "stream",
     "subscription_field_mapping",
@@ -439,17 +442,40 @@ impl FieldAttrs {
 pub(crate) struct EnumAttrs {
     /// `#[realtime(crate = path)]`
     pub(crate) runtime: Option<Path>,
+    /// `#[realtime(own_sql)]`
+    own_sql: bool,
+    /// `#[diesel(sql_type = Text)]`, as many as there are.
+    sql_types: Vec<Path>,
 }
 
 impl EnumAttrs {
+    /// Is it for us to say how a value is stored? As text, unless a column is of another type.
+    pub(crate) fn is_stored_as_text(&self) -> bool {
+        let is_text = |path: &Path| {
+            path.segments.last().is_some_and(|last| last.ident == "Text" || last.ident == "VarChar")
+        };
+        !self.own_sql && (self.sql_types.is_empty() || self.sql_types.iter().any(is_text))
+    }
+
     /// Reads the attributes of an enum.
     pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
         let mut attrs = Self::default();
         realtime_options(attributes, errors, |key, input, _| {
-            if key != "crate" {
-                return Err(unknown_option(key, &key.to_string(), "an enum", &["crate"]));
+            match key.to_string().as_str() {
+                "crate" => attrs.runtime = Some(runtime(key, input)?),
+                "own_sql" => attrs.own_sql = true,
+                word => return Err(unknown_option(key, word, "an enum", ENUM_OPTIONS)),
             }
-            attrs.runtime = Some(runtime(key, input)?);
+            Ok(())
+        });
+        diesel_options(attributes, errors, |key, input, _| {
+            match key.to_string().as_str() {
+                "sql_type" => {
+                    let form = "`sql_type` is a path: `#[diesel(sql_type = diesel::sql_types::Text)]`";
+                    attrs.sql_types.push(assigned(key, input, form, path)?);
+                }
+                _ => skip_entry(input),
+            }
             Ok(())
         });
         attrs

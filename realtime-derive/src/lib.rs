@@ -57,24 +57,26 @@ pub fn realtime_resource_actix(input: TokenStream) -> TokenStream {
 
 /// Makes an enum of unit variants a type that a field of a resource may have.
 ///
-/// On the wire a value is the name that serde gives its variant, so the enum needs serde's derives as well.
+/// On the wire a value is the name that serde gives its variant, so the enum needs serde's derives as well. In a column of
+/// text it is stored as the same name, on every database: `ToSql` and `FromSql` of Diesel's are written. An enum that is
+/// stored otherwise says so, `#[realtime(own_sql)]` or `#[diesel(sql_type = SmallInt)]`, and implements the two itself.
 ///
 /// ```ignore
-/// #[derive(Clone, Copy, Serialize, Deserialize, RealtimeEnum)]
+/// #[derive(Clone, Copy, Debug, Serialize, Deserialize, RealtimeEnum)]
 /// #[serde(rename_all = "lowercase")]
 /// enum Status {
 ///     Draft,
 ///     Published,
 /// }
 /// ```
-#[proc_macro_derive(RealtimeEnum, attributes(realtime))]
+#[proc_macro_derive(RealtimeEnum, attributes(realtime, diesel))]
 pub fn realtime_enum(input: TokenStream) -> TokenStream {
     derive_enum(&parse_macro_input!(input as DeriveInput), quote!(::realtime_core)).into()
 }
 
 /// The same as [`macro@RealtimeEnum`], for users of `realtime_actix`, which re-exports it under that name.
 #[doc(hidden)]
-#[proc_macro_derive(RealtimeEnumActix, attributes(realtime))]
+#[proc_macro_derive(RealtimeEnumActix, attributes(realtime, diesel))]
 pub fn realtime_enum_actix(input: TokenStream) -> TokenStream {
     derive_enum(&parse_macro_input!(input as DeriveInput), quote!(::realtime_actix)).into()
 }
@@ -134,7 +136,7 @@ fn derive_enum(input: &DeriveInput, home: TokenStream2) -> TokenStream2 {
     let runtime = expand::Runtime::new(attrs.runtime.as_ref(), home);
     check::choice(input, &mut errors);
     match errors.into_tokens() {
-        None => expand::choice(&input.ident, &runtime),
+        None => expand::choice(&input.ident, attrs.is_stored_as_text(), &runtime),
         Some(errors) => errors,
     }
 }

@@ -2,10 +2,8 @@
 //! resource whose key is a text that clients give.
 
 use chrono::{DateTime, Utc};
-use diesel::backend::Backend;
-use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
-use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use realtime_actix::policy::{
     AllowAny, Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
@@ -317,36 +315,6 @@ pub(crate) enum Status {
     Draft,
     Published,
     Hidden,
-}
-
-impl<DB> ToSql<Text, DB> for Status
-where
-    DB: Backend,
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        let text = match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Hidden => "hidden",
-        };
-        text.to_sql(out)
-    }
-}
-
-impl<DB> FromSql<Text, DB> for Status
-where
-    DB: Backend,
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        match String::from_sql(bytes)?.as_str() {
-            "draft" => Ok(Self::Draft),
-            "published" => Ok(Self::Published),
-            "hidden" => Ok(Self::Hidden),
-            other => Err(format!("{other:?} is no status of a comment").into()),
-        }
-    }
 }
 
 pub(crate) fn on_comment(realtime: &Realtime, observe: impl Fn(&Realtime, i32) + Send + 'static) {

@@ -47,33 +47,25 @@ enum Status {
     Hidden,
 }
 
-impl<DB> ToSql<Text, DB> for Status
-where
-    DB: Backend,
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        let text = match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Hidden => "hidden",
-        };
-        text.to_sql(out)
+/// What is stored is not what is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, RealtimeEnum, AsExpression, FromSqlRow)]
+#[realtime(own_sql)]
+#[diesel(sql_type = Text)]
+enum Grade {
+    Good,
+    Bad,
+}
+
+impl ToSql<Text, Sqlite> for Grade {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        let text = if *self == Self::Good { "+" } else { "-" };
+        <str as ToSql<Text, Sqlite>>::to_sql(text, out)
     }
 }
 
-impl<DB> FromSql<Text, DB> for Status
-where
-    DB: Backend,
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        match String::from_sql(value)?.as_str() {
-            "draft" => Ok(Self::Draft),
-            "published" => Ok(Self::Published),
-            "hidden" => Ok(Self::Hidden),
-            other => Err(format!("no status is called {other}").into()),
-        }
+impl FromSql<Text, Sqlite> for Grade {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(if <String as FromSql<Text, Sqlite>>::from_sql(value)? == "+" { Self::Good } else { Self::Bad })
     }
 }
 
@@ -436,4 +428,30 @@ fn a_value_of_another_type_is_no_bind() {
     assert!(bind("status", Value::Text("draft".into())));
     assert!(!bind("status", Value::Text("Draft".into())));
     assert!(<Comment as ResourceOn<Sqlite>>::bind(99, Value::Null).is_none());
+}
+
+#[test]
+fn an_enum_is_stored_as_it_is_shown_unless_it_says_otherwise() {
+    use diesel::dsl::sql;
+
+    let connection = &mut SqliteConnection::establish(":memory:").expect("a database");
+    let stored = |connection: &mut SqliteConnection, status: Status| {
+        diesel::select(status.into_sql::<Text>().concat("")).get_result::<String>(connection).expect("a text")
+    };
+    for (status, name) in
+        [(Status::Draft, "draft"), (Status::Published, "published"), (Status::Hidden, "hidden")]
+    {
+        assert_eq!(stored(connection, status), name);
+        let read = diesel::select(sql::<Text>(&format!("'{name}'"))).get_result::<Status>(connection);
+        assert_eq!(read.expect("a status"), status);
+    }
+    let unknown =
+        diesel::select(sql::<Text>("'what'")).get_result::<Status>(connection).expect_err("no status");
+    assert!(format!("{unknown:?}").contains("is none of draft, published, hidden"), "{unknown:?}");
+    let grade = diesel::select(Grade::Bad.into_sql::<Text>().concat("")).get_result::<String>(connection);
+    assert_eq!(grade.expect("a text"), "-");
+    let grade = diesel::select(sql::<Text>("'+'")).get_result::<Grade>(connection).expect("a grade");
+    assert_eq!(grade, Grade::Good);
+    let shown = realtime_core::Field::to_value(&grade);
+    assert!(matches!(&shown, Value::Text(text) if text == "Good"), "{shown:?}");
 }

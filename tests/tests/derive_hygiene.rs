@@ -122,7 +122,7 @@ mod bare {
     use super::schema;
 
     /// An enum through the renamed crate.
-    #[derive(::serde::Serialize, ::serde::Deserialize, ::realtime_core::RealtimeEnum)]
+    #[derive(::std::fmt::Debug, ::serde::Serialize, ::serde::Deserialize, ::realtime_core::RealtimeEnum)]
     #[realtime(crate = crate::renamed::nested)]
     pub(crate) enum Choice {
         r#In,

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::backend::Backend;
-use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use diesel::prelude::{ExpressionMethods as _, QueryDsl as _, Queryable, Selectable};
-use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use realtime_actix::policy::{
     Ask, IsAuthenticated, IsOwner, Permission as _, Policy, ReadOnly, Rule as _, Verdict,
@@ -271,37 +269,6 @@ pub(crate) enum Status {
     Published,
     /// Its author and staff, because staff said so. Only they take it back.
     Hidden,
-}
-
-impl<DB> ToSql<Text, DB> for Status
-where
-    DB: Backend,
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        let text = match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Hidden => "hidden",
-        };
-        text.to_sql(out)
-    }
-}
-
-impl<DB> FromSql<Text, DB> for Status
-where
-    DB: Backend,
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        let text = String::from_sql(bytes)?;
-        match text.as_str() {
-            "draft" => Ok(Self::Draft),
-            "published" => Ok(Self::Published),
-            "hidden" => Ok(Self::Hidden),
-            other => Err(format!("{other:?} is no status of a comment").into()),
-        }
-    }
 }
 
 /// What somebody keeps to himself.

@@ -124,6 +124,7 @@ pub(crate) struct Note {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, AsExpression, FromSqlRow, RealtimeEnum,
 )]
+#[realtime(own_sql)]
 #[diesel(sql_type = Text)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mood {

@@ -83,8 +83,8 @@ pub(crate) fn resource(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
 }
 
 /// The implementation that makes an enum a field's type.
-pub(crate) fn choice(ident: &Ident, runtime: &Runtime) -> TokenStream {
-    let choice = choice::implementation(ident, runtime);
+pub(crate) fn choice(ident: &Ident, as_text: bool, runtime: &Runtime) -> TokenStream {
+    let choice = choice::implementation(ident, as_text, runtime);
     quote! {
         const _: () = {
             #choice

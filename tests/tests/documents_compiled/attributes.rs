@@ -1,10 +1,6 @@
 //! docs/attributes.md.
 
 use chrono::{DateTime, Utc};
-use diesel::backend::Backend;
-use diesel::deserialize::{self, FromSql};
-use diesel::serialize::{self, Output, ToSql};
-use diesel::sql_types::Text;
 use realtime_actix::policy::{IsAuthenticated, IsOwner, ReadOnly};
 use realtime_actix::{Action, RealtimeEnum, RealtimeResource};
 use serde::{Deserialize, Serialize};
@@ -52,34 +48,4 @@ enum Status {
     Draft,
     Published,
     Hidden,
-}
-
-impl<DB> ToSql<Text, DB> for Status
-where
-    DB: Backend,
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        let text = match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Hidden => "hidden",
-        };
-        text.to_sql(out)
-    }
-}
-
-impl<DB> FromSql<Text, DB> for Status
-where
-    DB: Backend,
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        match String::from_sql(bytes)?.as_str() {
-            "draft" => Ok(Self::Draft),
-            "published" => Ok(Self::Published),
-            "hidden" => Ok(Self::Hidden),
-            other => Err(format!("{other:?} is no status").into()),
-        }
-    }
 }

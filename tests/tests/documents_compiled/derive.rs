@@ -28,7 +28,7 @@ struct Comment {
     created_at: DateTime<Utc>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize, RealtimeEnum)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, RealtimeEnum)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Draft,
