@@ -170,6 +170,17 @@ export class Window {
     await this.page.getByRole("heading", { level: 1, name: title }).waitFor();
   }
 
+  /** The button that locks the topic, or unlocks it; whoever may not has none. */
+  get lock() {
+    return this.page.getByRole("button", { name: /^(Lock|Unlock)$/ });
+  }
+
+  /** Waits until the page says that the topic is locked, and has nothing to write with. */
+  async isClosed() {
+    await this.page.getByText("This topic is locked").waitFor();
+    await this.composer.waitFor({ state: "detached" });
+  }
+
   /** Everything the list of comments says, but for the times, which depend on when one looks. */
   comments() {
     return this.page.locator(".comment:not(.leaving)").evaluateAll((comments) =>

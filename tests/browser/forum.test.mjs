@@ -389,6 +389,33 @@ test("drafts are their author’s until they are published", { timeout: TEST_TIM
   await ann.sees("mine");
 });
 
+test("who owns a topic locks it, in all windows at once", { timeout: TEST_TIMEOUT }, async () => {
+  const [ann, bob] = await openTwo("To be locked");
+  await bob.logOut();
+  await bob.logIn("bob");
+  const staff = await openWindow(`/${new URL(ann.page.url()).hash}`, { user: "staff" });
+  await bob.write("before");
+  await ann.sees("before");
+  assert.equal(await bob.lock.count(), 0);
+
+  await ann.lock.click();
+  await bob.isClosed();
+  await ann.isClosed();
+  await bob.sees("before");
+  await bob.page.getByRole("navigation", { name: "Topics" }).getByText(/^Locked · ann/).waitFor();
+  assert.equal(await ann.lock.textContent(), "Unlock");
+  assert.equal(await ann.focused(), "Unlock", "the button keeps the focus");
+  await staff.page.getByRole("button", { name: "Unlock" }).waitFor();
+  await staff.write("staff may");
+  await bob.sees("staff may");
+
+  await staff.lock.click();
+  await bob.composer.waitFor();
+  await ann.page.getByRole("button", { name: "Lock" }).waitFor();
+  await bob.write("after");
+  await ann.sees("after");
+});
+
 test("notes are shown to whoever made them, in all his windows", { timeout: TEST_TIMEOUT }, async () => {
   const [ann, other, bob] = [await openWindow(), await openWindow(), await openWindow("/", { user: "bob" })];
   const titles = (window) => window.page.locator(".note-title").allTextContents();

@@ -85,7 +85,7 @@ mod shadowed {
     /// A model whose fields are called as the expansion's own names are.
     #[derive(::realtime_core::RealtimeResource)]
     #[diesel(table_name = comments)]
-    #[realtime(lookups(all), ordering(all), stream = "shadowed")]
+    #[realtime(lookups(all), ordering(all), stream = "shadowed", actions)]
     #[allow(dead_code)]
     pub(crate) struct Comment {
         id: ::std::primitive::i64,
@@ -107,6 +107,42 @@ mod shadowed {
         #[realtime(rename = "its_field")]
         __field: ::std::primitive::bool,
         at: i32,
+    }
+
+    /// Arguments whose names are those of the expansion.
+    #[derive(::serde::Deserialize)]
+    pub(crate) struct Arguments {
+        pub(crate) row: i32,
+        pub(crate) store: ::std::option::Option<i32>,
+    }
+
+    #[::realtime_core::actions]
+    impl Comment {
+        /// With arguments, on a row.
+        #[action(name = "move", throttle = "5/day", permission = ::realtime_core::policy::AllowAny)]
+        pub(crate) async fn value(
+            &self,
+            arguments: Arguments,
+            its: &::realtime_core::Context<'_>,
+            store: &mut ::realtime_core::Store<'_>,
+        ) -> ::std::result::Result<::std::sync::Arc<Self>, ::realtime_core::Error> {
+            let _ = (its, arguments.row, arguments.store);
+            let mut draft = ::realtime_core::Draft::of::<Self>();
+            draft.set("value", field);
+            store.update(self, &draft).await
+        }
+
+        /// Without, on none.
+        #[action]
+        pub(crate) async fn read(
+            _: &::realtime_core::Context<'_>,
+            _: &mut ::realtime_core::Store<'_>,
+        ) -> ::std::result::Result<(), ::realtime_core::Error> {
+            ::std::result::Result::Ok(())
+        }
+
+        #[allow(dead_code)]
+        fn bind(&self) {}
     }
 }
 
@@ -136,27 +172,59 @@ mod bare {
         lookups(type(in), in(all)),
         ordering(in),
         subscription_field_mapping(match = "type__in", r#loop = "in__contains"),
+        actions,
     )]
     pub(crate) struct Raw {
         pub(crate) r#type: ::std::primitive::i32,
         pub(crate) r#in: ::std::string::String,
     }
 
+    #[::realtime_core::actions(crate = crate::renamed::nested)]
+    impl Raw {
+        /// A raw name, through the renamed crate.
+        #[action]
+        pub(crate) async fn r#match(
+            &self,
+            r#in: Choice,
+            _: &::realtime_core::Context<'_>,
+            _: &mut ::realtime_core::Store<'_>,
+        ) -> ::std::result::Result<Choice, ::realtime_core::Error> {
+            ::std::result::Result::Ok(r#in)
+        }
+    }
+
     macro_rules! model {
-        ($name:ident, $table:path, $stream:literal, $key:ident: $ty:ty, $($field:ident: $type:ty = $default:expr),*) => {
+        (
+            $name:ident, $table:path, $stream:literal, $action:ident -> $type_of:ty = $answer:expr,
+            $key:ident: $ty:ty, $($field:ident: $type:ty = $default:expr),*
+        ) => {
             /// A model out of a macro.
             #[derive(::realtime_core::RealtimeResource)]
             #[diesel(table_name = $table)]
-            #[realtime(stream = $stream, lookups($key(exact), $($field(all)),*), ordering($($field),*))]
+            #[realtime(stream = $stream, lookups($key(exact), $($field(all)),*), ordering($($field),*), actions)]
             pub(crate) struct $name {
                 $key: $ty,
                 $(#[realtime(default = $default)] $field: $type,)*
+            }
+
+            #[::realtime_core::actions]
+            impl $name {
+                /// An action out of a macro.
+                #[action]
+                pub(crate) async fn $action(
+                    &self,
+                    context: &::realtime_core::Context<'_>,
+                    _: &mut ::realtime_core::Store<'_>,
+                ) -> ::std::result::Result<$type_of, ::realtime_core::Error> {
+                    let _ = context;
+                    ::std::result::Result::Ok($answer)
+                }
             }
         };
     }
 
     model!(
-        Generated, schema::comments, "generated",
+        Generated, schema::comments, "generated", count -> ::std::primitive::i32 = 1 + 1,
         id: ::std::primitive::i64,
         value: ::std::primitive::i32 = 1 + 1,
         context: ::std::option::Option<::std::primitive::i32> = ::std::option::Option::None
@@ -225,6 +293,24 @@ fn raw_names_lose_their_prefix() {
     ::std::assert_eq!((raw.aliases[0].name, raw.aliases[1].name), ("match", "loop"));
     let raw = Raw { r#type: 1, r#in: ::std::string::String::new() };
     ::std::assert!(!::realtime_core::Record::value(&raw, 1).is_null());
+}
+
+#[test]
+fn actions_have_their_names_and_answers() {
+    use ::realtime_core::{CustomActions, custom::Replies};
+
+    let known = |actions: &'static [::realtime_core::CustomAction]| -> ::std::vec::Vec<_> {
+        actions.iter().map(|action| (action.name, action.on_row, action.replies)).collect()
+    };
+    let shadowed = known(<shadowed::Comment as CustomActions>::ACTIONS);
+    ::std::assert_eq!(shadowed, [("move", true, Replies::Object), ("read", false, Replies::Nothing)]);
+    ::std::assert_eq!(known(<Raw as CustomActions>::ACTIONS), [("match", true, Replies::Value)]);
+    ::std::assert_eq!(known(<Generated as CustomActions>::ACTIONS), [("count", true, Replies::Value)]);
+    let named = (<shadowed::Comment as CustomActions>::ACTIONS[0].arguments)();
+    let named: ::std::option::Option<::std::vec::Vec<_>> = named.map(|arguments| {
+        arguments.iter().map(|argument| ::std::string::ToString::to_string(&argument.name)).collect()
+    });
+    ::std::assert_eq!(named, Some(::std::vec!["row".to_owned(), "store".to_owned()]));
 }
 
 #[test]

@@ -1,10 +1,97 @@
 //! The two sides share every line but the envelope: what is asked over REST of one server and over the socket of another
 //! one, which has been asked the same before, is answered alike.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use diesel::prelude::*;
+use realtime_actix::policy::AllowAny;
+use realtime_actix::{Code, Connect, Context, Draft, Error, RealtimeResource, Store, actions};
 use realtime_tests::{Answer, Server, Setup, Socket, at};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+
+mod schema {
+    diesel::table! {
+        samples (id) {
+            id -> Integer,
+            name -> Text,
+            shelf -> Nullable<Integer>,
+            code -> Text,
+        }
+    }
+}
+
+use schema::samples;
+
+/// What has actions of the application's own: on a row and on none, with each kind of answer.
+#[derive(RealtimeResource)]
+#[diesel(table_name = samples)]
+#[realtime(permission = AllowAny, lookups(all), actions)]
+struct Sample {
+    #[realtime(read_only)]
+    id: i32,
+    name: String,
+    shelf: Option<i32>,
+    #[realtime(default = "open")]
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    because: String,
+}
+
+#[derive(Deserialize)]
+struct OfShelf {
+    shelf: i32,
+}
+
+#[derive(Serialize)]
+struct Hidden {
+    count: usize,
+}
+
+impl Sample {
+    async fn coded(&self, code: &str, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        let mut draft = Draft::of::<Self>();
+        draft.set("code", code.to_owned());
+        store.update(self, &draft).await
+    }
+}
+
+#[actions]
+impl Sample {
+    #[action]
+    async fn lock(&self, reason: Reason, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        if reason.because == "First" {
+            return Err(Error::validation("because", "That is no reason."));
+        }
+        self.coded("locked", store).await
+    }
+
+    #[action]
+    async fn unlock(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<Arc<Self>, Error> {
+        if self.code != "locked" {
+            return Err(Error::new(Code::Conflict, "It is not locked."));
+        }
+        self.coded("open", store).await
+    }
+
+    #[action]
+    async fn forget(&self, _: &Context<'_>, store: &mut Store<'_>) -> Result<(), Error> {
+        store.delete(self).await
+    }
+
+    #[action]
+    async fn bulk_hide(of: OfShelf, _: &Context<'_>, store: &mut Store<'_>) -> Result<Hidden, Error> {
+        let of_shelf = samples::table.filter(samples::shelf.eq(of.shelf));
+        let hide = diesel::update(of_shelf).set(samples::code.eq("hidden"));
+        Ok(Hidden { count: store.execute(hide).await? })
+    }
+}
 
 /// Requests that are made up, unless `DIFFERENTIAL_REQUESTS` says otherwise.
 const REQUESTS: usize = 10_000;
@@ -39,7 +126,14 @@ struct Made {
     options: Map<String, Json>,
 }
 
-const STREAMS: &[&str] = &["topics", "comments", "labels", "topic-feed", "nothing"];
+const STREAMS: &[&str] = &["topics", "comments", "labels", "topic-feed", "samples", "nothing"];
+
+/// Those of the application's own that `samples` has. What nothing has is a path that is not there over REST, and an
+/// action that is not there over the socket.
+const CUSTOM: &[&str] = &["lock", "lock", "unlock", "unlock", "forget", "bulk-hide", "bulk-hide"];
+
+/// Those that are about a row.
+const ON_ROW: &[&str] = &["lock", "unlock", "forget"];
 
 const ACTIONS: &[&str] = &[
     "create", "create", "create", "update", "update", "replace", "delete", "retrieve", "list", "list", "list",
@@ -58,6 +152,7 @@ const FIELDS: &[&str] = &[
     "edited_at",
     "name",
     "code",
+    "shelf",
     "weight",
     "what",
 ];
@@ -107,7 +202,7 @@ fn payload(dice: &mut Dice, stream: &str) -> Map<String, Json> {
     let mut payload = Map::new();
     let needed: &[(&str, Json)] = match stream {
         "topics" => &[("title", json!("First"))],
-        "labels" => &[("name", json!("x"))],
+        "labels" | "samples" => &[("name", json!("x"))],
         _ => &[("topic_id", json!(1)), ("body", json!("ß x"))],
     };
     for (name, usual) in needed {
@@ -164,9 +259,25 @@ fn options(dice: &mut Dice) -> Map<String, Json> {
     options
 }
 
+/// What an action of the application's own is given.
+fn arguments(dice: &mut Dice, action: &str) -> Map<String, Json> {
+    let mut arguments = Map::new();
+    match action {
+        "bulk-hide" if dice.chance(80) => drop(arguments.insert("shelf".to_owned(), json!(dice.roll(4)))),
+        "lock" if dice.chance(40) => drop(arguments.insert("because".to_owned(), value(dice))),
+        _ => {}
+    }
+    if dice.chance(20) {
+        arguments.insert((*dice.one(&["shelf", "because", "what"])).to_owned(), value(dice));
+    }
+    arguments
+}
+
 fn made(dice: &mut Dice) -> Made {
-    let (stream, action) = (*dice.one(STREAMS), *dice.one(ACTIONS));
-    let needs_key = ["update", "replace", "delete", "retrieve"].contains(&action);
+    let stream = *dice.one(STREAMS);
+    let is_custom = stream == "samples" && dice.chance(50);
+    let action = *dice.one(if is_custom { CUSTOM } else { ACTIONS });
+    let needs_key = ["update", "replace", "delete", "retrieve"].contains(&action) || ON_ROW.contains(&action);
     let key = match dice.roll(6) {
         0 => "what".to_owned(),
         1 => "x".to_owned(),
@@ -176,6 +287,7 @@ fn made(dice: &mut Dice) -> Made {
     let (payload, options) = match action {
         "list" => (filter(dice), options(dice)),
         "delete" | "retrieve" => (Map::new(), Map::new()),
+        action if is_custom => (arguments(dice, action), Map::new()),
         _ => (payload(dice, stream), Map::new()),
     };
     Made { stream, action, pk: needs_key.then_some(key), payload, options }
@@ -190,6 +302,9 @@ async fn over_rest(server: &Server, made: &Made) -> Answer {
         Some(pk) => format!("/api/{}/{}/", made.stream, encoded(pk)),
         None => format!("/api/{}/", made.stream),
     };
+    if CUSTOM.contains(&made.action) {
+        return server.send("POST", &format!("{path}{}/", made.action), &json!(made.payload)).await;
+    }
     let method = match made.action {
         "create" => "POST",
         "update" => "PATCH",
@@ -251,9 +366,11 @@ fn common(json: &Json) -> Json {
 async fn rest_and_socket_answer_alike() {
     let requests = std::env::var("DIFFERENTIAL_REQUESTS").ok().and_then(|text| text.parse().ok());
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    let (rest, live) = (Setup::memory().start().await, Setup::memory().start().await);
+    let start = || Setup::memory().configure(Connect::resource::<Sample>).start();
+    let (rest, live) = (start().await, start().await);
     let mut socket = Socket::open(&live).await;
     let mut answers = std::collections::BTreeMap::<u64, usize>::new();
+    let mut custom = std::collections::BTreeMap::<(&str, u16), usize>::new();
     for number in 0..requests.unwrap_or(REQUESTS) {
         let made = made(&mut dice);
         let (answer, reply) = (over_rest(&rest, &made).await, over_socket(&mut socket, &made).await);
@@ -273,6 +390,22 @@ async fn rest_and_socket_answer_alike() {
             assert_eq!(common(&answer.json), common(said), "{}", what());
         }
         *answers.entry(u64::from(answer.status)).or_default() += 1;
+        if made.stream == "samples" && CUSTOM.contains(&made.action) {
+            *custom.entry((made.action, answer.status)).or_default() += 1;
+        }
+    }
+    for (action, statuses) in [
+        ("lock", &[200, 400, 404][..]),
+        ("unlock", &[200, 400, 404, 409]),
+        ("forget", &[204, 400, 404]),
+        ("bulk-hide", &[200, 400]),
+    ] {
+        for status in statuses {
+            assert!(
+                custom.contains_key(&(action, *status)),
+                "{action} is never answered {status}: {custom:?}"
+            );
+        }
     }
     for status in [200, 201, 204, 400, 404, 405, 409] {
         assert!(answers.contains_key(&status), "no answer {status}: {answers:?}");

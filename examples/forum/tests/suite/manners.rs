@@ -31,6 +31,39 @@ async fn answers_are_compressed_for_who_asks_for_it_and_event_streams_are_not() 
     assert_eq!(stream.headers()["content-encoding"], "identity");
 }
 
+/// The tag is that of the object: one that has come with a compressed answer is as good for any other request.
+#[tokio::test]
+async fn tags_hold_whether_answers_are_compressed_or_not() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    let topic = forum.post("/api/topics/", Some(&ann), json!({"title": "x".repeat(200)})).await;
+    let path = format!("/api/topics/{}/", topic.json["id"]);
+    let gzip = ("accept-encoding", "gzip".to_owned());
+    let bearer = ("authorization", format!("Bearer {}", ann.token));
+    let json = ("content-type", "application/json".to_owned());
+
+    let compressed = forum.send("GET", &path, std::slice::from_ref(&gzip), "").await;
+    assert_eq!((compressed.status, compressed.header("content-encoding")), (200, "gzip"));
+    let tag = compressed.header("etag").to_owned();
+    for headers in [&[][..], std::slice::from_ref(&gzip)] {
+        let known = [headers, &[("if-none-match", tag.clone())]].concat();
+        let answer = forum.send("GET", &path, &known, "").await;
+        assert_eq!((answer.status, answer.header("etag")), (304, tag.as_str()));
+        assert_eq!(answer.header("content-encoding"), "", "nothing is no gzip");
+    }
+
+    let change = async |title: &str, headers: &[(&'static str, String)]| {
+        let headers = [&[bearer.clone(), json.clone(), ("if-match", tag.clone())], headers].concat();
+        forum.send("PATCH", &path, &headers, json!({"title": title.repeat(100)}).to_string()).await
+    };
+    let changed = change("yy", std::slice::from_ref(&gzip)).await;
+    assert_eq!((changed.status, changed.header("content-encoding")), (200, "gzip"));
+    let late = change("zz", &[]).await;
+    assert_eq!((late.status, &late.json["code"]), (412, &json!("precondition_failed")));
+    let answer = forum.send("GET", &path, &[gzip, ("if-none-match", tag)], "").await;
+    assert_eq!((answer.status, answer.header("etag")), (200, changed.header("etag")));
+}
+
 #[tokio::test]
 async fn pages_of_named_origins_may_read_and_write_and_others_may_not() {
     let friend = "https://friend.example";
@@ -65,4 +98,16 @@ async fn pages_of_named_origins_may_read_and_write_and_others_may_not() {
     assert_eq!(write("https://evil.example").await, 403);
     // Without a preflight: it asks for metadata.
     assert_eq!(forum.send("OPTIONS", "/api/topics/1/", &[], "").await.json["name"], "topics");
+}
+
+#[tokio::test]
+async fn what_is_announced_for_later_is_not_there_and_health_is() {
+    let forum = Forum::start().await;
+    for (path, status) in
+        [("/health/live", 200), ("/health/ready", 200), ("/metrics", 404), ("/api/explorer", 404)]
+    {
+        let answer = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let answer = answer.get(format!("http://{}{path}", forum.address)).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
 }
