@@ -10,7 +10,7 @@ use super::writing::attempt;
 
 /// The same request is the same creation, of the same user.
 async fn once(town: &mut Town, at: usize, payload: &Object) {
-    let key = [("idempotency-key", "the same for both")];
+    let key = [("idempotency-key", "the-same-for-both")];
     let made = town.people[at].rest_with("POST", "/api/notes/", &key, Some(payload)).await;
     assert_eq!(made.status, 201, "{}", made.whole);
     assert!(!made.whole.contains("idempotent-replayed: "), "{}", made.whole);
