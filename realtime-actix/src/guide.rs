@@ -308,6 +308,60 @@
 //! # }
 //! ```
 //!
+//! # Database views
+//!
+//! `view_of` names the tables that a view is made of, and by which column: whatever is written to them is told as what it does to the
+//! view's rows. docs/views.md says which views can be followed.
+//!
+//! ```
+//! # use diesel::connection::SimpleConnection as _;
+//! # use realtime_actix::testing::{TestApp, Users};
+//! # use realtime_actix::{Realtime, RealtimeResource};
+//! # use serde_json::json;
+//! # use realtime_actix::policy::AllowAny;
+//! # diesel::table! { topics (id) { id -> Integer, title -> Text, } }
+//! # diesel::table! { comments (id) { id -> Integer, topic_id -> Integer, body -> Text, } }
+//! # diesel::table! { topic_cards (id) { id -> Integer, title -> Text, comments -> BigInt, } }
+//! # #[derive(RealtimeResource)]
+//! # #[diesel(table_name = comments)]
+//! # #[realtime(permission = AllowAny)]
+//! # struct Comment { #[realtime(read_only)] id: i32, topic_id: i32, body: String }
+//! const VIEW: &str = "CREATE VIEW topic_cards AS
+//!     SELECT t.id, t.title, count(c.id) AS comments
+//!     FROM topics t LEFT JOIN comments c ON c.topic_id = t.id GROUP BY t.id, t.title";
+//!
+//! #[derive(RealtimeResource)]
+//! #[diesel(table_name = topic_cards)]
+//! #[realtime(view_of(topics(id), comments(topic_id = id)), lookups(all), permission = AllowAny)]
+//! struct TopicCard {
+//!     id: i32,
+//!     title: String,
+//!     comments: i64,
+//! }
+//!
+//! # #[actix_web::main]
+//! # async fn main() {
+//! #     let users = Users::default();
+//! #     let realtime = Realtime::connect("sqlite::memory:")
+//! #         .prepare(|connection| Ok(connection.batch_execute(&format!("CREATE TABLE topics (id INTEGER PRIMARY KEY NOT NULL, title TEXT NOT NULL); CREATE TABLE comments (id INTEGER PRIMARY KEY NOT NULL, topic_id INTEGER NOT NULL, body TEXT NOT NULL); INSERT INTO topics VALUES (1, 'Tea'); {VIEW}"))?))
+//! #         .resource::<Comment>().resource::<TopicCard>().authenticator(users.clone()).start().await.expect("the service starts");
+//! #     let app = TestApp::of(&realtime, &users).await;
+//! #     let mut client = app.client();
+//! let mut socket = client.connect("/api/ws").await;
+//! socket.subscribe("topic_cards", json!({"comments__gte": 1})).await;
+//! client.post("/api/comments/", json!({"topic_id": 1, "body": "first"})).await.expect(201);
+//! let event = socket.next_event().await;
+//! assert_eq!(event["action"], "create");
+//! assert_eq!(event["data"], json!({"id": 1, "title": "Tea", "comments": 1}));
+//! client.post("/api/comments/", json!({"topic_id": 1, "body": "second"})).await.expect(201);
+//! assert_eq!(socket.next_event().await["diff"], json!({"comments": 2}));
+//! client.delete("/api/comments/1/").await.expect(204);
+//! assert_eq!(socket.next_event().await["diff"], json!({"comments": 1}));
+//! // Nobody writes the cards.
+//! client.delete("/api/topic_cards/1/").await.expect(405);
+//! # }
+//! ```
+//!
 //! # Who may do what, and see what
 //!
 //! Rules that are put together, and a `Policy` where they depend on more: which rows exist for whom, and which fields. What does not

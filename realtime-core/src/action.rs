@@ -314,6 +314,10 @@ async fn carry_out<T: Transaction>(
     context: &Context<'_>,
 ) -> Result<Outcome, Refusal> {
     let descriptor = table.descriptor();
+    let action = request.operation.action();
+    if descriptor.is_over_view() && action.writes() && !matches!(action, Action::Custom(_)) {
+        return Err(crate::connection::not_allowed(descriptor, action.name()).into());
+    }
     if !request.trusted {
         request.operation.admit(descriptor, context.principal)?;
     }
@@ -492,7 +496,8 @@ async fn found<T: Transaction>(
     among: &Filter,
     lock: bool,
 ) -> Result<Option<Row>, Refusal> {
-    if lock {
+    // Not every view has rows that can be locked.
+    if lock && !table.descriptor().is_over_view() {
         statement.sql(T::Backend::ROW_LOCK);
     }
     let rows = transaction
@@ -702,8 +707,15 @@ impl<T: Transaction> Within<'_, T> {
         Ok(())
     }
 
+    fn writable(&self, descriptor: &Descriptor) -> Result<Table<T::Backend>, Refusal> {
+        if descriptor.is_over_view() {
+            return Err(fault("a hook writes rows of a database view; it is to write those of its tables"));
+        }
+        self.table(descriptor)
+    }
+
     async fn insert(&mut self, descriptor: &'static Descriptor, values: &Values) -> Result<Row, Refusal> {
-        let table = self.table(descriptor)?;
+        let table = self.writable(descriptor)?;
         let made = match self.transaction.rows(&table, sql::insert(&table, values)?).await {
             Ok(rows) => rows.into_iter().next(),
             Err(failure) => {
@@ -724,7 +736,7 @@ impl<T: Transaction> Within<'_, T> {
         key: &Value<'static>,
         values: &Values,
     ) -> Result<Row, Refusal> {
-        let table = self.table(descriptor)?;
+        let table = self.writable(descriptor)?;
         if !values.is_empty()
             && let Err(failure) = self.transaction.execute(sql::update(&table, key, values)?).await
         {
@@ -739,7 +751,7 @@ impl<T: Transaction> Within<'_, T> {
     }
 
     async fn delete(&mut self, descriptor: &'static Descriptor, key: &Value<'static>) -> Result<(), Refusal> {
-        let table = self.table(descriptor)?;
+        let table = self.writable(descriptor)?;
         match self.transaction.execute(sql::delete(&table, key)?).await {
             Ok(_) => self.touch(descriptor, key),
             Err(Failure::ForeignKey) => Err(commit::still_referred_to().into()),

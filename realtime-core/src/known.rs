@@ -93,6 +93,7 @@ mod tests {
         aliases: &[],
         group_by: &[],
         lists: crate::resource::Lists::PLAIN,
+        bases: &[],
         actions: ActionSet::ALL,
         rules: crate::policy::Rules::OF_EVERYBODY,
         checks: &[],

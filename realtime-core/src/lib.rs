@@ -131,8 +131,8 @@ pub use part::Part;
 #[doc(inline)]
 pub use realtime_derive::{RealtimeEnum, RealtimeResource, actions};
 pub use resource::{
-    Action, ActionSet, Alias, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists, RealtimeResource,
-    Record, Relation, ResourceOn, Row,
+    Action, ActionSet, Alias, Base, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists,
+    RealtimeResource, Record, Relation, ResourceOn, Row,
 };
 pub use rows::{FieldOf, Rows};
 pub use store::{AfterCommit, Store};

@@ -26,8 +26,8 @@ pub use crate::lookup::{
 pub use crate::part::Part;
 pub use crate::policy::{Ask, Permission, Policy, Rule, Rules, Verdict};
 pub use crate::resource::{
-    Action, ActionSet, Alias, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists, RealtimeResource,
-    Record, Relation, ResourceOn,
+    Action, ActionSet, Alias, Base, Bind, Columns, Computed, Descriptor, FieldDescriptor, Lists,
+    RealtimeResource, Record, Relation, ResourceOn,
 };
 pub use crate::rows::FieldOf;
 pub use crate::search::check_search;

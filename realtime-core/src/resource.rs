@@ -24,8 +24,10 @@ use crate::zone::Zone;
 pub struct Descriptor {
     /// The public name on the wire.
     pub stream: &'static str,
-    /// The table in the database.
+    /// The table in the database, or the database view.
     pub table: &'static str,
+    /// The tables that a database view reads; none where the rows are those of a table.
+    pub bases: &'static [Base],
     /// The fields, in the order in which they are written. Skipped ones are not among them.
     pub fields: &'static [FieldDescriptor],
     /// The index of the primary key in `fields`.
@@ -95,6 +97,11 @@ impl Descriptor {
         (0..self.fields.len()).filter(|field| !self.fields[*field].write_only)
     }
 
+    /// Are the rows those of a database view? Nobody writes them.
+    pub const fn is_over_view(&self) -> bool {
+        !self.bases.is_empty()
+    }
+
     /// The descriptor of the field whose value addresses a row.
     pub fn lookup_field(&self) -> &'static FieldDescriptor {
         &self.fields[self.lookup]
@@ -104,6 +111,18 @@ impl Descriptor {
     pub fn key_field(&self) -> &'static FieldDescriptor {
         &self.fields[self.key]
     }
+}
+
+/// A table that a database view reads, and which of the view's rows a row of the table has a part in: those that have the
+/// value of its column in a field.
+#[derive(Debug)]
+pub struct Base {
+    /// The table.
+    pub table: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// The index of the field.
+    pub field: usize,
 }
 
 /// What is known of one field.

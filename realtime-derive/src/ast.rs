@@ -8,7 +8,9 @@ use syn::{Data, DeriveInput, Expr, Fields, GenericArgument, LitInt, LitStr, Path
 use crate::attr::{FieldAttrs, Policy, Rate, Selection, StructAttrs};
 use crate::errors::{Errors, listed, unknown};
 use crate::rule::Rule;
-use crate::vocabulary::{ACTIONS, CASES, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, names, variant_of};
+use crate::vocabulary::{
+    ACTIONS, CASES, KEY, LOOKUPS, NEGATION, PARTS, PATH, SEPARATOR, VIEW_ACTIONS, names, variant_of,
+};
 
 /// A struct that becomes a resource.
 pub(crate) struct Model<'a> {
@@ -32,6 +34,10 @@ pub(crate) struct Model<'a> {
     pub(crate) aliases: Vec<Alias<'a>>,
     /// The option's name, and the indexes of the fields that make groups, each with the token that names it.
     pub(crate) group_by: Option<(&'a Ident, Vec<(usize, &'a Ident)>)>,
+    /// The tables that the database view reads; none where the rows are those of a table.
+    pub(crate) bases: Vec<Base<'a>>,
+    /// Is the resource over a database view?
+    pub(crate) is_over_view: bool,
     /// The fields in which `search` looks, each on the token that names it.
     pub(crate) search: Vec<(usize, Span)>,
     /// How many rows a page has where a request does not say, and at most.
@@ -54,6 +60,15 @@ pub(crate) struct Model<'a> {
     pub(crate) backends: Backends,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// A column of a table that a database view reads.
+pub(crate) struct Base<'a> {
+    /// Diesel's module of the table.
+    pub(crate) table: &'a Path,
+    pub(crate) column: &'a Ident,
+    /// The index of the field that has the same value.
+    pub(crate) field: usize,
 }
 
 /// A foreign key that leads to another resource.
@@ -173,10 +188,15 @@ impl<'a> Model<'a> {
             throttle: Vec::new(),
             aliases: Vec::new(),
             group_by: None,
+            bases: Vec::new(),
+            is_over_view: attrs.view_of.is_some(),
             search: Vec::new(),
             pagination: [attrs.pagination.default.clone(), attrs.pagination.most.clone()],
             relations: Vec::new(),
-            actions: attrs.actions.as_deref().map(|actions| resolve_actions(actions, errors)),
+            actions: attrs
+                .actions
+                .as_deref()
+                .map(|actions| resolve_actions(actions, attrs.view_of.is_some(), errors)),
             checks: &attrs.checks,
             zone: attrs.zone.as_ref(),
             hooks: attrs.hooks,
@@ -196,6 +216,11 @@ impl<'a> Model<'a> {
                 |name: &'a Ident| Some((model.shown(&name.unraw().to_string(), name.span(), errors)?, name));
             (key, names.iter().filter_map(field).collect())
         });
+        for base in attrs.view_of.iter().flat_map(|(_, bases)| bases) {
+            let field = model.shown(&base.field.unraw().to_string(), base.field.span(), errors);
+            let (table, column) = (&base.table, &base.column);
+            model.bases.extend(field.map(|field| Base { table, column, field }));
+        }
         for name in &attrs.search {
             let span = name.span();
             model
@@ -559,7 +584,7 @@ fn stream(attrs: &StructAttrs, table: &Path) -> LitStr {
     })
 }
 
-fn resolve_actions(actions: &[Ident], errors: &mut Errors) -> Vec<&'static str> {
+fn resolve_actions(actions: &[Ident], of_view: bool, errors: &mut Errors) -> Vec<&'static str> {
     actions
         .iter()
         .filter_map(|action| {
@@ -567,6 +592,16 @@ fn resolve_actions(actions: &[Ident], errors: &mut Errors) -> Vec<&'static str> 
             let variant = variant_of(ACTIONS, &name);
             if name == "unsubscribe" {
                 errors.on(action, "who may `subscribe` may `unsubscribe`: write `subscribe` only");
+            } else if of_view && variant.is_some_and(|variant| !VIEW_ACTIONS.contains(&variant)) {
+                let offered = names(ACTIONS)
+                    .filter(|name| variant_of(ACTIONS, name).is_some_and(|known| VIEW_ACTIONS.contains(&known)));
+                errors.on(
+                    action,
+                    format!(
+                        "nobody writes rows of a view: `{name}` belongs to a resource over the table\nthe actions of a view are {}",
+                        listed(offered)
+                    ),
+                );
             } else if variant.is_none() {
                 let first = unknown("action", &name, names(ACTIONS));
                 errors.on(action, format!("{first}\nthe actions are {}", listed(names(ACTIONS))));

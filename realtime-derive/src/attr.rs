@@ -35,6 +35,8 @@ pub(crate) struct StructAttrs {
     pub(crate) ordering: Selection<Ident>,
     /// `#[realtime(group_by = field)]` or `#[realtime(group_by(field, ..))]`
     pub(crate) group_by: Option<(Ident, Vec<Ident>)>,
+    /// `#[realtime(view_of(table(column = field, ..), ..))]`, and the option's name.
+    pub(crate) view_of: Option<(Ident, Vec<BaseAttr>)>,
     /// `#[realtime(search(..))]`
     pub(crate) search: Vec<Ident>,
     /// `#[realtime(pagination(default = rows, most = rows))]`
@@ -59,6 +61,15 @@ pub(crate) struct StructAttrs {
     pub(crate) policy: Policy,
     /// The doc comment.
     pub(crate) description: String,
+}
+
+/// A column of a table that a database view reads.
+pub(crate) struct BaseAttr {
+    /// Diesel's module of the table.
+    pub(crate) table: Path,
+    pub(crate) column: Ident,
+    /// The field that has the same value.
+    pub(crate) field: Ident,
 }
 
 /// How many rows a page of a list has.
@@ -103,6 +114,7 @@ const STRUCT_OPTIONS: &[&str] = &[
     "lookups",
     "ordering",
     "group_by",
+    "view_of",
     "search",
     "pagination",
     "allowed_actions",
@@ -193,6 +205,7 @@ impl StructAttrs {
                     }
                     attrs.group_by = Some((key.clone(), fields));
                 }
+                "view_of" => attrs.view_of = Some((key.clone(), bases(key, input, errors)?)),
                 "search" => {
                     let form = "`search` lists fields of text: `search(title, body)`";
                     attrs.search = words(key, input, errors, form)?;
@@ -817,6 +830,41 @@ fn rate(text: &LitStr) -> syn::Result<Rate> {
             "a rate is a number and a period, one of `second`, `minute`, `hour` and `day`: \"10/minute\"",
         )),
     }
+}
+
+/// Reads `(table(column, column = field, ..), ..)`.
+fn bases(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<BaseAttr>> {
+    let form = "`view_of` names the tables that the view reads, and by which column a row has a part in those of the view: \
+                `view_of(comments(id), topics(id = topic_id))`";
+    let mut bases: Vec<BaseAttr> = Vec::new();
+    let mut is_empty = true;
+    list(key, input, errors, form, |input, errors| {
+        is_empty = false;
+        let table = path(input).map_err(|error| syn::Error::new(error.span(), form))?;
+        let name = table.segments.last().map_or_else(|| key.clone(), |segment| segment.ident.clone());
+        let form = format!(
+            "say by which column: `{name}(id)`, or `{name}(id = field)` where the field is called otherwise"
+        );
+        let mut has_columns = false;
+        list(&name, input, errors, &form, |input, _| {
+            has_columns = true;
+            let column = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), &form))?;
+            let field = if input.peek(Token![=]) {
+                assigned(&column, input, &form, Ident::parse_any)?
+            } else {
+                column.clone()
+            };
+            let is_same =
+                |base: &BaseAttr| (&base.table, &base.column, &base.field) == (&table, &column, &field);
+            if bases.iter().any(is_same) {
+                return Err(syn::Error::new(column.span(), format!("`{column}` is listed twice")));
+            }
+            bases.push(BaseAttr { table: table.clone(), column, field });
+            Ok(())
+        })?;
+        if has_columns { Ok(()) } else { Err(syn::Error::new(name.span(), form)) }
+    })?;
+    if is_empty { Err(syn::Error::new(key.span(), form)) } else { Ok(bases) }
 }
 
 /// Reads `(function, ..)`.

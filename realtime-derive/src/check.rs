@@ -35,6 +35,7 @@ pub(crate) fn resource(model: &Model<'_>, errors: &mut Errors) {
         alias_does_not_hide_a_field(alias, model, errors);
     }
     aliases_are_unique(model, errors);
+    nobody_writes_a_view(model, errors);
     groups_are_for_subscriptions(model, errors);
     groups_are_made_of_each_field_once(model, errors);
 }
@@ -293,6 +294,32 @@ fn aliases_are_unique(model: &Model<'_>, errors: &mut Errors) {
             errors.on(alias.name, format!("two aliases are called `{}`: choose another name", alias.name));
         }
         seen.push(alias.name);
+    }
+}
+
+/// What is said of values that somebody sets says nothing about rows that nobody sets.
+fn nobody_writes_a_view(model: &Model<'_>, errors: &mut Errors) {
+    if !model.is_over_view {
+        return;
+    }
+    let says_nothing = |key: &dyn std::fmt::Display| {
+        format!("nobody writes rows of a view: remove `{key}`, or write it where the table's own resource is")
+    };
+    for Field { attrs, .. } in &model.fields {
+        let options = [
+            attrs.write_only.as_ref(),
+            attrs.required.as_ref().map(|(key, _)| key),
+            attrs.default.as_ref().map(|(key, _)| key),
+            attrs.on_create.as_ref().map(|(key, _)| key),
+            attrs.on_update.as_ref().map(|(key, _)| key),
+            attrs.validate.as_ref().map(|validate| &validate.key),
+        ];
+        for key in options.into_iter().flatten() {
+            errors.on(key, says_nothing(key));
+        }
+    }
+    for check in model.checks {
+        errors.on(check, says_nothing(&"validate"));
     }
 }
 

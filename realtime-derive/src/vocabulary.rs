@@ -48,6 +48,9 @@ pub(crate) const ACTIONS: &[(&str, &str)] = &[
     ("delete", "Delete"),
 ];
 
+/// Those of a resource over a database view: variants of core's `Action`.
+pub(crate) const VIEW_ACTIONS: &[&str] = &["List", "Retrieve", "Subscribe"];
+
 /// What an application's action cannot be called beside them: what else has a place among the actions of a stream.
 pub(crate) const RESERVED_ACTIONS: &[&str] = &["unsubscribe", "events", "changes", "ping", "authenticate"];
 

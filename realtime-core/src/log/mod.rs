@@ -3,6 +3,8 @@
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sighting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -19,6 +21,13 @@ pub enum Entry {
     Update,
     /// A row was deleted.
     Delete,
+    /// A row of a database view was seen before something changed that may concern it.
+    Seen,
+    /// It is looked again for the rows that have a part in what changed: those seen so far are gone, but for those that
+    /// are found.
+    Again,
+    /// A row of a database view is there after something changed.
+    Found,
 }
 
 impl Entry {
@@ -29,6 +38,9 @@ impl Entry {
             Self::Insert => 1,
             Self::Update => 2,
             Self::Delete => 3,
+            Self::Seen => 5,
+            Self::Again => 6,
+            Self::Found => 7,
         }
     }
 
@@ -39,6 +51,9 @@ impl Entry {
             1 => Some(Self::Insert),
             2 => Some(Self::Update),
             3 => Some(Self::Delete),
+            5 => Some(Self::Seen),
+            6 => Some(Self::Again),
+            7 => Some(Self::Found),
             _ => None,
         }
     }

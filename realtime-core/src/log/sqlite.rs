@@ -4,23 +4,27 @@
 //! that every value is stored exactly as it was: an image read back gives what a `SELECT` of the row would have given.
 //! Which column of which table a `before_n` is, the row's *layout* says: `realtime_layout(id, table_name, columns)`.
 //! SQLite has one writer at a time, so `seq` is commit order.
+//!
+//! Of a database view the log has what triggers of its tables see of it: rows before (`before_n`) and after (`after_n`) a
+//! change, each with what it was looked for by in the first column of the other image.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::LoadConnection;
 use diesel::row::Field as _;
-use diesel::sql_types::{BigInt, Binary, Integer, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl};
 
 use super::Entry;
+use super::sighting::{Sightings, Token};
+use super::watch::{EyesOf, Link, Viewed, literal, quoted};
 pub use super::watch::{InstallError, Watch};
-use super::watch::{layout_id, literal, quoted};
 use crate::__private::read;
 use crate::change::{Batch, Change, ResourceId, coalesce};
 use crate::cursor::{Cursor, Epoch, Position};
 use crate::page_key::PageKey;
-use crate::resource::{Columns, Row};
+use crate::resource::Columns;
 use crate::sql::{Statement, Table};
 
 /// The statements that bring the log of a database up to date; none where it is.
@@ -35,13 +39,19 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         return Err(InstallError::Encoding(other));
     }
     for (table, columns) in &watch.tables {
-        // `xinfo`: generated columns are columns too.
-        let present = names(connection, &format!("SELECT name FROM pragma_table_xinfo({})", literal(table)))?;
-        if present.is_empty() {
-            return Err(InstallError::NoTable((*table).to_owned()));
+        check(connection, table, columns, "table")?;
+    }
+    for (view, viewed) in &watch.views {
+        check(connection, view, &viewed.columns, "view")?;
+        let bases = viewed.bases();
+        for (table, links) in &bases {
+            let columns: Vec<&str> = links.iter().map(|(_, link)| link.column).collect();
+            check(connection, table, &columns, "table")?;
         }
-        if let Some(column) = columns.iter().find(|column| !present.iter().any(|name| name == *column)) {
-            return Err(InstallError::NoColumn { table: (*table).to_owned(), column: (*column).to_owned() });
+        for table in tables_of_view(connection, view)? {
+            if !bases.keys().any(|base| base.eq_ignore_ascii_case(&table)) {
+                return Err(InstallError::UnnamedBase { view: (*view).to_owned(), table });
+            }
         }
     }
     let mut statements = Vec::new();
@@ -105,17 +115,23 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
     };
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
     let mut overtaken: BTreeSet<String> = BTreeSet::new();
-    for (table, columns) in &watch.tables {
-        let id = layout_id(table, columns);
+    for (id, name, columns) in watch.layouts() {
         if !layouts.contains(&id.to_string()) {
             statements.push(format!(
                 "INSERT INTO realtime_layout (id, table_name, columns) VALUES ({id}, {}, {})",
-                literal(table),
-                literal(&serde_json::Value::from(columns.clone()).to_string())
+                literal(name),
+                literal(&serde_json::Value::from(columns).to_string())
             ));
         }
-        overtaken.extend(overtaken_triggers(connection, table)?);
-        wanted.extend(triggers(table, columns, id));
+        if let Some(viewed) = watch.views.get(name) {
+            for (base, links) in viewed.bases() {
+                let numbering = numbering(connection, base)?;
+                wanted.extend(view_triggers(name, viewed, base, &links, numbering.as_deref()));
+            }
+        } else {
+            overtaken.extend(overtaken_triggers(connection, name)?);
+            wanted.extend(triggers(name, columns, id));
+        }
     }
     let mut installed = pairs(
         connection,
@@ -135,6 +151,80 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         }
     }
     Ok(statements)
+}
+
+/// Is it there, what it is to be, and does it have the columns?
+fn check(
+    connection: &mut SqliteConnection,
+    name: &str,
+    columns: &[&str],
+    kind: &str,
+) -> Result<(), InstallError> {
+    // `xinfo`: generated columns are columns too.
+    let present = names(connection, &format!("SELECT name FROM pragma_table_xinfo({})", literal(name)))?;
+    if present.is_empty() {
+        return Err(InstallError::NoTable(name.to_owned()));
+    }
+    let found =
+        format!("SELECT type AS name FROM sqlite_master WHERE name = {} COLLATE NOCASE", literal(name));
+    if !names(connection, &found)?.iter().any(|found| found == kind) {
+        let name = name.to_owned();
+        return Err(if kind == "view" {
+            InstallError::NotAView(name)
+        } else {
+            InstallError::NotATable(name)
+        });
+    }
+    match columns.iter().find(|column| !present.iter().any(|name| name == *column)) {
+        Some(column) => Err(InstallError::NoColumn { table: name.to_owned(), column: (*column).to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// The tables that a view reads, also through other views: SQLite tells which it would open.
+fn tables_of_view(connection: &mut SqliteConnection, view: &str) -> QueryResult<Vec<String>> {
+    let mut explain = Statement::new("");
+    explain.sql(format!("EXPLAIN SELECT * FROM {}", quoted(view)));
+    let mut pages = BTreeSet::new();
+    for row in connection.load(explain)? {
+        let row = row?;
+        let cells = Cells(&row);
+        // `p2` is the first page of a table or an index, `p3` the database: 0 is the main one.
+        if text(&cells, 1)? == "OpenRead" && cell::<i64, BigInt>(&cells, 4)? == 0 {
+            pages.insert(cell::<i64, BigInt>(&cells, 3)?.to_string());
+        }
+    }
+    let pages = pages.into_iter().collect::<Vec<_>>().join(", ");
+    names(
+        connection,
+        &format!("SELECT DISTINCT tbl_name AS name FROM sqlite_master WHERE rootpage IN ({pages})"),
+    )
+}
+
+/// The column of a table whose values SQLite gives out by itself, and what the next one is.
+///
+/// A trigger before an insert is not told of it. Where a view has rows that refer to a row before there is one, they are
+/// found by that.
+fn numbering(connection: &mut SqliteConnection, table: &str) -> QueryResult<Option<Vec<String>>> {
+    let key = format!("SELECT name FROM pragma_table_xinfo({}) WHERE pk > 0", literal(table));
+    let typed = format!("{key} AND upper(type) = 'INTEGER'");
+    let ([_], Some(column)) = (&names(connection, &key)?[..], names(connection, &typed)?.into_iter().next())
+    else {
+        return Ok(None);
+    };
+    let newest = format!("coalesce((SELECT max({}) FROM {}), 0)", quoted(&column), quoted(table));
+    let counts = format!(
+        "SELECT name FROM sqlite_master WHERE name = {} COLLATE NOCASE AND sql LIKE '%AUTOINCREMENT%'",
+        literal(table)
+    );
+    let next = match names(connection, &counts)?.into_iter().next() {
+        None => format!("1 + {newest}"),
+        Some(name) => {
+            let given = format!("SELECT max(seq) FROM sqlite_sequence WHERE name = {}", literal(&name));
+            format!("1 + max({newest}, coalesce(({given}), 0))")
+        }
+    };
+    Ok(Some(vec![column, next]))
 }
 
 /// Tells our triggers from the application's, which may bear any name.
@@ -201,6 +291,83 @@ fn triggers(table: &str, columns: &[&str], layout: i64) -> Vec<(String, String)>
         .collect()
 }
 
+/// The six triggers of a table that a view reads: name and text. They note which rows the view has before and after a row
+/// of the table is changed, as far as it has a part in them.
+fn view_triggers(
+    view: &str,
+    viewed: &Viewed,
+    table: &str,
+    links: &[(usize, &Link)],
+    numbering: Option<&[String]>,
+) -> Vec<(String, String)> {
+    let layout = viewed.layout(view);
+    let columns: Vec<String> =
+        viewed.columns.iter().map(|column| format!("seen.{}", quoted(column))).collect();
+    let columns = columns.join(", ");
+    let targets = |side: &str| {
+        let targets: Vec<String> = (0..viewed.columns.len()).map(|at| format!("{side}_{at}")).collect();
+        targets.join(", ")
+    };
+    // By what rows are looked for stands where the other image would.
+    let rows = |entry: Entry, place: usize, of: &str, value: &str, only: &str| {
+        let (image, token) = match entry {
+            Entry::Seen => (targets("before"), "after_0"),
+            _ => (targets("after"), "before_0"),
+        };
+        format!(
+            "INSERT INTO realtime_log (layout, operation, {image}, {token}) \
+             SELECT {layout}, {}, {columns}, '{place} ' || quote({value}) FROM {} AS seen \
+             WHERE seen.{} = {value}{only}; ",
+            entry.code(),
+            quoted(view),
+            quoted(of)
+        )
+    };
+    let again = |place: usize, value: &str, only: &str| {
+        format!(
+            "INSERT INTO realtime_log (layout, operation, before_0) \
+             SELECT {layout}, {}, '{place} ' || quote({value}) WHERE {value} IS NOT NULL{only}; ",
+            Entry::Again.code()
+        )
+    };
+    let mut triggers = Vec::new();
+    for event in ["INSERT", "UPDATE", "DELETE"] {
+        let (mut before, mut after) = (String::new(), String::new());
+        for (place, link) in links {
+            let column = quoted(link.column);
+            let (old, new) = (format!("OLD.{column}"), format!("NEW.{column}"));
+            let moved = format!(" AND {new} IS NOT {old} COLLATE BINARY");
+            let mut values = Vec::new();
+            if event != "INSERT" {
+                values.push((old, ""));
+            }
+            if event != "DELETE" {
+                values.push((new, if event == "UPDATE" { &moved } else { "" }));
+            }
+            for (value, only) in &values {
+                before.push_str(&rows(Entry::Seen, *place, link.of, value, only));
+                after.push_str(&again(*place, value, only));
+                after.push_str(&rows(Entry::Found, *place, link.of, value, only));
+            }
+            if let (Some([numbered, next]), "INSERT") = (numbering, event)
+                && numbered == link.column
+            {
+                before.push_str(&rows(Entry::Seen, *place, link.of, &format!("({next})"), ""));
+            }
+        }
+        for (time, statements) in [("BEFORE", before), ("AFTER", after)] {
+            let name = format!("realtime_{view} of {table} {time} {event}");
+            let sql = format!(
+                "CREATE TRIGGER {} {time} {event} ON {} BEGIN {statements}END",
+                quoted(&name),
+                quoted(table)
+            );
+            triggers.push((name, sql));
+        }
+    }
+    triggers
+}
+
 fn names(connection: &mut SqliteConnection, sql: &str) -> QueryResult<Vec<String>> {
     let mut statement = Statement::new("");
     statement.sql(sql.to_owned());
@@ -252,6 +419,7 @@ const FIRST_IMAGE: usize = 3;
 /// How the log of a database is read.
 pub struct Reader {
     tables: Vec<Table<Sqlite>>,
+    eyes: EyesOf,
     layouts: BTreeMap<i64, Layout>,
     /// That of a row whose layout another process has installed since: whose row it is cannot be said.
     unknown: Layout,
@@ -259,6 +427,13 @@ pub struct Reader {
     select: String,
     /// The columns of one image.
     width: usize,
+}
+
+/// What has been read of a transaction.
+#[derive(Default)]
+struct Open {
+    changes: Vec<Change>,
+    sightings: Sightings,
 }
 
 /// Who looks at the rows of one layout.
@@ -300,7 +475,8 @@ impl Reader {
         }
         select.push_str(" FROM realtime_log WHERE seq > ");
         let unknown = (0..tables.len()).map(|at| (ResourceId(at), None)).collect();
-        let mut reader = Self { tables, layouts: BTreeMap::new(), unknown, select, width };
+        let eyes = EyesOf::resources(&tables);
+        let mut reader = Self { tables, eyes, layouts: BTreeMap::new(), unknown, select, width };
         reader.read_layouts(connection)?;
         Ok(reader)
     }
@@ -357,7 +533,7 @@ impl Reader {
         statement.sql(" AND seq <= ").bind::<BigInt, _>(up_to.0).sql(" ORDER BY seq");
         let mut rows = 0;
         let mut read = Read { batch: Batch { position: after, ..Batch::default() }, ..Read::default() };
-        let mut open: Vec<Change> = Vec::new();
+        let mut open = Open::default();
         for row in connection.load(statement)? {
             let row = row?;
             let cells = Cells(&row);
@@ -403,13 +579,13 @@ impl Reader {
         self.layouts.get(&layout).unwrap_or(&self.unknown)
     }
 
-    fn close(&self, open: &mut Vec<Change>, batch: &mut Batch) {
-        if open.is_empty() {
-            return;
+    fn close(&self, open: &mut Open, batch: &mut Batch) {
+        if !open.changes.is_empty() {
+            batch.changes.extend(coalesce(std::mem::take(&mut open.changes), |resource, row| {
+                row.value(self.tables[resource.0].descriptor().key).into_owned()
+            }));
         }
-        batch.changes.extend(coalesce(std::mem::take(open), |resource, row| {
-            row.value(self.tables[resource.0].descriptor().key).into_owned()
-        }));
+        batch.changes.extend(open.sightings.end());
     }
 
     fn decode(
@@ -418,27 +594,53 @@ impl Reader {
         layout: i64,
         entry: Entry,
         position: Position,
-        open: &mut Vec<Change>,
+        open: &mut Open,
         corrupt: &mut Vec<(ResourceId, String)>,
     ) {
+        let token = |column: usize| -> QueryResult<Option<Token>> {
+            let token = cell::<Option<String>, Nullable<Text>>(cells, column)?;
+            Ok(token.and_then(|token| {
+                let (link, value) = token.split_once(' ')?;
+                Some(Token { link: link.parse().ok()?, value: value.as_bytes().to_vec() })
+            }))
+        };
         for (id, places) in self.resources_of(layout) {
             let table = &self.tables[id.0];
             let Some(places) = places else {
                 corrupt.push((*id, format!("row {}: its layout is not that of the resource", position.0)));
                 continue;
             };
-            let image = |present: bool, at: &[usize]| -> diesel::deserialize::Result<Option<Row>> {
-                present.then(|| table.decode(cells, at)).transpose()
-            };
-            let images = image(entry != Entry::Insert, &places.before)
-                .and_then(|before| Ok((before, image(entry != Entry::Delete, &places.after)?)));
-            match images {
-                Ok((before, after)) => {
-                    let Some(row) = before.as_ref().or(after.as_ref()) else { continue };
+            let mut read = || -> diesel::deserialize::Result<()> {
+                let (before, after) = match entry {
+                    Entry::Mark => return Ok(()),
+                    Entry::Again => {
+                        open.sightings.look_again(*id, token(FIRST_IMAGE)?, position);
+                        return Ok(());
+                    }
+                    Entry::Seen | Entry::Found => {
+                        let (at, by) = match entry {
+                            Entry::Seen => (&places.before, FIRST_IMAGE + self.width),
+                            _ => (&places.after, FIRST_IMAGE),
+                        };
+                        let (row, eyes) = (table.decode(cells, at)?, self.eyes.of(*id, table.descriptor()));
+                        open.sightings.see(eyes, entry, token(by)?, row, position);
+                        return Ok(());
+                    }
+                    Entry::Insert => (None, Some(table.decode(cells, &places.after)?)),
+                    Entry::Update => (
+                        Some(table.decode(cells, &places.before)?),
+                        Some(table.decode(cells, &places.after)?),
+                    ),
+                    Entry::Delete => (Some(table.decode(cells, &places.before)?), None),
+                };
+                if let Some(row) = before.as_ref().or(after.as_ref()) {
                     let key = row.value(table.descriptor().key).into_owned();
-                    open.push(Change { resource: *id, key, before, after, cursor: position });
+                    open.changes.push(Change { resource: *id, key, before, after, cursor: position });
                 }
-                Err(error) => corrupt.push((*id, format!("row {}: {error}", position.0))),
+                Ok(())
+            };
+            if let Err(error) = read() {
+                corrupt.push((*id, format!("row {}: {error}", position.0)));
             }
         }
     }

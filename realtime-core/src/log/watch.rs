@@ -5,34 +5,139 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::backend::Backend;
 use sha2::{Digest, Sha256};
 
+use super::sighting::Eyes;
+use crate::change::ResourceId;
+use crate::resource::Descriptor;
 use crate::sql::Table;
 
-/// The tables that are watched and, of each, the columns that some resource names, in a fixed order.
+/// The tables that are watched and, of each, the columns that some resource names, in a fixed order; and the database
+/// views, with the tables that they read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     pub(super) tables: BTreeMap<&'static str, Vec<&'static str>>,
+    pub(super) views: BTreeMap<&'static str, Viewed>,
+}
+
+/// A database view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Viewed {
+    pub(super) columns: Vec<&'static str>,
+    /// In a fixed order: the log names them by their place.
+    pub(super) links: Vec<Link>,
+}
+
+/// A row of the table has a part in the view's rows that have the value of its column in theirs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Link {
+    pub(super) table: &'static str,
+    pub(super) column: &'static str,
+    /// The column of the view.
+    pub(super) of: &'static str,
+}
+
+impl Link {
+    fn of(descriptor: &Descriptor) -> impl Iterator<Item = Self> {
+        let fields = descriptor.fields;
+        descriptor.bases.iter().map(|base| Self {
+            table: base.table,
+            column: base.column,
+            of: fields[base.field].column,
+        })
+    }
+}
+
+impl Viewed {
+    /// Names the view, its columns and what it is made of.
+    pub(super) fn layout(&self, view: &str) -> i64 {
+        let links: Vec<String> =
+            self.links.iter().map(|link| format!("{}.{}={}", link.table, link.column, link.of)).collect();
+        let names: Vec<&str> = self.columns.iter().copied().chain(links.iter().map(String::as_str)).collect();
+        layout_id(view, &names)
+    }
+
+    /// The tables that the view reads; of each, its columns with their places.
+    pub(super) fn bases(&self) -> BTreeMap<&'static str, Vec<(usize, &Link)>> {
+        let mut bases: BTreeMap<&'static str, Vec<(usize, &Link)>> = BTreeMap::new();
+        for (place, link) in self.links.iter().enumerate() {
+            bases.entry(link.table).or_default().push((place, link));
+        }
+        bases
+    }
 }
 
 impl Watch {
     /// Watches what the resources show. What none of them names is never in the log.
     pub fn over<DB: Backend>(tables: &[Table<DB>]) -> Self {
         let mut columns: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+        let mut links: BTreeMap<&'static str, BTreeSet<Link>> = BTreeMap::new();
         for table in tables {
-            let named = columns.entry(table.descriptor().table).or_default();
-            named.extend(table.descriptor().fields.iter().map(|field| field.column));
+            let descriptor = table.descriptor();
+            let named = columns.entry(descriptor.table).or_default();
+            named.extend(descriptor.fields.iter().map(|field| field.column));
+            if descriptor.is_over_view() {
+                links.entry(descriptor.table).or_default().extend(Link::of(descriptor));
+            }
         }
-        Self {
-            tables: columns
-                .into_iter()
-                .map(|(table, columns)| (table, columns.into_iter().collect()))
-                .collect(),
+        let mut watch = Self::default();
+        for (table, columns) in columns {
+            let columns = columns.into_iter().collect();
+            match links.remove(table) {
+                None => _ = watch.tables.insert(table, columns),
+                Some(links) => {
+                    _ = watch.views.insert(table, Viewed { columns, links: links.into_iter().collect() });
+                }
+            }
         }
+        watch
+    }
+
+    /// What the log covers: its layouts, each with its name and columns.
+    pub(super) fn layouts(&self) -> impl Iterator<Item = (i64, &'static str, &[&'static str])> {
+        let tables = self
+            .tables
+            .iter()
+            .map(|(table, columns)| (layout_id(table, columns), *table, columns.as_slice()));
+        let views =
+            self.views.iter().map(|(view, viewed)| (viewed.layout(view), *view, viewed.columns.as_slice()));
+        tables.chain(views)
+    }
+
+    /// Every table and view that is looked at.
+    #[cfg(feature = "postgres")]
+    pub(super) fn relations(&self) -> BTreeSet<&'static str> {
+        let bases = self.views.values().flat_map(|viewed| viewed.links.iter().map(|link| link.table));
+        self.tables.keys().chain(self.views.keys()).copied().chain(bases).collect()
     }
 
     /// The columns of the widest table.
     #[cfg(feature = "sqlite")]
     pub(super) fn width(&self) -> usize {
-        self.tables.values().map(Vec::len).max().unwrap_or(0)
+        self.layouts().map(|(_, _, columns)| columns.len()).max().unwrap_or(0)
+    }
+}
+
+/// How each resource sees the rows of the view that it is over.
+pub(super) struct EyesOf(Vec<Vec<Option<usize>>>);
+
+impl EyesOf {
+    pub(super) fn resources<DB: Backend>(tables: &[Table<DB>]) -> Self {
+        let watch = Watch::over(tables);
+        let links = tables.iter().map(|table| {
+            let descriptor = table.descriptor();
+            let links = watch.views.get(descriptor.table).map_or(&[][..], |viewed| &viewed.links);
+            let field = |link: &Link| descriptor.fields.iter().position(|field| field.column == link.of);
+            links.iter().map(field).collect()
+        });
+        Self(links.collect())
+    }
+
+    pub(super) fn of(&self, resource: ResourceId, descriptor: &Descriptor) -> Eyes<'_> {
+        Eyes {
+            resource,
+            key: descriptor.key,
+            fields: descriptor.fields.len(),
+            links: self.0.get(resource.0).map_or(&[], Vec::as_slice),
+        }
     }
 }
 
@@ -72,8 +177,25 @@ pub enum InstallError {
     #[error("the encoding of the database is {0}; only in UTF-8 is text ordered by code point")]
     Encoding(String),
     /// What a resource is mounted on is a view or something else that has no rows of its own.
-    #[error("{0:?} is no table: only tables have triggers that see every row")]
+    #[error(
+        "{0:?} is no table, and only tables have triggers that see every row; a resource over a view names the tables \
+         that the view reads: #[realtime(view_of(comments(id)))]"
+    )]
     NotATable(String),
+    /// A resource names tables that its view reads, and what it is mounted on is no view.
+    #[error("{0:?} is no view: a resource over a table has no `view_of`")]
+    NotAView(String),
+    /// A view reads a table whose changes would not be seen.
+    #[error(
+        "the view {view:?} reads the table {table:?}, whose changes would change its rows unseen: name it in \
+         `view_of`, with the column whose value the view's rows have in one of theirs"
+    )]
+    UnnamedBase {
+        /// The view.
+        view: String,
+        /// The table.
+        table: String,
+    },
     /// A column's type has no binary form, in which the log keeps values.
     #[error("the column {column:?} of {table:?} is of a type that has no binary form")]
     NotBinary {

@@ -488,6 +488,7 @@ mod tests {
         custom: &[],
         throttle: &[],
         aliases: &[],
+        bases: &[],
         actions: ActionSet::ALL,
         group_by: &[],
         lists: crate::resource::Lists::PLAIN,

@@ -2,13 +2,13 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Expr;
 use syn::ext::IdentExt;
+use syn::{Expr, Path};
 
 use super::{Runtime, local, place, record, validate};
-use crate::ast::{Alias, Field, Lookups, Model, Relation};
+use crate::ast::{Alias, Base, Field, Lookups, Model, Relation};
 use crate::rule::{Literal, plain_integer};
-use crate::vocabulary::PATH;
+use crate::vocabulary::{PATH, VIEW_ACTIONS};
 
 /// ```text
 /// Descriptor { stream: "comments", table: "comments", fields: &[FieldDescriptor { .. }, ..], key: 0, .. }
@@ -16,8 +16,7 @@ use crate::vocabulary::PATH;
 pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let Model { stream, description, .. } = model;
     let key = model.key.unwrap_or_default();
-    let table =
-        model.table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default();
+    let table = table_name(&model.table);
     let fields = model.fields.iter().map(|field| descriptor(field, model, runtime));
     let lookup = model.lookup.as_ref().map_or(key, |(field, _)| *field);
     let throttle = model.throttle.iter().map(|(action, rate)| {
@@ -27,13 +26,15 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
     let checks = model.checks.iter().map(|function| quote_spanned!(place(function)=> #function));
     let aliases = model.aliases.iter().filter_map(|alias| entry(alias, runtime));
     let group_by = model.group_by.iter().flat_map(|(_, fields)| fields.iter().map(|(field, _)| field));
-    let actions = match &model.actions {
+    let offered = model.actions.as_deref().or(model.is_over_view.then_some(VIEW_ACTIONS));
+    let actions = match offered {
         None => quote!(#runtime::ActionSet::ALL),
         Some(actions) => {
             let actions = actions.iter().map(|action| variant(action));
             quote!(#runtime::ActionSet::of(&[#(#runtime::Action::#actions),*]))
         }
     };
+    let bases = model.bases.iter().map(|base| self::base(base, runtime));
     let custom = custom(model.has_actions, runtime);
     let lists = lists(model, runtime);
     let zone = zone(model, runtime);
@@ -41,6 +42,7 @@ pub(super) fn expression(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
         #runtime::Descriptor {
             stream: #stream,
             table: #table,
+            bases: &[#(#bases),*],
             fields: &[#(#fields),*],
             key: #key,
             lookup: #lookup,
@@ -77,6 +79,26 @@ fn zone(model: &Model<'_>, runtime: &Runtime) -> TokenStream {
 }
 
 /// ```text
+/// Base { table: "topics", column: <topics::id as Column>::NAME, field: 1 }
+/// ```
+fn base(base: &Base<'_>, runtime: &Runtime) -> TokenStream {
+    let Base { table, column, field } = base;
+    let name = table_name(table);
+    quote! {
+        #runtime::Base {
+            table: #name,
+            column: <#table::#column as #runtime::diesel::Column>::NAME,
+            field: #field,
+        }
+    }
+}
+
+/// The name in the database: that of Diesel's module.
+fn table_name(table: &Path) -> String {
+    table.segments.last().map(|segment| segment.ident.unraw().to_string()).unwrap_or_default()
+}
+
+/// ```text
 /// <Self as CustomActions>::ACTIONS
 /// ```
 pub(super) fn custom(has_actions: bool, runtime: &Runtime) -> TokenStream {
@@ -91,7 +113,8 @@ fn descriptor(field: &Field<'_>, model: &Model<'_>, runtime: &Runtime) -> TokenS
     let table = &model.table;
     let attrs = &field.attrs;
     let description = attrs.help.as_ref().map_or_else(|| attrs.description.clone(), |(_, help)| help.value());
-    let (read_only, write_only) = (attrs.read_only.is_some(), attrs.write_only.is_some());
+    let read_only = attrs.read_only.is_some() || model.is_over_view;
+    let write_only = attrs.write_only.is_some();
     let computed = record::computed(field, runtime).map(|computed| quote!(#computed.shown_as()));
     let computed = validate::option(computed);
     let checks = validate::table(field, runtime);

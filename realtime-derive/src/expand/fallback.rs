@@ -33,6 +33,7 @@ pub(super) fn implementation(input: &DeriveInput, attrs: &StructAttrs, runtime: 
                 const DESCRIPTOR: &'static #runtime::Descriptor = &#runtime::Descriptor {
                     stream: "",
                     table: "",
+                    bases: &[],
                     fields: &[],
                     key: 0,
                     lookup: 0,

@@ -13,6 +13,7 @@ fn mistakes_are_reported_where_they_are_with_what_to_write_instead() {
         "lookups",
         "several",
         "actions",
+        "views",
     ] {
         cases.compile_fail(format!("ui/{kind}/*.rs"));
     }

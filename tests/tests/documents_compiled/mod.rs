@@ -7,3 +7,4 @@ mod derive;
 mod from_django;
 mod postgres;
 mod testing;
+mod views;

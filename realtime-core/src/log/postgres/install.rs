@@ -1,13 +1,15 @@
 //! The statements that bring the log of a database up to date.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use diesel::pg::Pg;
 use diesel::sql_types::Text;
 use serde::Deserialize;
 
-use super::pgoutput::TRUNCATED;
+use super::pgoutput::TOLD;
 use super::replication::{Replicated, publication};
+use super::views;
 use crate::log::watch::{InstallError, Watch, layout_id, literal, quoted};
 use crate::sql::Statement;
 
@@ -36,12 +38,34 @@ impl Installed {
 }
 
 #[derive(Debug, Deserialize)]
-struct Found {
-    schema: String,
-    /// `r`: a table; `p`: a partitioned one.
+pub(super) struct Found {
+    pub(super) schema: String,
+    /// `r`: a table; `p`: a partitioned one; `v`: a view.
     kind: String,
     /// Names, and whether their type has a binary form.
     columns: BTreeMap<String, bool>,
+    /// The columns of which no two rows have the same value.
+    pub(super) unique: Vec<String>,
+    /// Of a view: the tables that it reads, also through other views, by schema and name.
+    pub(super) reads: Vec<(String, String)>,
+}
+
+impl Found {
+    fn check<'a>(
+        &self,
+        name: &str,
+        columns: impl IntoIterator<Item = &'a &'a str>,
+    ) -> Result<(), InstallError> {
+        for column in columns {
+            let (table, column) = (name.to_owned(), (*column).to_owned());
+            match self.columns.get(&column) {
+                None => return Err(InstallError::NoColumn { table, column }),
+                Some(false) => return Err(InstallError::NotBinary { table, column }),
+                Some(true) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -54,16 +78,60 @@ struct Trigger {
     enabled: String,
 }
 
+impl Installed {
+    /// A table that is there, with the columns that are named.
+    fn table<'a>(
+        &self,
+        name: &str,
+        columns: impl IntoIterator<Item = &'a &'a str>,
+    ) -> Result<&Found, InstallError> {
+        let found = self.found(name)?;
+        if !["r", "p"].contains(&found.kind.as_str()) {
+            return Err(InstallError::NotATable(name.to_owned()));
+        }
+        found.check(name, columns)?;
+        Ok(found)
+    }
+
+    /// The same of a view.
+    fn view<'a>(
+        &self,
+        name: &str,
+        columns: impl IntoIterator<Item = &'a &'a str>,
+    ) -> Result<&Found, InstallError> {
+        let found = self.found(name)?;
+        if found.kind != "v" {
+            return Err(InstallError::NotAView(name.to_owned()));
+        }
+        found.check(name, columns)?;
+        Ok(found)
+    }
+
+    fn found(&self, name: &str) -> Result<&Found, InstallError> {
+        self.tables.get(name).and_then(Option::as_ref).ok_or_else(|| InstallError::NoTable(name.to_owned()))
+    }
+}
+
 /// Asks what is there: one row with one text, JSON of [`Installed`].
 pub fn inspect(watch: &Watch) -> Statement<Pg> {
     let mut statement = Statement::new(
         "WITH mine AS (SELECT current_schema() AS name), \
          named AS (SELECT value AS name, to_regclass(quote_ident(value)) AS oid FROM json_array_elements_text(",
     );
-    let tables: Vec<&str> = watch.tables.keys().copied().collect();
+    let tables: Vec<&str> = watch.relations().into_iter().collect();
     statement.bind::<Text, _>(serde_json::Value::from(tables).to_string());
+    // What views read, through other views too: each view with each relation that its rule names.
     statement.sql(
-        "::json)) \
+        "::json)), \
+         rules AS (SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation FROM pg_rewrite r \
+            JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v' \
+            JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class), \
+         reads AS (WITH RECURSIVE through AS (\
+            SELECT rules.view, rules.relation FROM rules JOIN named ON named.oid = rules.view UNION \
+            SELECT through.view, rules.relation FROM through JOIN rules ON rules.view = through.relation) \
+            SELECT through.view, n.nspname, t.relname FROM through JOIN pg_class t ON t.oid = through.relation \
+            JOIN pg_namespace n ON n.oid = t.relnamespace WHERE t.relkind NOT IN ('v', 'S', 'c')) \
          SELECT json_build_object(\
          'version', current_setting('server_version_num')::int, \
          'in_recovery', pg_is_in_recovery(), \
@@ -73,6 +141,11 @@ pub fn inspect(watch: &Watch) -> Statement<Pg> {
             WHERE n.nspname = mine.name AND c.relkind = 'r' AND c.relname LIKE 'realtime\\_%'), \
          'tables', (SELECT coalesce(json_object_agg(named.name, CASE WHEN c.oid IS NOT NULL THEN json_build_object(\
             'schema', n.nspname, 'kind', c.relkind, \
+            'unique', (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_index i JOIN pg_attribute a \
+                ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisunique \
+                AND i.indisvalid AND i.indimmediate AND i.indnkeyatts = 1 AND i.indpred IS NULL), \
+            'reads', (SELECT coalesce(json_agg(json_build_array(r.nspname, r.relname)), '[]') FROM reads r \
+                WHERE r.view = c.oid), \
             'columns', (SELECT coalesce(json_object_agg(a.attname, t.typsend <> 0), '{}') FROM pg_attribute a \
                 JOIN pg_type t ON t.oid = a.atttypid \
                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) END), '{}') \
@@ -140,8 +213,8 @@ pub fn outstanding(
     if replicated.is_some() {
         create("realtime_slot", "slot text NOT NULL, watch bigint NOT NULL, copied pg_lsn NOT NULL");
         create(
-            TRUNCATED,
-            "id bigserial PRIMARY KEY, layout bigint NOT NULL, operation int NOT NULL, before bytea",
+            TOLD,
+            "id bigserial PRIMARY KEY, layout bigint NOT NULL, operation int NOT NULL, before bytea, after bytea",
         );
     } else if installed.relations.iter().any(|relation| relation == "realtime_slot") {
         // What happened since the copying ended is in no log.
@@ -155,54 +228,74 @@ pub fn outstanding(
             "DROP PUBLICATION IF EXISTS {}",
             publication(installed.schema.as_deref().unwrap_or_default())
         ));
-        statements.push(format!("DROP TABLE {schema}.realtime_slot, {schema}.{TRUNCATED}"));
+        statements.push(format!("DROP TABLE IF EXISTS {schema}.realtime_slot, {schema}.{TOLD}"));
     }
     let mut wanted_functions = BTreeMap::new();
     let mut wanted_triggers = Vec::new();
-    for (table, columns) in &watch.tables {
-        let found = installed.tables.get(*table).and_then(Option::as_ref);
-        let found = found.ok_or_else(|| InstallError::NoTable((*table).to_owned()))?;
-        if !["r", "p"].contains(&found.kind.as_str()) {
-            return Err(InstallError::NotATable((*table).to_owned()));
-        }
-        for column in columns {
-            let (table, column) = ((*table).to_owned(), (*column).to_owned());
-            match found.columns.get(&column) {
-                None => return Err(InstallError::NoColumn { table, column }),
-                Some(false) => return Err(InstallError::NotBinary { table, column }),
-                Some(true) => {}
-            }
-        }
-        let layout = layout_id(table, columns);
+    for (layout, name, columns) in watch.layouts() {
         if !layouts.contains(&layout) {
             statements.push(format!(
                 "INSERT INTO {}.realtime_layout (id, table_name, columns) VALUES ({layout}, {}, {})",
                 quoted(schema),
-                literal(table),
-                literal(&serde_json::Value::from(columns.clone()).to_string())
+                literal(name),
+                literal(&serde_json::Value::from(columns).to_string())
             ));
         }
-        let function = format!("realtime_log_{layout}");
-        let relation = format!("{}.{}", quoted(&found.schema), quoted(table));
-        let source = match replicated {
-            None => source(schema, &relation, columns, layout),
-            Some(_) => truncated_source(schema, &relation, columns, layout),
-        };
+    }
+    let mut want = |found: &Found, table: &str, function: String, source: String, kinds: Vec<Kind>| {
         if installed.functions.get(&function) != Some(&source) {
             statements.push(create_function(schema, &function, &source));
         }
-        wanted_functions.insert(function.clone(), source);
-        let kinds = KINDS.iter().filter(|kind| replicated.is_none() || kind.event == "BEFORE TRUNCATE");
-        wanted_triggers.extend(kinds.map(|kind| {
+        wanted_triggers.extend(kinds.into_iter().map(|kind| {
             let trigger = Trigger {
                 schema: found.schema.clone(),
-                table: (*table).to_owned(),
-                name: kind.name.to_owned(),
+                table: table.to_owned(),
+                name: kind.name.to_string(),
                 function: function.clone(),
                 enabled: "A".to_owned(),
             };
             (kind, trigger)
         }));
+        wanted_functions.insert(function, source);
+    };
+    for (table, columns) in &watch.tables {
+        let found = installed.table(table, columns)?;
+        let layout = layout_id(table, columns);
+        let relation = format!("{}.{}", quoted(&found.schema), quoted(table));
+        let source = match replicated {
+            None => source(schema, &relation, columns, layout),
+            Some(_) => truncated_source(schema, &relation, columns, layout),
+        };
+        let kinds = KINDS.iter().filter(|kind| replicated.is_none() || kind.event == "BEFORE TRUNCATE");
+        want(found, table, format!("realtime_log_{layout}"), source, kinds.cloned().collect());
+    }
+    for (view, viewed) in &watch.views {
+        let found = installed.view(view, &viewed.columns)?;
+        let mut bases = BTreeMap::new();
+        for (table, links) in viewed.bases() {
+            let base = installed.table(table, links.iter().map(|(_, link)| &link.column))?;
+            bases.insert((base.schema.as_str(), table), (base, links));
+        }
+        if let Some((_, table)) =
+            found.reads.iter().find(|(schema, table)| !bases.contains_key(&(schema.as_str(), table.as_str())))
+        {
+            return Err(InstallError::UnnamedBase { view: (*view).to_owned(), table: table.clone() });
+        }
+        // Of one row of one table, who writes it keeps others from doing so.
+        let is_of_one_row = match bases.values().next() {
+            Some((base, links)) if bases.len() == 1 && links.len() == 1 => {
+                base.unique.iter().any(|column| column == links[0].1.column)
+            }
+            _ => false,
+        };
+        let relation = format!("{}.{}", quoted(&found.schema), quoted(view));
+        for ((_, table), (base, links)) in bases {
+            let layout = viewed.layout(view);
+            let source =
+                views::source(schema, &relation, viewed, layout, &links, is_of_one_row, replicated.is_some());
+            let function = format!("realtime_log_{:x}_{:x}", layout, layout_id(table, &[]));
+            want(base, table, function, source, views::kinds(layout));
+        }
     }
     let at = |trigger: &Trigger| format!("{}.{}", quoted(&trigger.schema), quoted(&trigger.table));
     // A trigger of a table that is no longer watched would only cost its writers.
@@ -215,7 +308,7 @@ pub fn outstanding(
         if !installed.triggers.contains(trigger) {
             statements.push(format!(
                 "CREATE TRIGGER {} {} ON {} {} EXECUTE FUNCTION {}.{}()",
-                quoted(kind.name),
+                quoted(&kind.name),
                 kind.event,
                 at(trigger),
                 kind.rows,
@@ -225,7 +318,7 @@ pub fn outstanding(
             statements.push(format!(
                 "ALTER TABLE {} ENABLE ALWAYS TRIGGER {}",
                 at(trigger),
-                quoted(kind.name)
+                quoted(&kind.name)
             ));
         }
     }
@@ -238,10 +331,11 @@ pub fn outstanding(
     Ok(statements)
 }
 
-struct Kind {
-    name: &'static str,
-    event: &'static str,
-    rows: &'static str,
+#[derive(Clone)]
+pub(super) struct Kind {
+    pub(super) name: Cow<'static, str>,
+    pub(super) event: &'static str,
+    pub(super) rows: &'static str,
 }
 
 /// PostgreSQL fires triggers of one sort in the order of their names. Ours come before the application's and before
@@ -249,14 +343,14 @@ struct Kind {
 ///
 /// `*<>` compares the stored bytes, so that 1.0 and 1.00 differ, and texts that a collation takes for equal.
 const KINDS: &[Kind] = &[
-    Kind { name: "!realtime_insert", event: "AFTER INSERT", rows: "FOR EACH ROW" },
+    Kind { name: Cow::Borrowed("!realtime_insert"), event: "AFTER INSERT", rows: "FOR EACH ROW" },
     Kind {
-        name: "!realtime_update",
+        name: Cow::Borrowed("!realtime_update"),
         event: "AFTER UPDATE",
         rows: "FOR EACH ROW WHEN (OLD.* OPERATOR(pg_catalog.*<>) NEW.*)",
     },
-    Kind { name: "!realtime_delete", event: "AFTER DELETE", rows: "FOR EACH ROW" },
-    Kind { name: "!realtime_truncate", event: "BEFORE TRUNCATE", rows: "FOR EACH STATEMENT" },
+    Kind { name: Cow::Borrowed("!realtime_delete"), event: "AFTER DELETE", rows: "FOR EACH ROW" },
+    Kind { name: Cow::Borrowed("!realtime_truncate"), event: "BEFORE TRUNCATE", rows: "FOR EACH STATEMENT" },
 ];
 
 /// It runs as whoever installed it, so that writers need no rights on the log; everything it names is fixed. `record_send`
@@ -271,7 +365,7 @@ fn create_function(schema: &str, name: &str, source: &str) -> String {
     )
 }
 
-fn image(of: &str, columns: &[&str]) -> String {
+pub(super) fn image(of: &str, columns: &[&str]) -> String {
     let values: Vec<String> = columns.iter().map(|column| format!("{of}.{}", quoted(column))).collect();
     format!("record_send(ROW({}))", values.join(", "))
 }
@@ -279,7 +373,7 @@ fn image(of: &str, columns: &[&str]) -> String {
 /// Logical replication says that a table was truncated, not of which rows. They are told through a table that is
 /// published like the watched ones, and stay in it no longer than the statement lasts.
 fn truncated_source(schema: &str, relation: &str, columns: &[&str], layout: i64) -> String {
-    let told = format!("{}.{TRUNCATED}", quoted(schema));
+    let told = format!("{}.{TOLD}", quoted(schema));
     format!(
         "
 BEGIN

@@ -5,6 +5,9 @@
 //! the binary form in which a `SELECT` would send it, so that Diesel decodes an image as it would decode the row. Which
 //! column of which table each value is, the row's *layout* says: `realtime_layout(id, table_name, columns)`.
 //!
+//! Of a database view the log has what triggers of its tables see of it, each row with what it was looked for by in the
+//! place of the other image.
+//!
 //! Numbers are given out before the commit, so neither `seq` nor `xid` is commit order. What is: the difference of two
 //! of PostgreSQL's snapshots, of which the later one sees whole transactions that the earlier one did not.
 //! `realtime_mark(position, previous, snapshot)` gives numbers to snapshots: a *mark* at a position says which
@@ -22,6 +25,7 @@ mod reader;
 mod replication;
 mod snapshot;
 mod statement;
+mod views;
 
 pub use image::{Image, MalformedImage};
 pub use install::{Installed, inspect, outstanding};

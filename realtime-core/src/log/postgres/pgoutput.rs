@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::log::Entry;
 use crate::log::watch::{Watch, layout_id};
 
-/// The table through which a `TRUNCATE` tells its rows, at their place among the other changes of its transaction.
-pub(super) const TRUNCATED: &str = "realtime_truncated";
+/// The table through which triggers tell what logical replication does not send, at its place among the other changes of
+/// the transaction: the rows of a `TRUNCATE`, and those of database views.
+pub(super) const TOLD: &str = "realtime_told";
 
 /// The number in the column `operation` of a row that tells that rows of the table have changed, but not which.
 pub(super) const LOST: i32 = 4;
@@ -65,7 +66,7 @@ pub struct Capture {
 #[derive(Clone, Debug)]
 enum Wanted {
     Table { layout: i64, columns: Vec<&'static str> },
-    Truncated,
+    Told,
 }
 
 /// A table as the server last described it.
@@ -75,8 +76,8 @@ enum Relation {
     Other(String),
     /// Where each column of the layout is, and of which type; nothing where one of them is not there.
     Table { layout: i64, places: Option<Vec<(usize, u32)>> },
-    /// Where the layout, the operation and the image are.
-    Truncated([usize; 3]),
+    /// Where the layout, the operation and the images are.
+    Told([usize; 4]),
 }
 
 /// A value of a row.
@@ -97,8 +98,8 @@ impl Capture {
             let wanted = Wanted::Table { layout: layout_id(table, columns), columns: columns.clone() };
             Some(((schema_of(table)?.to_owned(), (*table).to_owned()), wanted))
         });
-        let truncated = ((schema.to_owned(), TRUNCATED.to_owned()), Wanted::Truncated);
-        Self { wanted: tables.chain([truncated]).collect(), relations: BTreeMap::new() }
+        let told = ((schema.to_owned(), TOLD.to_owned()), Wanted::Told);
+        Self { wanted: tables.chain([told]).collect(), relations: BTreeMap::new() }
     }
 
     /// A new stream begins: the server describes every table anew.
@@ -188,9 +189,9 @@ impl Capture {
                 layout: *layout,
                 places: columns.iter().map(|column| place(column)).collect(),
             },
-            Some(Wanted::Truncated) => {
+            Some(Wanted::Told) => {
                 let at = |name| place(name).map(|(at, _)| at).ok_or(Malformed);
-                Relation::Truncated([at("layout")?, at("operation")?, at("before")?])
+                Relation::Told([at("layout")?, at("operation")?, at("before")?, at("after")?])
             }
         };
         Ok((id, relation))
@@ -205,22 +206,22 @@ impl Relation {
                 let image = places.as_ref().and_then(|places| image(places, after, None));
                 Ok(Some(captured(*layout, Entry::Insert, None, image)))
             }
-            Self::Truncated([layout, operation, before]) => {
+            Self::Told([layout, operation, before, after_image]) => {
                 let cell = |at: usize| after.get(at).copied().ok_or(Malformed);
                 let (Cell::Binary(layout), Cell::Binary(operation)) = (cell(*layout)?, cell(*operation)?)
                 else {
                     return Err(Malformed);
                 };
-                let before = match cell(*before)? {
-                    Cell::Null => None,
-                    Cell::Binary(image) => Some(image.to_vec()),
-                    Cell::Unchanged | Cell::Text => return Err(Malformed),
+                let image = |at: usize| match cell(at)? {
+                    Cell::Null => Ok(None),
+                    Cell::Binary(image) => Ok(Some(image.to_vec())),
+                    Cell::Unchanged | Cell::Text => Err(Malformed),
                 };
                 Ok(Some(Captured {
                     layout: i64::from_be_bytes(layout.try_into().map_err(|_| Malformed)?),
                     operation: i32::from_be_bytes(operation.try_into().map_err(|_| Malformed)?),
-                    before,
-                    after: None,
+                    before: image(*before)?,
+                    after: image(*after_image)?,
                 }))
             }
         }
@@ -348,7 +349,7 @@ mod tests {
     use super::*;
 
     fn capture() -> Capture {
-        let watch = Watch { tables: BTreeMap::from([("notes", vec!["body", "id"])]) };
+        let watch = Watch { tables: BTreeMap::from([("notes", vec!["body", "id"])]), ..Watch::default() };
         Capture::new(&watch, "public", |_| Some("public"))
     }
 

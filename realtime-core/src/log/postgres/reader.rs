@@ -13,6 +13,8 @@ use super::{cell, number, text};
 use crate::change::{Batch, Change, ResourceId, coalesce};
 use crate::cursor::Position;
 use crate::log::Entry;
+use crate::log::sighting::{Sightings, Token};
+use crate::log::watch::EyesOf;
 use crate::resource::{Columns, Row};
 use crate::sql::Table;
 
@@ -75,6 +77,7 @@ impl LogRow {
 /// How the log of a database is read.
 pub struct Reader {
     tables: Vec<Table<Pg>>,
+    eyes: EyesOf,
     layouts: BTreeMap<i64, Watchers>,
     /// That of a row whose layout is not known: whose row it is cannot be said.
     unknown: Watchers,
@@ -97,7 +100,7 @@ impl Reader {
     /// Knows no layouts yet.
     pub fn new(tables: Vec<Table<Pg>>) -> Self {
         let unknown = (0..tables.len()).map(|at| (ResourceId(at), None)).collect();
-        Self { tables, layouts: BTreeMap::new(), unknown }
+        Self { eyes: EyesOf::resources(&tables), tables, layouts: BTreeMap::new(), unknown }
     }
 
     /// Takes note of a layout.
@@ -145,13 +148,14 @@ impl Reader {
         transactions.sort_by_key(|(mark, rows)| (*mark, rows.last().map(|row| row.seq)));
         for (mark, rows) in transactions {
             let position = marks.get(mark).map_or(position, |mark| mark.position);
-            let mut changes = Vec::new();
+            let (mut changes, mut sightings) = (Vec::new(), Sightings::default());
             for row in &rows {
-                self.decode(row, position, &mut changes, &mut read.corrupt);
+                self.decode(row, position, (&mut changes, &mut sightings), &mut read.corrupt);
             }
             read.batch.changes.extend(coalesce(changes, |resource, row| {
                 row.value(self.tables[resource.0].descriptor().key).into_owned()
             }));
+            read.batch.changes.extend(sightings.end());
         }
         for (resource, _) in &read.corrupt {
             if !read.batch.lost.contains(resource) {
@@ -165,7 +169,7 @@ impl Reader {
         &self,
         row: &LogRow,
         position: Position,
-        changes: &mut Vec<Change>,
+        (changes, sightings): (&mut Vec<Change>, &mut Sightings),
         corrupt: &mut Vec<(ResourceId, String)>,
     ) {
         let watchers = self.layouts.get(&row.layout).unwrap_or(&self.unknown);
@@ -188,21 +192,36 @@ impl Reader {
             let decode = |image: &Option<Image<'_>>| -> Result<Option<Row>> {
                 image.as_ref().map(|image| table.decode(image, places)).transpose()
             };
-            match decode(&images.before).and_then(|before| Ok((before, decode(&images.after)?))) {
-                Ok((before, after)) => {
-                    let Some(row) = before.as_ref().or(after.as_ref()) else { continue };
-                    let key = row.value(table.descriptor().key).into_owned();
-                    changes.push(Change { resource: *id, key, before, after, cursor: position });
+            let mut tell = || -> Result<()> {
+                let (entry, token) = (images.entry, images.token.clone());
+                let rows = (decode(&images.before)?, decode(&images.after)?);
+                match (entry, rows) {
+                    (Entry::Again, _) => sightings.look_again(*id, token, position),
+                    (Entry::Seen, (Some(row), _)) | (Entry::Found, (_, Some(row))) => {
+                        let eyes = self.eyes.of(*id, table.descriptor());
+                        sightings.see(eyes, entry, token, row, position);
+                    }
+                    (_, (before, after)) => {
+                        let Some(row) = before.as_ref().or(after.as_ref()) else { return Ok(()) };
+                        let key = row.value(table.descriptor().key).into_owned();
+                        changes.push(Change { resource: *id, key, before, after, cursor: position });
+                    }
                 }
-                Err(error) => fail(id, error.to_string()),
+                Ok(())
+            };
+            if let Err(error) = tell() {
+                fail(id, error.to_string());
             }
         }
     }
 }
 
+/// What a row of the log tells.
 struct Images<'a> {
+    entry: Entry,
     before: Option<Image<'a>>,
     after: Option<Image<'a>>,
+    token: Option<Token>,
 }
 
 impl<'a> Images<'a> {
@@ -210,17 +229,41 @@ impl<'a> Images<'a> {
         let parse = |image: &'a Option<Vec<u8>>| {
             image.as_deref().map(Image::parse).transpose().map_err(|error| error.to_string())
         };
-        let images = Self { before: parse(&row.before)?, after: parse(&row.after)? };
-        match (Entry::from_code(row.operation), images.before.is_some(), images.after.is_some()) {
-            (Some(Entry::Insert), false, true)
-            | (Some(Entry::Update), true, true)
-            | (Some(Entry::Delete), true, false) => Ok(images),
-            (None, false, false) if row.operation == LOST => Err(
-                "rows of the table have changed that are not known: it was truncated by a transaction that \
-                     could not see all of them, or does not log whole rows"
+        let entry = Entry::from_code(row.operation);
+        // By what rows were looked for stands where the other image would.
+        let (before, after, token) = match entry {
+            Some(Entry::Seen) => (&row.before, &None, &row.after),
+            Some(Entry::Again) => (&None, &None, &row.before),
+            Some(Entry::Found) => (&None, &row.after, &row.before),
+            _ => (&row.before, &row.after, &None),
+        };
+        let is_of =
+            |before: bool, after: bool| (row.before.is_some(), row.after.is_some()) == (before, after);
+        let (before, after) = (parse(before)?, parse(after)?);
+        match entry {
+            Some(entry @ Entry::Insert) if is_of(false, true) => Ok(entry),
+            Some(entry @ Entry::Update) if is_of(true, true) => Ok(entry),
+            Some(entry @ Entry::Delete) if is_of(true, false) => Ok(entry),
+            Some(entry @ Entry::Seen) if before.is_some() => Ok(entry),
+            Some(entry @ Entry::Found) if after.is_some() => Ok(entry),
+            Some(entry @ Entry::Again) if row.after.is_none() => Ok(entry),
+            None if row.operation == LOST && is_of(false, false) => Err(
+                "rows of the table have changed that are not known: a transaction that could not see all of them \
+                     has changed them, or the table does not log whole rows"
                     .to_owned(),
             ),
             _ => Err(format!("operation {} with these images", row.operation)),
         }
+        .and_then(|entry| {
+            let token = token.as_deref().map(token_of).transpose()?;
+            Ok(Self { entry, before, after, token })
+        })
     }
+}
+
+/// The place of a link in four bytes, and the value.
+fn token_of(bytes: &[u8]) -> std::result::Result<Token, String> {
+    let (link, value) = bytes.split_first_chunk().ok_or("the bytes are not what rows are looked for by")?;
+    let link = usize::try_from(i32::from_be_bytes(*link)).map_err(|error| error.to_string())?;
+    Ok(Token { link, value: value.to_vec() })
 }

@@ -12,7 +12,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use serde::Deserialize;
 
-use super::pgoutput::{Captured, LOST, TRUNCATED};
+use super::pgoutput::{Captured, LOST, TOLD};
 use super::snapshot::PgSnapshot;
 use super::{cell, number, text};
 use crate::cursor::Position;
@@ -97,7 +97,7 @@ impl Replicated {
             .collect();
         let mut tables: BTreeSet<(String, String)> =
             self.schemas.iter().map(|(table, schema)| (schema.clone(), table.clone())).collect();
-        tables.insert((self.schema().to_owned(), TRUNCATED.to_owned()));
+        tables.insert((self.schema().to_owned(), TOLD.to_owned()));
         let name = self.publication();
         let found = self.publications.get(&name);
         if found.is_none_or(|found| !found.is_right || found.tables != tables) {
@@ -157,8 +157,7 @@ pub fn inspect_replication(watch: &Watch) -> Statement<Pg> {
 
 /// Names all that is watched.
 pub fn watch_id(watch: &Watch) -> i64 {
-    let layouts = watch.tables.iter().map(|(table, columns)| layout_id(table, columns).to_string());
-    let layouts: Vec<String> = layouts.collect();
+    let layouts: Vec<String> = watch.layouts().map(|(layout, ..)| layout.to_string()).collect();
     layout_id("", &layouts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -257,7 +256,7 @@ pub fn begin_copying(slot: &str, watch: &Watch, copied: u64) -> Statement<Pg> {
 
 /// Writes to the log that rows of every table that is watched may have changed, and nobody knows which.
 pub fn lose(watch: &Watch) -> Statement<Pg> {
-    let layouts: Vec<i64> = watch.tables.iter().map(|(table, columns)| layout_id(table, columns)).collect();
+    let layouts: Vec<i64> = watch.layouts().map(|(layout, ..)| layout).collect();
     let mut statement = Statement::new("INSERT INTO realtime_log (layout, operation) SELECT layout, ");
     statement.bind::<Integer, _>(LOST).sql(" FROM unnest(").bind::<Array<BigInt>, _>(layouts);
     statement.sql("::bigint[]) AS lost (layout)");
