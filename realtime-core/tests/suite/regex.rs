@@ -131,7 +131,9 @@ proptest! {
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
                 for text in texts {
-                    prop_assert_eq!(ours.is_match(&text), theirs.is_match(&text), "{:?} in {:?}", pattern, text);
+                    // The crate's `is_match` overlooks what its `find` finds where an empty match within a character comes
+                    // before it: `(?-u:\B)|\x{200d}` in "a\u{200d}a" (regex 1.13.2).
+                    prop_assert_eq!(ours.is_match(&text), theirs.find(&text).is_some(), "{:?} in {:?}", pattern, text);
                 }
             }
             (Err(ours), Err(_)) => prop_assert!(ours.starts_with("Not a regular expression"), "{}", ours),
