@@ -246,7 +246,7 @@ pub trait Transaction {
     /// Keeps what is to be done once the transaction is committed. Whoever commits does it.
     fn after_commit(&mut self, work: AfterCommit);
 
-    /// Keeps which row has been written or removed, for [`commit::refused`](crate::commit::refused).
+    /// Keeps which row has been written or removed, for [`commit::refused`].
     fn touched(&mut self, row: Touched) {
         let _ = row;
     }
