@@ -53,8 +53,9 @@ pub(super) fn typed(options: &mut Options) {
 /// The link to another page of the same list, from the root of the server.
 pub(super) fn page_link(path: &str, query: &str, cursor: &str) -> String {
     let kept = query.split('&').filter(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        !pair.is_empty() && !["cursor", "offset", "page"].contains(&name)
+        // Read as the options were: a letter of a name may be percent-encoded.
+        let name = realtime_core::url_decoded(pair.split('=').next().unwrap_or_default());
+        !pair.is_empty() && !["cursor", "offset", "page"].map(Some).contains(&name.as_deref())
     });
     let mut link = format!("{path}?");
     for pair in kept {
@@ -139,6 +140,7 @@ mod tests {
             page_link("/api/x/", "a=1&offset=3&b=%2C&cursor=old&page=2&page_size=4&c=ü", "new"),
             "/api/x/?a=1&b=%2C&page_size=4&c=%C3%BC&cursor=new"
         );
+        assert_eq!(page_link("/api/x/", "%63ursor=old&o%66fset", "new"), "/api/x/?cursor=new");
         assert_eq!(page_link("/api/x/", "", "new"), "/api/x/?cursor=new");
     }
 }
