@@ -1,7 +1,7 @@
 //! What stands between a browser and the server: the proxies that are believed what they say of a request.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -24,22 +24,28 @@ impl Proxies {
         self.0.push(address.to_canonical());
     }
 
-    /// The address that a request comes from, as far as proxies say: of a chain of addresses in `X-Forwarded-For`, which
-    /// anybody may begin, the last one that is no proxy's.
+    /// The address that a request comes from, as far as proxies say: of a chain of addresses in `X-Forwarded-For`, or else
+    /// in `Forwarded`, which anybody may begin, the last one that is no proxy's.
     pub(crate) fn address(&self, request: &HttpRequest) -> Option<IpAddr> {
         let mut address = request.peer_addr()?.ip().to_canonical();
-        let headers: Vec<&str> = request
-            .headers()
-            .get_all("x-forwarded-for")
-            .map(|addresses| addresses.to_str().unwrap_or_default())
-            .collect();
-        let mut forwarded = headers.iter().rev().flat_map(|addresses| addresses.rsplit(','));
+        if !self.is_trusted(request) {
+            return Some(address);
+        }
+        let values = |name: &'static str| {
+            request.headers().get_all(name).rev().map(|value| value.to_str().unwrap_or_default())
+        };
+        let alone = values("x-forwarded-for").flat_map(|chain| chain.rsplit(',')).map(node);
+        let mut before: Box<dyn Iterator<Item = Option<IpAddr>>> =
+            if request.headers().contains_key("x-forwarded-for") {
+                Box::new(alone)
+            } else {
+                let nodes = values("forwarded").flat_map(|header| forwarded(header, "for").into_iter().rev());
+                Box::new(nodes.map(|text| node(&text?)))
+            };
         while self.0.contains(&address) {
-            match forwarded.next().map(|text| text.trim().parse::<IpAddr>()) {
-                Some(Ok(before)) => address = before.to_canonical(),
-                // Where a proxy says nothing that can be read, it is its own.
-                _ => break,
-            }
+            // Where a proxy says nothing that can be read, it is its own.
+            let Some(Some(node)) = before.next() else { break };
+            address = node;
         }
         Some(address)
     }
@@ -81,14 +87,23 @@ impl Proxies {
         let alone = last(name).and_then(|values| values.rsplit(',').next()).map(str::trim);
         match alone.filter(|value| !value.is_empty()) {
             Some(value) => Some(Cow::Borrowed(value)),
-            None => forwarded(last("forwarded")?, parameter).map(Cow::Owned),
+            None => forwarded(last("forwarded")?, parameter).pop().flatten().map(Cow::Owned),
         }
     }
 }
 
-/// A parameter of the last element of a header `Forwarded` (RFC 7239).
-fn forwarded(header: &str, parameter: &str) -> Option<String> {
-    let (mut found, mut text, mut is_quoted) = (None, String::new(), false);
+/// An address as proxies write it, some with a port, and of IPv6 in brackets.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let alone = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = alone.parse().or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// A parameter in each element of a header `Forwarded` (RFC 7239). Nothing where a quote does not end: it may have
+/// swallowed what a proxy added.
+fn forwarded(header: &str, parameter: &str) -> Vec<Option<String>> {
+    let (mut elements, mut found, mut text, mut is_quoted) = (Vec::new(), None, String::new(), false);
     let mut characters = header.chars();
     loop {
         match characters.next() {
@@ -100,14 +115,13 @@ fn forwarded(header: &str, parameter: &str) -> Option<String> {
                 if let Some((name, value)) = pair.split_once('=')
                     && name.trim().eq_ignore_ascii_case(parameter)
                 {
-                    found = Some(value.trim().to_owned());
+                    found = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
                 }
-                match separator {
-                    // What stands before another element is not the last proxy's.
-                    Some(',') => found = None,
-                    Some(_) => {}
-                    // A quote that does not end may have swallowed the last one's.
-                    None => return found.filter(|value| !is_quoted && !value.is_empty()),
+                if separator != Some(';') {
+                    elements.push(found.take());
+                }
+                if separator.is_none() {
+                    return if is_quoted { Vec::new() } else { elements };
                 }
             }
             Some(character) => text.push(character),
@@ -143,9 +157,45 @@ mod tests {
         );
         assert_eq!(address("10.0.0.1", &["6.6.6.6", "5.6.7.8 , 10.0.0.2"]), "5.6.7.8", "a chain of proxies");
         assert_eq!(address("10.0.0.1", &["6.6.6.6, 2001:db8::1"]), "2001:db8::1");
-        for nothing in ["", "unknown", "5.6.7.8:1234, ", "_hidden"] {
+        for nothing in ["", "unknown", "5.6.7.8:1234, ", "_hidden", "[", "[]", "[5.6.7.8:1"] {
             assert_eq!(address("10.0.0.1", &[nothing]), "10.0.0.1", "{nothing:?}");
         }
+        for (with_port, alone) in [
+            ("5.6.7.8:1234", "5.6.7.8"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:1234", "2001:db8::1"),
+        ] {
+            assert_eq!(address("10.0.0.1", &[with_port]), alone);
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_say_it_in_forwarded() {
+        let address = |peer: &str, headers: &[(&'static str, &str)]| {
+            let mut request =
+                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
+            for header in headers {
+                request = request.append_header(*header);
+            }
+            let proxies = Proxies::at([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]);
+            proxies.address(&request.to_http_request()).expect("it has one").to_string()
+        };
+        let forwarded = |value| [("forwarded", value)];
+        assert_eq!(address("1.2.3.4", &forwarded("for=5.6.7.8")), "1.2.3.4", "nobody else is believed");
+        for (said, expected) in [
+            ("for=5.6.7.8", "5.6.7.8"),
+            (r#"proto=https;For="[2001:db8::1]:4711""#, "2001:db8::1"),
+            ("for=6.6.6.6, for=5.6.7.8, for=10.0.0.2", "5.6.7.8"),
+            ("for=6.6.6.6, proto=https", "10.0.0.1"),
+            ("for=unknown", "10.0.0.1"),
+            (r#"for=6.6.6.6;x=", for=5.6.7.8"#, "10.0.0.1"),
+        ] {
+            assert_eq!(address("10.0.0.1", &forwarded(said)), expected, "{said}");
+        }
+        let lines = [("forwarded", r#"for=6.6.6.6;x=""#), ("forwarded", "for=5.6.7.8")];
+        assert_eq!(address("10.0.0.1", &lines), "5.6.7.8");
+        let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "5.6.7.8")];
+        assert_eq!(address("10.0.0.1", &both), "5.6.7.8");
     }
 
     #[test]
@@ -168,7 +218,7 @@ mod tests {
             ("host=;proto=", "", ""),
             ("=;=,==", "", ""),
         ] {
-            let said = |parameter| forwarded(header, parameter).unwrap_or_default();
+            let said = |parameter| forwarded(header, parameter).pop().flatten().unwrap_or_default();
             assert_eq!([said("host"), said("proto")], [host, proto], "{header}");
         }
     }

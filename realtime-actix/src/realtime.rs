@@ -251,7 +251,10 @@ impl Connect {
     }
 
     /// Believes a proxy with this address what the browser asked for, and from where: it says so in `X-Forwarded-Host`,
-    /// `X-Forwarded-Proto` (or `Forwarded` in place of both) and `X-Forwarded-For`. May be called more than once.
+    /// `X-Forwarded-Proto` and `X-Forwarded-For`, or what is not there in `Forwarded`. May be called more than once.
+    ///
+    /// What it does not write of these it has to remove: a client may have sent it. Of several proxies in a row each is to
+    /// be named, and each has to pass on the host and the scheme that the first was asked with: the last one's count.
     ///
     /// Nobody else is believed. So a proxy that ends TLS has to be named, or else pages of `https` are of another origin
     /// than the server: they may then open no socket, and write nothing with a cookie. And all who come by a proxy that
