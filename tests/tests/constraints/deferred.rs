@@ -120,6 +120,31 @@ fn missing(pk: i32) -> Json {
 }
 
 #[tokio::test]
+async fn what_others_commit_does_not_wait_for_an_end_of_refusals() {
+    let server = start().await;
+    let mut socket = Socket::subscribed(&server, "books", json!({})).await;
+    let (server, payload) = (&server, &json!({"title": "new", "shelf": 9}));
+    let count = &std::cell::Cell::new(0);
+    let refused = join_all((0..8).map(|_| async move {
+        loop {
+            assert_eq!(server.send("POST", "/api/books/", payload).await.status, 400);
+            count.set(count.get() + 1);
+            // It was thousands when only a writer that had nothing to do looked.
+            assert!(count.get() < 1000, "it waits");
+        }
+    }));
+    let told = async {
+        let foreign = "INSERT INTO books (title, shelf_id) VALUES ('by another program', 1)";
+        server.connection().batch_execute(foreign).expect("it is written");
+        socket.next_event().await
+    };
+    tokio::select! {
+        _ = refused => unreachable!("they go on"),
+        event = told => assert_eq!(event["data"]["title"], "by another program", "{event}"),
+    }
+}
+
+#[tokio::test]
 async fn a_reference_to_nothing_is_answered_on_its_field() {
     let server = start().await;
     let mut socket = Socket::subscribed(&server, "books", json!({})).await;

@@ -425,16 +425,17 @@ impl Writing {
         let (read, position, pruned, written) = match committed {
             Ok(committed) => committed,
             Err(error) => {
+                let refused = !jobs.is_empty()
+                    && (matches!(error, DieselError::RollbackTransaction) || is_constraint(&error));
                 for job in jobs {
                     job.failed(&error.to_string());
                 }
-                if matches!(error, DieselError::RollbackTransaction) {
-                    return Ok(false);
-                }
-                if is_constraint(&error) {
-                    // The schema has changed, or a job has deferred what is not deferred by itself.
+                if refused {
+                    // Where a constraint was met that no schema defers, the schema has changed, or a job has deferred it.
                     self.defers = true;
-                    return Ok(false);
+                    // What others had committed was read in vain, and however many are refused, that does not wait.
+                    drop(place);
+                    return self.commit(Vec::new(), false);
                 }
                 return Err(error);
             }
