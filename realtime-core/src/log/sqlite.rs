@@ -42,6 +42,7 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         check(connection, table, columns, "table")?;
     }
     for (view, viewed) in &watch.views {
+        viewed.check(view)?;
         check(connection, view, &viewed.columns, "view")?;
         let bases = viewed.bases();
         for (table, links) in &bases {

@@ -24,6 +24,8 @@ pub(super) struct Viewed {
     pub(super) columns: Vec<&'static str>,
     /// In a fixed order: the log names them by their place.
     pub(super) links: Vec<Link>,
+    /// The columns of each resource, by its stream; none of one that does not say what the view is made of.
+    resources: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 /// A row of the table has a part in the view's rows that have the value of its column in theirs.
@@ -47,6 +49,24 @@ impl Link {
 }
 
 impl Viewed {
+    /// Can each resource tell what becomes of the view's rows? One that did not have a column by which they are found could
+    /// not tell when a row is no longer found by it.
+    pub(super) fn check(&self, view: &str) -> Result<(), InstallError> {
+        for (stream, columns) in &self.resources {
+            if columns.is_empty() {
+                return Err(InstallError::NotATable(view.to_owned()));
+            }
+            if let Some(link) = self.links.iter().find(|link| !columns.contains(&link.of)) {
+                return Err(InstallError::HiddenLink {
+                    stream: (*stream).to_owned(),
+                    view: view.to_owned(),
+                    column: link.of.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Names the view, its columns and what it is made of.
     pub(super) fn layout(&self, view: &str) -> i64 {
         let links: Vec<String> =
@@ -70,10 +90,14 @@ impl Watch {
     pub fn over<DB: Backend>(tables: &[Table<DB>]) -> Self {
         let mut columns: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
         let mut links: BTreeMap<&'static str, BTreeSet<Link>> = BTreeMap::new();
+        let mut resources: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
         for table in tables {
             let descriptor = table.descriptor();
             let named = columns.entry(descriptor.table).or_default();
             named.extend(descriptor.fields.iter().map(|field| field.column));
+            let shown = descriptor.fields.iter().filter(|_| descriptor.is_over_view());
+            let shown = shown.map(|field| field.column).collect();
+            resources.entry(descriptor.table).or_default().insert(descriptor.stream, shown);
             if descriptor.is_over_view() {
                 links.entry(descriptor.table).or_default().extend(Link::of(descriptor));
             }
@@ -84,7 +108,9 @@ impl Watch {
             match links.remove(table) {
                 None => _ = watch.tables.insert(table, columns),
                 Some(links) => {
-                    _ = watch.views.insert(table, Viewed { columns, links: links.into_iter().collect() });
+                    let links = links.into_iter().collect();
+                    let resources = resources.remove(table).unwrap_or_default();
+                    _ = watch.views.insert(table, Viewed { columns, links, resources });
                 }
             }
         }
@@ -195,6 +221,19 @@ pub enum InstallError {
         view: String,
         /// The table.
         table: String,
+    },
+    /// A resource over a view lacks a column by which the view's rows are found.
+    #[error(
+        "the resource {stream:?} over the view {view:?} has no field for the column {column:?}, by which the rows of the \
+         view are found; give it one"
+    )]
+    HiddenLink {
+        /// The resource's stream.
+        stream: String,
+        /// The view.
+        view: String,
+        /// The column of the view.
+        column: String,
     },
     /// A column's type has no binary form, in which the log keeps values.
     #[error("the column {column:?} of {table:?} is of a type that has no binary form")]

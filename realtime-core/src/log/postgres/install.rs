@@ -44,8 +44,6 @@ pub(super) struct Found {
     kind: String,
     /// Names, and whether their type has a binary form.
     columns: BTreeMap<String, bool>,
-    /// The columns of which no two rows have the same value.
-    pub(super) unique: Vec<String>,
     /// Of a view: the tables that it reads, also through other views, by schema and name.
     pub(super) reads: Vec<(String, String)>,
 }
@@ -141,9 +139,6 @@ pub fn inspect(watch: &Watch) -> Statement<Pg> {
             WHERE n.nspname = mine.name AND c.relkind = 'r' AND c.relname LIKE 'realtime\\_%'), \
          'tables', (SELECT coalesce(json_object_agg(named.name, CASE WHEN c.oid IS NOT NULL THEN json_build_object(\
             'schema', n.nspname, 'kind', c.relkind, \
-            'unique', (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_index i JOIN pg_attribute a \
-                ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisunique \
-                AND i.indisvalid AND i.indimmediate AND i.indnkeyatts = 1 AND i.indpred IS NULL), \
             'reads', (SELECT coalesce(json_agg(json_build_array(r.nspname, r.relname)), '[]') FROM reads r \
                 WHERE r.view = c.oid), \
             'columns', (SELECT coalesce(json_object_agg(a.attname, t.typsend <> 0), '{}') FROM pg_attribute a \
@@ -270,6 +265,7 @@ pub fn outstanding(
         want(found, table, format!("realtime_log_{layout}"), source, kinds.cloned().collect());
     }
     for (view, viewed) in &watch.views {
+        viewed.check(view)?;
         let found = installed.view(view, &viewed.columns)?;
         let mut bases = BTreeMap::new();
         for (table, links) in viewed.bases() {
@@ -281,18 +277,10 @@ pub fn outstanding(
         {
             return Err(InstallError::UnnamedBase { view: (*view).to_owned(), table: table.clone() });
         }
-        // Of one row of one table, who writes it keeps others from doing so.
-        let is_of_one_row = match bases.values().next() {
-            Some((base, links)) if bases.len() == 1 && links.len() == 1 => {
-                base.unique.iter().any(|column| column == links[0].1.column)
-            }
-            _ => false,
-        };
         let relation = format!("{}.{}", quoted(&found.schema), quoted(view));
         for ((_, table), (base, links)) in bases {
             let layout = viewed.layout(view);
-            let source =
-                views::source(schema, &relation, viewed, layout, &links, is_of_one_row, replicated.is_some());
+            let source = views::source(schema, &relation, viewed, layout, &links, replicated.is_some());
             let function = format!("realtime_log_{:x}_{:x}", layout, layout_id(table, &[]));
             want(base, table, function, source, views::kinds(layout));
         }

@@ -9,7 +9,8 @@ use crate::log::watch::{Link, Viewed, quoted};
 /// The triggers of one table for one view.
 ///
 /// It is looked before the change by the last of the triggers that come before it, since any of them may change the row or
-/// keep it as it is; a name that sorts late makes it that. The lock is taken before any row is locked.
+/// keep it as it is; a name that sorts late makes it that. The lock is taken before any row is locked; by the trigger of a
+/// row where none of a statement is called: of a partition that is written by itself, and of what is replicated to here.
 pub(super) fn kinds(layout: i64) -> Vec<Kind> {
     let kind = |name: String, event, rows| Kind { name: name.into(), event, rows };
     vec![
@@ -35,7 +36,6 @@ pub(super) fn source(
     viewed: &Viewed,
     layout: i64,
     links: &[(usize, &Link)],
-    is_of_one_row: bool,
     replicated: bool,
 ) -> String {
     let log = format!("{}.{}", quoted(schema), if replicated { TOLD } else { "realtime_log" });
@@ -94,17 +94,7 @@ pub(super) fn source(
             )
         })
         .collect();
-    let lock = match is_of_one_row {
-        true => String::new(),
-        false => format!(
-            "
-        IF TG_WHEN = 'BEFORE' THEN
-            PERFORM pg_advisory_xact_lock({layout});
-        END IF;"
-        ),
-    };
     let sees_all = "current_setting('transaction_isolation') = 'read committed'";
-    let rows_are_seen = if is_of_one_row { "TRUE" } else { sees_all };
     let (begin, end) = match replicated {
         false => (String::new(), String::new()),
         // What is told stays in the table no longer than it takes to tell it.
@@ -119,7 +109,10 @@ DECLARE
     is_new boolean;
     told bigint;
 BEGIN{begin}
-    IF TG_LEVEL = 'STATEMENT' THEN{lock}
+    IF TG_WHEN = 'BEFORE' THEN
+        PERFORM pg_advisory_xact_lock({layout});
+    END IF;
+    IF TG_LEVEL = 'STATEMENT' THEN
         IF TG_OP = 'TRUNCATE' THEN
             IF NOT {sees_all} THEN
                 {lost}
@@ -130,7 +123,7 @@ BEGIN{begin}
                 {}
             END IF;
         END IF;
-    ELSIF {rows_are_seen} THEN{looks}
+    ELSIF {sees_all} THEN{looks}
     ELSIF TG_WHEN = 'AFTER' THEN
         {lost}
     END IF;{end}
