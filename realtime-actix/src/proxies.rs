@@ -34,14 +34,13 @@ impl Proxies {
         let values = |name: &'static str| {
             request.headers().get_all(name).rev().map(|value| value.to_str().unwrap_or_default())
         };
-        let alone = values("x-forwarded-for").flat_map(|chain| chain.rsplit(',')).map(node);
-        let mut before: Box<dyn Iterator<Item = Option<IpAddr>>> =
-            if request.headers().contains_key("x-forwarded-for") {
-                Box::new(alone)
-            } else {
-                let nodes = values("forwarded").flat_map(|header| forwarded(header, "for").into_iter().rev());
-                Box::new(nodes.map(|text| node(&text?)))
-            };
+        let before: Vec<Option<IpAddr>> = if request.headers().contains_key("x-forwarded-for") {
+            values("x-forwarded-for").flat_map(|chain| chain.rsplit(',')).map(node).collect()
+        } else {
+            let nodes = values("forwarded").flat_map(|header| forwarded(header, "for").into_iter().rev());
+            nodes.map(|text| node(&text?)).collect()
+        };
+        let mut before = before.into_iter();
         while self.0.contains(&address) {
             // Where a proxy says nothing that can be read, it is its own.
             let Some(Some(node)) = before.next() else { break };
@@ -100,8 +99,8 @@ fn node(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// A parameter in each element of a header `Forwarded` (RFC 7239). Nothing where a quote does not end: it may have
-/// swallowed what a proxy added.
+/// A parameter in each element of a header `Forwarded` (RFC 7239). Where a quote does not end, one element that says
+/// nothing: it may have swallowed what a proxy added.
 fn forwarded(header: &str, parameter: &str) -> Vec<Option<String>> {
     let (mut elements, mut found, mut text, mut is_quoted) = (Vec::new(), None, String::new(), false);
     let mut characters = header.chars();
@@ -121,7 +120,7 @@ fn forwarded(header: &str, parameter: &str) -> Vec<Option<String>> {
                     elements.push(found.take());
                 }
                 if separator.is_none() {
-                    return if is_quoted { Vec::new() } else { elements };
+                    return if is_quoted { vec![None] } else { elements };
                 }
             }
             Some(character) => text.push(character),
@@ -135,16 +134,22 @@ mod tests {
 
     use super::*;
 
+    fn request(peer: &str, headers: &[(&'static str, &str)]) -> HttpRequest {
+        let peer = format!("{peer}:5000").parse().expect("an address");
+        let request = TestRequest::default().peer_addr(peer);
+        headers.iter().fold(request, |request, header| request.append_header(*header)).to_http_request()
+    }
+
+    fn address(peer: &str, headers: &[(&'static str, &str)]) -> String {
+        let proxies = Proxies::at([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]);
+        proxies.address(&request(peer, headers)).expect("it has one").to_string()
+    }
+
     #[test]
     fn a_trusted_proxy_says_where_a_request_comes_from() {
-        let address = |peer: &str, forwarded: &[&str]| {
-            let mut request =
-                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
-            for addresses in forwarded {
-                request = request.append_header(("x-forwarded-for", *addresses));
-            }
-            let proxies = Proxies::at([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]);
-            proxies.address(&request.to_http_request()).expect("it has one").to_string()
+        let address = |peer: &str, chains: &[&str]| {
+            let headers: Vec<_> = chains.iter().map(|chain| ("x-forwarded-for", *chain)).collect();
+            address(peer, &headers)
         };
         assert_eq!(address("1.2.3.4", &[]), "1.2.3.4");
         assert_eq!(address("1.2.3.4", &["5.6.7.8"]), "1.2.3.4", "nobody else is believed");
@@ -171,15 +176,6 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_may_say_it_in_forwarded() {
-        let address = |peer: &str, headers: &[(&'static str, &str)]| {
-            let mut request =
-                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
-            for header in headers {
-                request = request.append_header(*header);
-            }
-            let proxies = Proxies::at([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]);
-            proxies.address(&request.to_http_request()).expect("it has one").to_string()
-        };
         let forwarded = |value| [("forwarded", value)];
         assert_eq!(address("1.2.3.4", &forwarded("for=5.6.7.8")), "1.2.3.4", "nobody else is believed");
         for (said, expected) in [
@@ -194,6 +190,9 @@ mod tests {
         }
         let lines = [("forwarded", r#"for=6.6.6.6;x=""#), ("forwarded", "for=5.6.7.8")];
         assert_eq!(address("10.0.0.1", &lines), "5.6.7.8");
+        // What a quote of the client's has swallowed is the proxy's, and a line before it is not.
+        let swallowed = [("forwarded", "for=6.6.6.6"), ("forwarded", r#"x=", for=5.6.7.8"#)];
+        assert_eq!(address("10.0.0.1", &swallowed), "10.0.0.1");
         let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "5.6.7.8")];
         assert_eq!(address("10.0.0.1", &both), "5.6.7.8");
     }
@@ -226,12 +225,7 @@ mod tests {
     #[test]
     fn a_proxy_says_whether_the_browser_asked_over_tls() {
         let is_secure = |peer: &str, headers: &[(&'static str, &str)]| {
-            let mut request =
-                TestRequest::default().peer_addr(format!("{peer}:5000").parse().expect("an address"));
-            for header in headers {
-                request = request.append_header(*header);
-            }
-            Proxies::at([[10, 0, 0, 1].into()]).is_secure(&request.to_http_request())
+            Proxies::at([[10, 0, 0, 1].into()]).is_secure(&request(peer, headers))
         };
         let proto = |proto| [("x-forwarded-proto", proto)];
         for (said, expected) in [
