@@ -29,8 +29,8 @@ pub(super) struct Eyes<'a> {
     pub(super) key: usize,
     /// The number of fields.
     pub(super) fields: usize,
-    /// Of each table's column, the index of the field with its value; none where the resource does not show it.
-    pub(super) links: &'a [Option<usize>],
+    /// Of each table's column, the index of the field with its value.
+    pub(super) links: &'a [usize],
 }
 
 /// What has been seen in a transaction.
@@ -85,8 +85,9 @@ impl Sightings {
         let sighting = &mut self.rows[at];
         let last = std::mem::replace(&mut sighting.last, row);
         let row = &sighting.last;
-        sighting.tokens.retain(|token| match eyes.links.get(token.link).copied().flatten() {
-            Some(field) => last.value(field).is_same(&row.value(field)),
+        sighting.tokens.retain(|token| match eyes.links.get(token.link) {
+            Some(field) => last.value(*field).is_same(&row.value(*field)),
+            // It was noted by what the view was made of before.
             None => are_same(last.as_ref(), row.as_ref(), eyes.fields),
         });
         sighting.is_there = true;
@@ -156,7 +157,7 @@ mod tests {
         }
     }
 
-    const EYES: Eyes<'_> = Eyes { resource: ResourceId(3), key: 0, fields: 3, links: &[Some(0), Some(1)] };
+    const EYES: Eyes<'_> = Eyes { resource: ResourceId(3), key: 0, fields: 3, links: &[0, 1] };
 
     enum Note {
         Seen(usize, i64, Card),

@@ -143,7 +143,7 @@ impl Watch {
 }
 
 /// How each resource sees the rows of the view that it is over.
-pub(super) struct EyesOf(Vec<Vec<Option<usize>>>);
+pub(super) struct EyesOf(Vec<Vec<usize>>);
 
 impl EyesOf {
     pub(super) fn resources<DB: Backend>(tables: &[Table<DB>]) -> Self {
@@ -152,7 +152,8 @@ impl EyesOf {
             let descriptor = table.descriptor();
             let links = watch.views.get(descriptor.table).map_or(&[][..], |viewed| &viewed.links);
             let field = |link: &Link| descriptor.fields.iter().position(|field| field.column == link.of);
-            links.iter().map(field).collect()
+            // All of them are there, or the start is refused ([`Viewed::check`]).
+            links.iter().filter_map(field).collect()
         });
         Self(links.collect())
     }

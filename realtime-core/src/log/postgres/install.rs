@@ -48,24 +48,6 @@ pub(super) struct Found {
     pub(super) reads: Vec<(String, String)>,
 }
 
-impl Found {
-    fn check<'a>(
-        &self,
-        name: &str,
-        columns: impl IntoIterator<Item = &'a &'a str>,
-    ) -> Result<(), InstallError> {
-        for column in columns {
-            let (table, column) = (name.to_owned(), (*column).to_owned());
-            match self.columns.get(&column) {
-                None => return Err(InstallError::NoColumn { table, column }),
-                Some(false) => return Err(InstallError::NotBinary { table, column }),
-                Some(true) => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Trigger {
     schema: String,
@@ -83,12 +65,7 @@ impl Installed {
         name: &str,
         columns: impl IntoIterator<Item = &'a &'a str>,
     ) -> Result<&Found, InstallError> {
-        let found = self.found(name)?;
-        if !["r", "p"].contains(&found.kind.as_str()) {
-            return Err(InstallError::NotATable(name.to_owned()));
-        }
-        found.check(name, columns)?;
-        Ok(found)
+        self.found(name, columns, &["r", "p"], InstallError::NotATable)
     }
 
     /// The same of a view.
@@ -97,16 +74,30 @@ impl Installed {
         name: &str,
         columns: impl IntoIterator<Item = &'a &'a str>,
     ) -> Result<&Found, InstallError> {
-        let found = self.found(name)?;
-        if found.kind != "v" {
-            return Err(InstallError::NotAView(name.to_owned()));
-        }
-        found.check(name, columns)?;
-        Ok(found)
+        self.found(name, columns, &["v"], InstallError::NotAView)
     }
 
-    fn found(&self, name: &str) -> Result<&Found, InstallError> {
-        self.tables.get(name).and_then(Option::as_ref).ok_or_else(|| InstallError::NoTable(name.to_owned()))
+    fn found<'a>(
+        &self,
+        name: &str,
+        columns: impl IntoIterator<Item = &'a &'a str>,
+        kinds: &[&str],
+        otherwise: fn(String) -> InstallError,
+    ) -> Result<&Found, InstallError> {
+        let found = self.tables.get(name).and_then(Option::as_ref);
+        let found = found.ok_or_else(|| InstallError::NoTable(name.to_owned()))?;
+        if !kinds.contains(&found.kind.as_str()) {
+            return Err(otherwise(name.to_owned()));
+        }
+        for column in columns {
+            let (table, column) = (name.to_owned(), (*column).to_owned());
+            match found.columns.get(&column) {
+                None => return Err(InstallError::NoColumn { table, column }),
+                Some(false) => return Err(InstallError::NotBinary { table, column }),
+                Some(true) => {}
+            }
+        }
+        Ok(found)
     }
 }
 
