@@ -232,7 +232,7 @@ impl Groups {
     /// say that more of the batch follow.
     ///
     /// The groups are in the order of their first event; those that one change concerns, in that in which they were
-    /// made.
+    /// made. Of a resource of which something is lost nothing is told: who follows it begins anew, behind the batch.
     pub fn publish(&mut self, batch: &Batch) -> Vec<Delivery> {
         let before = self.cursor;
         self.cursor.position = batch.position;
@@ -240,7 +240,7 @@ impl Groups {
         let mut told: Vec<(Slot, Vec<Told<'_>>)> = Vec::new();
         let mut concerned: Vec<(GroupId, Slot, Told<'_>)> = Vec::new();
         let mut candidates = std::mem::take(&mut self.candidates);
-        for change in &batch.changes {
+        for change in batch.changes.iter().filter(|change| !batch.lost.contains(&change.resource)) {
             let Some(index) = self.indexes.get_mut(change.resource.0) else { continue };
             self.changes += 1;
             index.probe(change.before.as_deref(), change.after.as_deref(), &mut candidates);

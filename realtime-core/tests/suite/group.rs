@@ -607,6 +607,20 @@ fn an_empty_batch_moves_the_cursor_only() {
 }
 
 #[test]
+fn of_a_resource_of_which_something_is_lost_nothing_is_told() {
+    let told = |lost: Vec<ResourceId>| {
+        let mut groups = feed();
+        groups.join(WorkerId(1), &subscription("notes", &Map::new()));
+        let mut notes = Notes::default();
+        notes.set(1, Some(Note::plain(1)));
+        groups.publish(&Batch { changes: notes.open, position: Position(1), lost }).len()
+    };
+    assert_eq!(told(vec![]), 1);
+    assert_eq!(told(vec![ResourceId(1)]), 1);
+    assert_eq!(told(vec![NOTES]), 0);
+}
+
+#[test]
 fn nulls_are_values_of_a_diff() {
     check(
         r#"
