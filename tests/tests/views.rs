@@ -563,6 +563,10 @@ async fn run(bursts: Vec<Vec<Write>>) {
         for other in join_all(others).await {
             other.expect("no panic");
         }
+        // After each burst: who has to begin anew for the fifth time before he could is closed.
+        for follower in &mut followers {
+            follower.follow(&server).await;
+        }
     }
     for follower in &mut followers {
         follower.converges(&server).await;
