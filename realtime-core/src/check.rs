@@ -114,7 +114,8 @@ impl Pattern {
     /// Does it find something in the text? Nothing is found by one that cannot be compiled.
     pub fn finds(&self, text: &str) -> bool {
         let compiled = self.compiled.get_or_init(|| Regex::new(self.source).ok());
-        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
+        // `find` and not `is_match`, which may miss a match that `find` finds (regex 1.13.2: `(?-u:\B)|\u{200d}`).
+        compiled.as_ref().is_some_and(|regex| regex.find(text).is_some())
     }
 }
 
