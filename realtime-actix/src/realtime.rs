@@ -247,6 +247,7 @@ impl Connect {
             title: self.api.title.clone(),
             version: self.api.version.clone(),
             limits: self.limits.clone(),
+            undecided: database::undecided(&self.url),
         }
     }
 

@@ -10,18 +10,23 @@ pub(crate) mod sqlite;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "postgres")]
+use diesel::pg::Pg;
+#[cfg(feature = "sqlite")]
+use diesel::sqlite::Sqlite;
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
 use realtime_core::change::ResourceId;
 use realtime_core::commit::Touched;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest};
+use realtime_core::sql::Dialect;
 use realtime_core::subscription::Subscription;
 use realtime_core::throttle::Throttle;
-use realtime_core::{Action, AfterCommit, Descriptor, Error, PageKey, Principal, Value};
+use realtime_core::{Action, AfterCommit, Descriptor, Error, LookupSet, PageKey, Principal, Value};
 
 pub use self::parts::{OnPostgres, OnSqlite};
-pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding};
+pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding, undecided};
 use self::recall::Recall;
 use crate::fault;
 use crate::gate::{Gate, Hold};
@@ -76,6 +81,16 @@ impl Database {
             recall,
             throttle: Mutex::default(),
             started: Instant::now(),
+        }
+    }
+
+    /// What the database cannot decide in SQL.
+    pub(crate) fn undecided(&self) -> LookupSet {
+        match self.backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Sqlite::UNDECIDED,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Pg::UNDECIDED,
         }
     }
 

@@ -11,7 +11,7 @@ use realtime_core::change::Batch;
 use realtime_core::cursor::Position;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use realtime_core::sql::Table;
-use realtime_core::{Descriptor, Hooks, Limits, RealtimeResource};
+use realtime_core::{Descriptor, Hooks, Limits, LookupSet, RealtimeResource};
 use tokio::sync::mpsc;
 
 #[cfg(feature = "postgres")]
@@ -160,6 +160,15 @@ impl Location {
                 "SQLite has no logical replication: its changes come from triggers".to_owned(),
             )),
         }
+    }
+}
+
+/// What the database of a URL cannot decide in SQL. Nothing is known of one that no URL is of.
+pub(crate) fn undecided(url: &str) -> LookupSet {
+    match Location::parse(url) {
+        #[cfg(feature = "postgres")]
+        Ok((Location::Postgres(_), _)) => <Pg as realtime_core::sql::Dialect>::UNDECIDED,
+        _ => LookupSet::NONE,
     }
 }
 

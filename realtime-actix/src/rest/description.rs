@@ -49,5 +49,6 @@ fn subject<'a>(worker: &'a Worker, api: &Api, base: &str, principal: &Principal)
         title: api.title.clone(),
         version: api.version.clone(),
         limits: worker.limits().clone(),
+        undecided: worker.database().undecided(),
     }
 }

@@ -224,7 +224,7 @@ fn list_option(name: &str) -> Json {
 
 /// A filter as a payload.
 fn filter(subject: &Subject<'_>, view: &View<'_>, across: bool) -> Json {
-    let keys = filters::keys(view, &subject.limits).into_iter().filter(|key| across || !key.across);
+    let keys = filters::keys(subject, view).into_iter().filter(|key| across || !key.across);
     let properties: Map<String, Json> =
         keys.map(|key| (key.name.clone(), key.argument(&subject.limits))).collect();
     json!({

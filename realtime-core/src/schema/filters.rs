@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::Subject;
 use super::values::of_kind;
 use crate::field::Kind;
 use crate::filter::TextMatch;
@@ -19,6 +20,8 @@ pub(super) struct Key {
     pub(super) description: String,
     /// Does it lead across a relation? Then it is for lists only.
     pub(super) across: bool,
+    /// Does it lead into JSON?
+    path: bool,
 }
 
 impl Key {
@@ -34,11 +37,15 @@ impl Key {
 
 /// The keys that a filter of a resource may have: aliases, and fields with their lookups. `not__` before a key is not
 /// among them, nor are key paths into JSON: there is no end of those.
-pub(super) fn keys(view: &View<'_>, limits: &Limits) -> Vec<Key> {
+pub(super) fn keys(subject: &Subject<'_>, view: &View<'_>) -> Vec<Key> {
+    let limits = &subject.limits;
     let mut keys = own(view, limits);
     for relation in view.descriptor().lists.relations.iter().filter(|relation| view.shows(relation.field)) {
         let Ok(target) = view.across(relation, crate::resource::Action::List) else { continue };
-        keys.extend(own(&target, limits).into_iter().map(|key| Key {
+        let decided = own(&target, limits).into_iter().filter(|key| {
+            !subject.undecided.contains(key.lookup) && !(key.path && subject.undecided.contains_paths())
+        });
+        keys.extend(decided.map(|key| Key {
             name: format!("{}__{}", relation.name, key.name),
             across: true,
             ..key
@@ -50,25 +57,38 @@ pub(super) fn keys(view: &View<'_>, limits: &Limits) -> Vec<Key> {
 fn own(view: &View<'_>, limits: &Limits) -> Vec<Key> {
     let descriptor = view.descriptor();
     let mut keys = Vec::new();
-    let mut add = |name: String, field: usize, part: Option<Part>, lookup: Lookup, description: String| {
-        let schema = argument(descriptor.fields[field].kind, part, lookup, limits);
-        keys.push(Key { name, schema, lookup, description, across: false });
-    };
+    let mut add =
+        |name: String, field: usize, (part, path): (Option<Part>, bool), lookup, description: String| {
+            let schema = argument(descriptor.fields[field].kind, part, lookup, limits);
+            keys.push(Key { name, schema, lookup, description, across: false, path });
+        };
     for alias in descriptor.aliases.iter().filter(|alias| view.shows(alias.field)) {
         let field = descriptor.fields[alias.field].name;
         let part = alias.part.map(|part| format!("__{}", part.name())).unwrap_or_default();
         let path: String = alias.path.iter().map(|key| format!("__{key}")).collect();
         let description = format!("The same as `{field}{part}{path}__{}`.", alias.lookup.name());
-        add(alias.name.to_owned(), alias.field, alias.part, alias.lookup, description);
+        add(
+            alias.name.to_owned(),
+            alias.field,
+            (alias.part, !alias.path.is_empty()),
+            alias.lookup,
+            description,
+        );
     }
     for field in view.indexes() {
         let known = &descriptor.fields[field];
         let zone = descriptor.zone_of(field).map(|zone| format!("In {}.", zone.name())).unwrap_or_default();
         for lookup in known.lookups.iter() {
             if lookup == Lookup::Exact {
-                add(known.name.to_owned(), field, None, lookup, String::new());
+                add(known.name.to_owned(), field, (None, false), lookup, String::new());
             } else {
-                add(format!("{}__{}", known.name, lookup.name()), field, None, lookup, String::new());
+                add(
+                    format!("{}__{}", known.name, lookup.name()),
+                    field,
+                    (None, false),
+                    lookup,
+                    String::new(),
+                );
             }
         }
         for part in known.lookups.parts() {
@@ -77,7 +97,7 @@ fn own(view: &View<'_>, limits: &Limits) -> Vec<Key> {
                     Lookup::Exact => format!("{}__{}", known.name, part.name()),
                     lookup => format!("{}__{}__{}", known.name, part.name(), lookup.name()),
                 };
-                add(name, field, Some(part), lookup, zone.clone());
+                add(name, field, (Some(part), false), lookup, zone.clone());
             }
         }
     }

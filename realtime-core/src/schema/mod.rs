@@ -18,6 +18,7 @@ use crate::arguments::Sort;
 use crate::custom::CustomAction;
 use crate::error::Code;
 use crate::limits::Limits;
+use crate::lookup::LookupSet;
 use crate::resource::{Action, FieldDescriptor};
 use crate::view::View;
 
@@ -34,6 +35,9 @@ pub struct Subject<'a> {
     pub version: String,
     /// The limits that requests are held to.
     pub limits: Limits,
+    /// What the database does not decide, see [`Dialect::UNDECIDED`](crate::sql::Dialect::UNDECIDED): a list's filter
+    /// cannot have it across a relation.
+    pub undecided: LookupSet,
 }
 
 impl Subject<'_> {

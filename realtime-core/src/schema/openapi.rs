@@ -168,7 +168,7 @@ fn list_options(subject: &Subject<'_>, view: &View<'_>) -> Vec<Json> {
 }
 
 fn filter_parameters(subject: &Subject<'_>, view: &View<'_>, across: bool) -> Vec<Json> {
-    filters::keys(view, &subject.limits)
+    filters::keys(subject, view)
         .into_iter()
         .filter(|key| across || !key.across)
         .map(|key| {

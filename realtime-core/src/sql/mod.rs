@@ -24,6 +24,7 @@ pub(crate) use write::{delete, insert, update};
 use diesel::backend::Backend;
 
 use crate::filter::{Condition, PathCondition, Regex, TextMatch};
+use crate::lookup::LookupSet;
 use crate::part::Part;
 use crate::value::Value;
 
@@ -35,6 +36,9 @@ pub trait Dialect: Backend + Sized + 'static {
 
     /// What makes a `SELECT` lock its rows, but for those that others have locked.
     const FREE_ROW_LOCK: &'static str = "";
+
+    /// The lookups that [`Dialect::decides`] says no to, whatever their argument, and whether key paths are among them.
+    const UNDECIDED: LookupSet = LookupSet::NONE;
 
     /// The form of a statement that is for this database.
     fn of_any(statement: AnyStatement) -> crate::resource::Bind<Self>;

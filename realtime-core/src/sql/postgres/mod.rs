@@ -27,6 +27,7 @@ use self::functions::Encoding;
 use super::{AnyStatement, Dialect, NotOfItsType, Sign, Statement, Subject, Table};
 use crate::field::Kind;
 use crate::filter::{Condition, PathCondition, Regex, TextMatch};
+use crate::lookup::{Lookup, LookupSet};
 use crate::part::Part;
 use crate::types::{self, Decimal, Uuid};
 use crate::value::Value;
@@ -34,6 +35,8 @@ use crate::value::Value;
 impl Dialect for Pg {
     const ROW_LOCK: &'static str = " FOR NO KEY UPDATE";
     const FREE_ROW_LOCK: &'static str = " FOR UPDATE SKIP LOCKED";
+
+    const UNDECIDED: LookupSet = LookupSet::of(&[Lookup::Regex, Lookup::IRegex]).with_paths();
 
     fn of_any(statement: AnyStatement) -> crate::resource::Bind<Self> {
         statement.postgres
