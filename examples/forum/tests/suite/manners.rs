@@ -1,8 +1,10 @@
 //! What the forum puts around the scope: compression, and the headers that let pages of other origins read.
 
+use diesel::connection::SimpleConnection;
+use realtime_tests::within;
 use serde_json::json;
 
-use crate::running::{Forum, scratch};
+use crate::running::{Forum, open, scratch};
 
 #[tokio::test]
 async fn answers_are_compressed_for_who_asks_for_it_and_event_streams_are_not() {
@@ -100,14 +102,41 @@ async fn pages_of_named_origins_may_read_and_write_and_others_may_not() {
     assert_eq!(forum.send("OPTIONS", "/api/topics/1/", &[], "").await.json["name"], "topics");
 }
 
+/// What a path outside of the API answers: the status and the text.
+async fn get(forum: &Forum, path: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let answer = client.get(format!("http://{}{path}", forum.address)).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a text"))
+}
+
 #[tokio::test]
 async fn what_is_announced_for_later_is_not_there_and_health_is() {
     let forum = Forum::start().await;
     for (path, status) in
         [("/health/live", 200), ("/health/ready", 200), ("/metrics", 404), ("/api/explorer", 404)]
     {
-        let answer = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let answer = answer.get(format!("http://{}{path}", forum.address)).send().await.expect("an answer");
-        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(get(&forum, path).await.0, status, "{path}");
     }
+}
+
+/// Whoever sends it requests is told to send none, and not that it has to be started anew.
+#[tokio::test]
+async fn it_is_alive_and_not_ready_while_the_database_cannot_be_written_to() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    let topic = json!({"title": "Later"});
+    let mut other = open(forum.directory());
+    other.batch_execute("BEGIN IMMEDIATE").expect("SQL");
+    let refused = forum.post("/api/topics/", Some(&ann), topic.clone()).await;
+    assert_eq!((refused.status, &refused.json["code"]), (503, &json!("unavailable")));
+    assert_eq!(get(&forum, "/health/ready").await, (503, "the database cannot be used\n".to_owned()));
+    assert_eq!(get(&forum, "/health/live").await.0, 200);
+    other.batch_execute("COMMIT").expect("SQL");
+    let ready = async {
+        while get(&forum, "/health/ready").await.0 != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within("it to be ready", ready).await;
+    assert_eq!(forum.post("/api/topics/", Some(&ann), topic).await.status, 201);
 }

@@ -73,12 +73,12 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
-fn database(directory: &TempDir) -> PathBuf {
-    directory.path().join("forum.db")
+fn database(directory: impl AsRef<Path>) -> PathBuf {
+    directory.as_ref().join("forum.db")
 }
 
 /// The database file in a directory, as another program opens it.
-pub(crate) fn open(directory: &TempDir) -> SqliteConnection {
+pub(crate) fn open(directory: impl AsRef<Path>) -> SqliteConnection {
     let path = database(directory);
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
     connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;").expect("pragmas");
