@@ -185,7 +185,7 @@ impl Connect {
     }
 
     /// How often other processes' commits are looked for. The default is 10 milliseconds on SQLite, and 50 milliseconds on
-    /// PostgreSQL, where a look is a round trip. On SQLite it is five times as long after a second without a commit.
+    /// PostgreSQL, where a look is a round trip. On SQLite it is eight times as long after a second without a commit.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll = Some(interval.max(Duration::from_millis(1)));
         self

@@ -43,7 +43,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 
 /// How many times longer it then is between two of them.
-const QUIET_POLL: u32 = 5;
+const QUIET_POLL: u32 = 8;
 
 /// How long a database that cannot be used is left alone before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
