@@ -74,13 +74,29 @@ impl TextMatch {
             Self::Contains => text.contains(pattern),
             Self::StartsWith => text.starts_with(pattern),
             Self::EndsWith => text.ends_with(pattern),
+            Self::IExact if text.is_ascii() => is_folded(text.as_bytes(), pattern.as_bytes()),
             Self::IExact => folded(text).eq(pattern.chars()),
-            Self::IStartsWith => {
-                let mut text = folded(text);
-                pattern.chars().all(|wanted| text.next() == Some(wanted))
-            }
+            Self::IStartsWith => match text.as_bytes().get(..pattern.len()) {
+                Some(start) if start.is_ascii() => is_folded(start, pattern.as_bytes()),
+                _ => {
+                    let mut text = folded(text);
+                    pattern.chars().all(|wanted| text.next() == Some(wanted))
+                }
+            },
             Self::IContains => with_folded(text, |text| text.contains(pattern)),
-            Self::IEndsWith => with_folded(text, |text| text.ends_with(pattern)),
+            Self::IEndsWith => {
+                let before = text.len().checked_sub(pattern.len());
+                match before.and_then(|before| text.as_bytes().get(before..)) {
+                    Some(end) if end.is_ascii() => is_folded(end, pattern.as_bytes()),
+                    _ => with_folded(text, |text| text.ends_with(pattern)),
+                }
+            }
         }
     }
+}
+
+/// Is the ASCII text, folded, this one? Each of its characters is folded to one, of one byte, whatever is around it.
+fn is_folded(ascii: &[u8], folded: &[u8]) -> bool {
+    ascii.len() == folded.len()
+        && ascii.iter().zip(folded).all(|(byte, folded)| byte.to_ascii_lowercase() == *folded)
 }
