@@ -43,7 +43,7 @@ pub(super) fn keys(subject: &Subject<'_>, view: &View<'_>) -> Vec<Key> {
     for relation in view.descriptor().lists.relations.iter().filter(|relation| view.shows(relation.field)) {
         let Ok(target) = view.across(relation, crate::resource::Action::List) else { continue };
         let decided = own(&target, limits).into_iter().filter(|key| {
-            !subject.undecided.contains(key.lookup) && !(key.path && subject.undecided.contains_paths())
+            !(subject.undecided.contains(key.lookup) || key.path && subject.undecided.contains_paths())
         });
         keys.extend(decided.map(|key| Key {
             name: format!("{}__{}", relation.name, key.name),
