@@ -250,7 +250,7 @@ impl Groups {
                     continue;
                 }
                 group.asked = self.changes;
-                if let Some(what) = tell(&group.subscription, change) {
+                if let Some(what) = tell((&group.subscription, &group.subscription), change) {
                     concerned.push((group.id, slot, what));
                 }
             }
@@ -328,7 +328,29 @@ pub fn events<'a>(
     let of_resource = changes
         .into_iter()
         .filter(|change| change.resource == subscription.resource() && is_wanted(&change.key));
-    let told: Vec<Told<'_>> = of_resource.filter_map(|change| tell(subscription, change)).collect();
+    let told: Vec<Told<'_>> =
+        of_resource.filter_map(|change| tell((subscription, subscription), change)).collect();
+    write(descriptor, subscription, &told, cursor)
+}
+
+/// The events of a subscription that was one and is another, each change being from a row as it was seen before to one as
+/// it is seen after: one batch, of which `cursor` is the position.
+pub(crate) fn transition(
+    descriptor: &Descriptor,
+    (before, after): (&Subscription, &Subscription),
+    changes: &[Change],
+    cursor: Cursor,
+) -> Vec<Event> {
+    let told: Vec<Told<'_>> = changes.iter().filter_map(|change| tell((before, after), change)).collect();
+    write(descriptor, after, &told, cursor).into_iter().map(|(_, event)| event).collect()
+}
+
+fn write(
+    descriptor: &Descriptor,
+    subscription: &Subscription,
+    told: &[Told<'_>],
+    cursor: Cursor,
+) -> Vec<(Position, Event)> {
     let texts = told.iter().enumerate().map(|(at, event)| {
         let text = event.write(descriptor, subscription, at + 1 < told.len(), cursor);
         (event.change.cursor, Event { action: event.action, text })
@@ -427,12 +449,14 @@ impl Rests {
     }
 }
 
-/// What a subscription is told of a change: by what the row matched before and what it matches now.
-fn tell<'a>(subscription: &Subscription, change: &'a Change) -> Option<Told<'a>> {
-    let matching = |row: &'a Option<crate::resource::Row>| -> Option<&'a dyn Record> {
-        row.as_deref().filter(|row| subscription.filter().matches(*row))
-    };
-    let told = match (matching(&change.before), matching(&change.after)) {
+/// What a subscription is told of a change: by what the row matched before and what it matches now. It may itself have
+/// been another one before.
+fn tell<'a>((before, subscription): (&Subscription, &Subscription), change: &'a Change) -> Option<Told<'a>> {
+    let matching =
+        |subscription: &Subscription, row: &'a Option<crate::resource::Row>| -> Option<&'a dyn Record> {
+            row.as_deref().filter(|row| subscription.filter().matches(*row))
+        };
+    let told = match (matching(before, &change.before), matching(subscription, &change.after)) {
         (None, None) => return None,
         (None, Some(row)) => Told { action: EventAction::Create, change, row: Some(row), diff: None },
         (Some(_), None) => Told { action: EventAction::Delete, change, row: None, diff: None },

@@ -105,6 +105,7 @@ pub mod sql;
 mod store;
 pub mod subscription;
 pub mod throttle;
+pub mod transition;
 pub mod types;
 mod value;
 mod view;

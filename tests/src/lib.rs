@@ -8,6 +8,7 @@ mod event_stream;
 mod kit;
 mod models;
 pub mod postgres;
+mod random;
 mod relay;
 mod rest;
 mod server;
@@ -18,6 +19,7 @@ pub use accounts::{Account, nobody, people};
 pub use event_stream::{Block, EventStream, StreamRequest};
 pub use kit::Kit;
 pub use models::{ANN, AllResources, BOB, POSTGRES_SCHEMA, SCHEMA};
+pub use random::Random;
 pub use relay::Relay;
 pub use rest::Answer;
 pub use server::{

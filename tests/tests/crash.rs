@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use realtime_actix::ChangeSource;
-use realtime_tests::{Store, WAIT, at, change_source, on_postgres, position, postgres, within};
+use realtime_tests::{Random, Store, WAIT, at, change_source, on_postgres, position, postgres, within};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -44,28 +44,6 @@ const FOLLOWERS: u64 = 6;
 /// So many of the last positions of the follower of everything are known to the others, and so many of theirs wait to
 /// be compared.
 const KNOWN_POSITIONS: usize = 200;
-
-/// SplitMix64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn one<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).expect("an index")]
-    }
-
-    async fn wait(&mut self, at_most_ms: u64) {
-        let microseconds = self.below(at_most_ms * 1_000);
-        tokio::time::sleep(Duration::from_micros(microseconds)).await;
-    }
-}
 
 /// The server's process.
 struct Process {
@@ -744,7 +722,7 @@ async fn run(mode: Mode, cycles: u64) {
     let most = from_env("CRASH_CYCLES", if until.is_some() { u64::MAX } else { cycles });
     let seed = from_env("CRASH_SEED", 20_261_125);
     println!("CRASH_SEED={seed} CRASH_CYCLES={most}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut own = (mode == Mode::Restarts).then(postgres::Server::start);
     let store = match &own {
         Some(server) => Store::of(postgres::Database::create_on(server.url())),
@@ -773,7 +751,7 @@ async fn run(mode: Mode, cycles: u64) {
     for number in 0..FOLLOWERS {
         let (look, asked) = mpsc::channel(1);
         looks.push(look);
-        let mut numbers = Random(seed + 1_000 + number);
+        let mut numbers = Random::new(seed + 1_000 + number);
         let is_of_everything = number == 0;
         let filter = if is_of_everything { Filter(Vec::new()) } else { Filter::random(&mut numbers) };
         let follower = Follower {
@@ -797,7 +775,7 @@ async fn run(mode: Mode, cycles: u64) {
         .map(|number| {
             let writer = Writer {
                 world: Arc::clone(&world),
-                random: Random(seed + 2_000 + number),
+                random: Random::new(seed + 2_000 + number),
                 name: format!("writer{number}"),
                 http: http(),
                 by_socket: number == 1,
@@ -809,7 +787,7 @@ async fn run(mode: Mode, cycles: u64) {
             tokio::spawn(writer.run())
         })
         .collect();
-    let (past, of_world, numbers) = (store.clone(), Arc::clone(&world), Random(seed + 3_000));
+    let (past, of_world, numbers) = (store.clone(), Arc::clone(&world), Random::new(seed + 3_000));
     let past = tokio::task::spawn_blocking(move || write_past(&past, &of_world, numbers));
 
     let mut cycle = 0;

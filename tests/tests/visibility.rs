@@ -1,8 +1,11 @@
 //! Which rows there are for whom, and what becomes of subscriptions as that changes.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use actix_web::http::Method;
 use realtime_actix::testing::{Client, Socket, User};
-use realtime_tests::Kit;
+use realtime_tests::{Key, Kit, Random, View};
 use serde_json::{Value as Json, json};
 
 /// The owner of the first topic, another user, and one of the staff.
@@ -27,6 +30,7 @@ async fn comment(client: &mut Client, body: &str, status: &str) -> Json {
 async fn what_a_user_may_is_looked_at_anew_on_request() {
     let (kit, People { ann, bob, .. }) = start().await;
     let made = comment(&mut kit.client_of(&bob), "bob's", "published").await;
+    comment(&mut kit.client_of(&bob), "not yet", "draft").await;
     let mut client = kit.client_of(&ann);
     let mut socket = kit.follower(&client, "comments", json!({})).await;
     let update = json!({"stream": "comments/update", "pk": made["id"], "payload": {"score": 1}});
@@ -34,23 +38,34 @@ async fn what_a_user_may_is_looked_at_anew_on_request() {
     kit.users.set_admin(&ann, true);
     kit.app.realtime().refresh_user(ann.key);
     // What she sees now is told once she has become one of the staff.
-    assert_eq!(socket.next_event().await["type"], "lagged");
+    assert_eq!(socket.next_event().await["data"]["body"], "not yet");
     assert_eq!(socket.request(update).await["status"], 200);
     client.logout();
     socket.assert_closed(4401).await;
 }
 
-/// The bodies of a snapshot that closes a gap.
-async fn resynced(socket: &mut Socket, subscription: &str) -> Vec<String> {
-    let lagged = socket.next_event().await;
-    assert_eq!((&lagged["type"], &lagged["resync"]), (&json!("lagged"), &json!("snapshot")), "{lagged}");
-    let snapshot = socket.next_event().await;
-    assert_eq!((&snapshot["type"], &snapshot["done"]), (&json!("snapshot"), &json!(true)), "{snapshot}");
-    for message in [&lagged, &snapshot] {
-        assert_eq!(message["subscription"], subscription);
+/// One batch, of one subscription, that says what has come and what has gone.
+async fn difference(socket: &mut Socket, subscription: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut cursor = Json::Null;
+    loop {
+        let event = socket.next_event().await;
+        assert_eq!(
+            (&event["type"], &event["subscription"]),
+            (&json!("event"), &json!(subscription)),
+            "{event}"
+        );
+        let is_first = told.is_empty();
+        assert!(is_first || event["cursor"] == cursor, "{event} after {cursor}");
+        told.push(match &event["data"]["body"] {
+            Json::String(body) => format!("{} {body}", event["action"].as_str().expect("an action")),
+            _ => format!("{} {}", event["action"].as_str().expect("an action"), event["pk"]),
+        });
+        cursor = event["cursor"].clone();
+        if event.get("more").is_none() {
+            return told;
+        }
     }
-    let rows = snapshot["data"].as_array().expect("rows").iter();
-    rows.map(|row| row["body"].as_str().expect("a text").to_owned()).collect()
 }
 
 #[actix_web::test]
@@ -71,20 +86,87 @@ async fn who_sees_other_rows_is_shown_them_at_once() {
     let token = kit.users.log_in(&ann.name, "pw").expect("the password");
     let authenticate = json!({"action": "authenticate", "payload": {"token": token}});
     assert_eq!(socket.request(authenticate).await["status"], 200);
-    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    assert_eq!(difference(&mut socket, &id).await, ["create own"]);
     // One of the staff sees everything, and no longer when he is not one any more. What shows the same goes on.
     kit.users.set_admin(&ann, true);
     kit.app.realtime().refresh_user(ann.key);
-    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown", "canary"]);
+    assert_eq!(difference(&mut socket, &id).await, ["create canary"]);
     kit.write("UPDATE comments SET score = 1 WHERE body = 'canary'").await;
     assert_eq!(socket.next_event().await["diff"], json!({"score": 1}));
     kit.users.set_admin(&ann, false);
     kit.app.realtime().refresh_user(ann.key);
-    assert_eq!(resynced(&mut socket, &id).await, ["own", "shown"]);
+    assert_eq!(difference(&mut socket, &id).await, ["delete 3"]);
     kit.write("UPDATE comments SET score = 2 WHERE body = 'canary'").await;
     socket.assert_silent().await;
     kit.client_of(&staff).patch("/api/comments/3/", json!({"status": "published"})).await.expect(200);
     assert_eq!(socket.next_event().await["action"], "create");
+}
+
+/// The rows of a subscription are those that its holder sees, whatever is written while that changes.
+#[actix_web::test]
+async fn what_is_seen_is_right_however_often_it_changes() {
+    for seed in 0..12 {
+        let mut random = Random::new(seed);
+        let (kit, People { ann, .. }) = start().await;
+        let mut client = kit.client_of(&ann);
+        let mut socket = client.connect("/api/ws").await;
+        let subscribe =
+            json!({"stream": "comments/subscribe", "payload": {"score__gte": 0}, "snapshot": true});
+        let mut view = View::new("id");
+        view.is_seen_anew = true;
+        view.subscribed(&socket.request(subscribe).await["data"]);
+        while !view.is_whole() {
+            view.take(&socket.next_event().await);
+        }
+        let mut is_admin = false;
+        for _ in 0..60 {
+            let (key, status) = (1 + random.below(7), random.one(&["published", "draft", "hidden"]));
+            let (author, score) = (1 + random.below(2), random.one(&[-1, 0, 1]));
+            match random.below(6) {
+                0 => {
+                    kit.write(format!(
+                        "INSERT INTO comments (id, topic_id, author_id, body, status, score, created_at) \
+                         SELECT {key}, 1, {author}, 'x', '{status}', {score}, '2026-01-01 00:00:00' \
+                         WHERE NOT EXISTS (SELECT 1 FROM comments WHERE id = {key})"
+                    ))
+                    .await;
+                }
+                1 => kit.write(format!("DELETE FROM comments WHERE id = {key}")).await,
+                2 => {
+                    let set = format!("UPDATE comments SET status = '{status}', score = {score}");
+                    kit.write(format!("{set} WHERE id <= {key}")).await;
+                }
+                3 => kit.write(format!("UPDATE comments SET body = body || 'y' WHERE id >= {key}")).await,
+                4 => {
+                    is_admin = !is_admin;
+                    kit.users.set_admin(&ann, is_admin);
+                    kit.app.realtime().refresh_user(ann.key);
+                }
+                _ => {
+                    for message in socket.events().await {
+                        view.take(&message);
+                    }
+                }
+            }
+        }
+        let list = client.get("/api/comments/?score__gte=0&ordering=id").await.expect(200);
+        let rows = list["results"].as_array().expect("rows").iter();
+        let expected: BTreeMap<Key, Json> = rows.map(|row| (Key::of(&row["id"]), row.clone())).collect();
+        let converged = async {
+            loop {
+                for message in socket.events().await {
+                    view.take(&message);
+                }
+                if view.is_whole() && view.rows == expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), converged).await.is_err() {
+            assert_eq!(view.rows, expected, "seed {seed}");
+        }
+    }
 }
 
 #[actix_web::test]

@@ -10,6 +10,7 @@ pub(crate) mod sqlite;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use actix_web::web;
 #[cfg(feature = "postgres")]
 use diesel::pg::Pg;
 #[cfg(feature = "sqlite")]
@@ -23,6 +24,7 @@ use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Dialect;
 use realtime_core::subscription::Subscription;
 use realtime_core::throttle::Throttle;
+use realtime_core::transition::Transition;
 use realtime_core::{Action, AfterCommit, Descriptor, Error, LookupSet, PageKey, Principal, Value};
 
 pub use self::parts::{OnPostgres, OnSqlite};
@@ -202,6 +204,41 @@ impl Database {
             either!(&self.backend, database => database.snapshot_page(request, self.epoch).await)
         };
         self.recall.page(request, not_before, read).await.map_err(answer)
+    }
+
+    /// What the holder of a subscription is told who has been told of it up to a position and now sees other rows; `None`
+    /// where that is more than `most` rows or bytes, or can no longer be had.
+    pub(crate) async fn transition(
+        &self,
+        transition: Arc<Transition>,
+        after: Cursor,
+        most: (usize, usize),
+    ) -> Result<Option<Missed>, Error> {
+        let resource = transition.resource();
+        let Some(descriptor) = self.descriptors.get(resource.0).copied() else { return Ok(None) };
+        let read = Arc::clone(&transition);
+        let (apart, until) =
+            either!(&self.backend, database => database.rows_apart(read, most, self.epoch).await)
+                .map_err(answer)?;
+        let Some(rows) = apart.finish() else { return Ok(None) };
+        if after.epoch != until.epoch {
+            return Ok(None);
+        }
+        let (mut changes, mut at) = (Vec::new(), after.position);
+        while at < until.position {
+            let read = async |until| either!(&self.backend, database => database.read_log(at, until).await);
+            let part = self.recall.changes(resource, (at, until.position), read).await.map_err(answer)?;
+            let Some((more, to)) = part else { return Ok(None) };
+            changes.extend(more);
+            if changes.len() > most.0 {
+                return Ok(None);
+            }
+            at = to;
+        }
+        // A filter may take its time, and the worker has others to serve.
+        let events = web::block(move || transition.events(descriptor, changes, rows, until)).await;
+        let events = events.map_err(|error| answer(Refusal::Fault(Box::new(error))))?;
+        Ok(Some(Missed { events, cursor: until }))
     }
 
     /// Looks for other connections' commits at once.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{rt, web};
 use realtime_core::action::Refusal;
-use realtime_core::change::{Batch, Change};
+use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{self, Event};
 use realtime_core::resource::Row;
@@ -113,6 +113,26 @@ impl Recall {
         let from = told.partition_point(|(position, _)| *position <= after.position);
         let events = told[from..].iter().map(|(_, event)| event.clone()).collect();
         Ok(Some(Missed { events, cursor }))
+    }
+
+    /// The next changes of a resource, and the position right after them; `None` where they can no longer be had.
+    pub(super) async fn changes<R>(
+        self: &Arc<Self>,
+        resource: ResourceId,
+        (after, until): (Position, Position),
+        read: impl FnOnce(Position) -> R,
+    ) -> Result<Option<(Vec<Change>, Position)>, Refusal>
+    where
+        R: Future<Output = Result<Option<Batch>, Refusal>>,
+    {
+        let Some(part) = self.part(after, until, read).await? else { return Ok(None) };
+        if part.batch.lost.contains(&resource) || part.batch.position <= after {
+            return Ok(None);
+        }
+        let to = part.batch.position.min(until);
+        let is_wanted =
+            |change: &&Change| change.resource == resource && change.cursor > after && change.cursor <= to;
+        Ok(Some((part.batch.changes.iter().filter(is_wanted).cloned().collect(), to)))
     }
 
     async fn part<R>(

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::Event;
 use realtime_core::snapshot::{Page, PageRequest, Resync};
+use realtime_core::transition::Transition;
 use realtime_core::{Code, Error, Value};
 
 use super::backlog::Run;
@@ -37,8 +38,10 @@ pub(super) struct CatchUp {
 }
 
 /// What is to be done next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
+    /// Send what the client sees otherwise than before, who has been told of that up to a position.
+    Become { transition: Arc<Transition>, after: Cursor },
     /// Send what came after a position, and become live. Is that to be told as a lag?
     Follow { after: Cursor, lagged: bool },
     /// Send a snapshot that is true at a position or later ones, at the present where none is given. Is that to be told as
@@ -62,6 +65,7 @@ impl CatchUp {
         let mut lost = 0;
         loop {
             let done = match step {
+                Step::Become { transition, after } => self.become_other(transition, after).await,
                 Step::Follow { after, lagged } => self.follow(after, lagged).await,
                 Step::Snapshot { not_before, lagged } => self.snapshot(not_before, lagged).await,
             };
@@ -85,6 +89,23 @@ impl CatchUp {
                     return;
                 }
             };
+        }
+    }
+
+    /// Sends the difference as one batch, so that there is no cursor that is neither before nor after it. Where that is too
+    /// much for one, it begins anew.
+    async fn become_other(&self, transition: Arc<Transition>, after: Cursor) -> Result<Step, Stop> {
+        let Self { worker, follower, .. } = self;
+        let Ok(_turn) = follower.client.snapshots.acquire().await else { return Err(Stop::Over) };
+        let (limits, database) = (worker.limits(), worker.database());
+        let bytes = limits.snapshot_bytes.min(limits.outbox_bytes / PART_OF_QUEUE).max(1);
+        let most = (limits.snapshot_rows.max(1), bytes);
+        match self.ask(|| database.transition(Arc::clone(&transition), after, most)).await? {
+            Some(told) => {
+                self.send(&told.events, Some(told.cursor)).await?;
+                Ok(Step::Follow { after: told.cursor, lagged: false })
+            }
+            None => Ok(Step::Snapshot { not_before: None, lagged: true }),
         }
     }
 

@@ -15,6 +15,7 @@ use realtime_core::connection::{Effect, Start, Surface, Ticket};
 use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
+use realtime_core::transition::Transition;
 use realtime_core::{Action, Code, Lag, Limits, Principal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,6 +55,8 @@ pub(crate) struct Worker {
     waiting: RefCell<HashMap<u64, Waiting>>,
     next: Cell<u64>,
     draining: Cell<bool>,
+    /// The position up to which every member here has been told of everything.
+    told: Cell<Cursor>,
 }
 
 /// Who is told what its group is told.
@@ -98,6 +101,7 @@ impl Worker {
             waiting: RefCell::default(),
             next: Cell::new(0),
             draining: Cell::new(false),
+            told: Cell::new(Cursor::NOWHERE),
         });
         worker.groups.do_send(AddRelay { worker: id, relay });
         Relay::new(Rc::clone(&worker), messages).start();
@@ -239,10 +243,21 @@ impl Worker {
         self.ask(Waiting::Renew(Rc::clone(client), held, ticket));
     }
 
-    /// Goes on with a subscription as its holder sees it now, from a snapshot on.
+    /// Goes on with a subscription as its holder sees it now. He is told the difference; where he was not told of all up to
+    /// one position yet, or that cannot be told, he begins anew with a snapshot.
     pub(super) fn narrow(self: &Rc<Self>, client: &Client, ticket: Ticket, subscription: Arc<Subscription>) {
         let Some(before) = client.follower(ticket) else { return };
         let unanswered = before.unanswered.take();
+        let is_live = before.group.get().is_some() && !client.backlog.holds(ticket);
+        let difference = if is_live {
+            Transition::new(before.descriptor, Arc::clone(&before.subscription), Arc::clone(&subscription))
+        } else {
+            None
+        };
+        let first = match difference {
+            Some(transition) => Step::Become { transition: Arc::new(transition), after: self.told.get() },
+            None => Step::Snapshot { not_before: None, lagged: true },
+        };
         let follower = Rc::new(Follower {
             member: self.issue(),
             client: Rc::clone(&before.client),
@@ -259,7 +274,7 @@ impl Worker {
         match unanswered {
             // Nothing has been promised yet.
             Some(_) => self.begin(follower),
-            None => self.catch_up(follower, Step::Snapshot { not_before: None, lagged: true }),
+            None => self.catch_up(follower, first),
         }
     }
 
@@ -375,6 +390,7 @@ impl Worker {
 
     /// The group has been joined: what it is sent from now on is for the member too.
     pub(super) fn joined(self: &Rc<Self>, request: u64, group: GroupId, cursor: Cursor) {
+        self.told.set(cursor);
         let waiting = self.waiting.borrow_mut().remove(&request);
         let is_wanted = match waiting {
             Some(Waiting::Join(follower)) if !follower.left.get() => {
@@ -409,6 +425,7 @@ impl Worker {
     }
 
     pub(super) fn positioned(self: &Rc<Self>, request: u64, cursor: Cursor) {
+        self.told.set(cursor);
         let waiting = self.waiting.borrow_mut().remove(&request);
         match waiting {
             Some(Waiting::Request(client, ticket)) if !client.is_gone() => {
@@ -456,6 +473,10 @@ impl Worker {
 
     /// Hands the events of a group to every member on this worker: shared bytes, nothing is copied.
     pub(super) fn deliver(self: &Rc<Self>, burst: &Burst) {
+        // A turn tells of all that has come, group by group: only after it this is true.
+        if burst.cursor().position > self.told.get().position {
+            self.told.set(burst.cursor());
+        }
         let mut lagging = Vec::new();
         if let Some(members) = self.members.borrow().get(&burst.group()) {
             for member in members.values() {

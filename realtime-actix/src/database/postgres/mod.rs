@@ -39,6 +39,7 @@ use realtime_core::log::postgres::{self as log, Capture, Mark, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::postgres::functions::{self, Encoding};
 use realtime_core::sql::{Statement, Table};
+use realtime_core::transition::{Apart, Transition};
 use realtime_core::{Context, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
@@ -330,6 +331,40 @@ impl Postgres {
                     }
                 }
                 Ok(page.finish(Cursor { epoch, position }))
+            };
+            let result = result.await;
+            end_read(connection).await;
+            result
+        })
+        .await
+    }
+
+    /// The rows that a transition is about, and the position that they are of.
+    pub(crate) async fn rows_apart(
+        &self,
+        transition: Arc<Transition>,
+        most: (usize, usize),
+        epoch: Epoch,
+    ) -> Result<(Apart, Cursor), Refusal> {
+        let shared = Arc::clone(&self.shared);
+        self.carry_out(async move {
+            let mut connection = shared.connection().await?;
+            let result = async {
+                let position = shared.begin_read(&mut connection).await?;
+                let table = &shared.tables[transition.resource().0];
+                let statement =
+                    transition.statement(table, most.0).map_err(|error| Refusal::Fault(Box::new(error)))?;
+                let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
+                let mut apart = Apart::new();
+                let mut rows = connection.load(statement).await?;
+                while let Some(row) = rows.next().await {
+                    let row =
+                        table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
+                    if !apart.push(table.descriptor(), row, most) {
+                        break;
+                    }
+                }
+                Ok((apart, Cursor { epoch, position }))
             };
             let result = result.await;
             end_read(connection).await;

@@ -20,6 +20,7 @@ use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::sqlite::{self as log, Reader};
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Table;
+use realtime_core::transition::{Apart, Transition};
 use realtime_core::{Context, PageKey, Principal};
 use tokio::sync::mpsc;
 
@@ -247,6 +248,33 @@ impl Sqlite {
                 }
             }
             Ok(page.finish(Cursor { epoch, position }))
+        })
+        .await
+    }
+
+    /// The rows that a transition is about, and the position that they are of.
+    pub(crate) async fn rows_apart(
+        &self,
+        transition: Arc<Transition>,
+        most: (usize, usize),
+        epoch: Epoch,
+    ) -> Result<(Apart, Cursor), Refusal> {
+        let tables = Arc::clone(&self.tables);
+        self.read_with(move |connection| {
+            let position = marked_position(connection)?;
+            let table = &tables[transition.resource().0];
+            let statement = transition
+                .statement(table, most.0)
+                .map_err(|error| Stop::Refusal(Refusal::Fault(Box::new(error))))?;
+            let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
+            let mut apart = Apart::new();
+            for row in connection.load(statement)? {
+                let row = table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
+                if !apart.push(table.descriptor(), row, most) {
+                    break;
+                }
+            }
+            Ok((apart, Cursor { epoch, position }))
         })
         .await
     }

@@ -1,0 +1,120 @@
+//! What is told of a subscription whose holder sees other rows than before: the difference, in the words of any other
+//! change.
+//!
+//! Up to a position the holder has been told what he saw before. At a later one the rows that he sees only now, or saw
+//! only before, are read; what became of any row in between is in the log. Together they are what he has to be told, as
+//! one batch, so that he is never between the two.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::change::{Change, ResourceId, coalesce};
+use crate::cursor::{Cursor, Position};
+use crate::filter::Filter;
+use crate::group::{self, Event};
+use crate::list::ListQuery;
+use crate::resource::{Descriptor, Row};
+use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
+use crate::subscription::Subscription;
+use crate::value::Value;
+
+/// A subscription as its holder saw it and as he sees it now.
+#[derive(Clone, Debug)]
+pub struct Transition {
+    before: Arc<Subscription>,
+    after: Arc<Subscription>,
+    /// What only one of them selects.
+    apart: Filter,
+}
+
+/// Rows that are read for a transition.
+#[derive(Clone, Default)]
+pub struct Apart {
+    rows: Vec<Row>,
+    weight: usize,
+    is_whole: bool,
+}
+
+impl Transition {
+    /// `None` where other fields are shown than before: no event says that a field is gone.
+    pub fn new(descriptor: &Descriptor, before: Arc<Subscription>, after: Arc<Subscription>) -> Option<Self> {
+        if before.fields() != after.fields() {
+            return None;
+        }
+        let (gone, come) = (before.filter().clone(), after.filter().clone());
+        let apart = gone
+            .clone()
+            .and(descriptor, come.clone().not(descriptor))
+            .or(descriptor, come.and(descriptor, gone.not(descriptor)));
+        Some(Self { before, after, apart })
+    }
+
+    /// Whose rows it is about.
+    pub fn resource(&self) -> ResourceId {
+        self.after.resource()
+    }
+
+    /// The statement that reads the rows that are seen only before or only after, and one more than `most`.
+    ///
+    /// # Errors
+    /// Where a value is not one of its field's type, which a parsed filter never has.
+    pub fn statement<DB: Dialect>(
+        &self,
+        table: &Table<DB>,
+        most: usize,
+    ) -> Result<Statement<DB>, NotOfItsType> {
+        let query = ListQuery::whole(table.descriptor(), self.apart.clone(), most);
+        sql::select_page((std::slice::from_ref(table), table), &query)
+    }
+
+    /// What the holder is told: what became of the rows that have changed, and what he sees otherwise of those that have
+    /// not. `changes` are all that happened between the position up to which he has been told and the one that the rows
+    /// are of, which is the one of the `cursor`.
+    pub fn events(
+        &self,
+        descriptor: &Descriptor,
+        changes: Vec<Change>,
+        rows: Vec<Row>,
+        cursor: Cursor,
+    ) -> Vec<Event> {
+        let key_of = |row: &Row| row.value(descriptor.key).into_owned();
+        let mut changes = coalesce(changes, |_, row| row.value(descriptor.key).into_owned());
+        let changed: HashSet<String> = changes.iter().map(|change| text_of(&change.key)).collect();
+        let position: Position = cursor.position;
+        changes.extend(rows.into_iter().filter_map(|row| {
+            let key = key_of(&row);
+            let is_told = changed.contains(&text_of(&key));
+            let (before, after) = (Some(Arc::clone(&row)), Some(row));
+            (!is_told).then_some(Change { resource: self.resource(), key, before, after, cursor: position })
+        }));
+        group::transition(descriptor, (&self.before, &self.after), &changes, cursor)
+    }
+}
+
+fn text_of(key: &Value<'_>) -> String {
+    let mut text = String::new();
+    key.write_json(&mut text);
+    text
+}
+
+impl Apart {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { is_whole: true, ..Self::default() }
+    }
+
+    /// Takes the next row. `false` where it is one too many: they are more than so many rows, or more bytes.
+    pub fn push(&mut self, descriptor: &Descriptor, row: Row, (most, bytes): (usize, usize)) -> bool {
+        self.weight += (0..descriptor.fields.len()).map(|field| row.value(field).weight()).sum::<usize>();
+        self.is_whole = self.rows.len() < most && self.weight <= bytes;
+        if self.is_whole {
+            self.rows.push(row);
+        }
+        self.is_whole
+    }
+
+    /// The rows; `None` where there were too many.
+    pub fn finish(self) -> Option<Vec<Row>> {
+        self.is_whole.then_some(self.rows)
+    }
+}
