@@ -508,15 +508,28 @@ impl Shared {
     /// Asks the application who presents these credentials.
     pub(crate) async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
         let asked = self.revocations.count();
-        let identity = guarded(self.authenticator.identify(credentials)).await.and_then(unexpired)?;
+        let identity = self.guarded(self.authenticator.identify(credentials)).await.and_then(unexpired)?;
         Ok(identity.asked_after(asked))
     }
 
     /// Asks the application whether an identity still holds.
     pub(crate) async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
         let asked = self.revocations.count();
-        let now = guarded(self.authenticator.recheck(identity)).await.and_then(unexpired)?;
+        let now = self.guarded(self.authenticator.recheck(identity)).await.and_then(unexpired)?;
         Ok(now.asked_after(asked))
+    }
+
+    /// What the application's authenticator says, in time; a panic of it fails what is asked for, and nothing else.
+    async fn guarded(&self, asked: impl Future<Output = Result<Identity, Error>>) -> Result<Identity, Error> {
+        let patience = Duration::from_millis(self.surface.limits.identify_ms);
+        match tokio::time::timeout(patience, AssertUnwindSafe(asked).catch_unwind()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(fault::panicked("the authenticator", &*panic)),
+            Err(_) => {
+                tracing::error!(?patience, "the authenticator has not answered (limit identify_ms)");
+                Err(Error::new(Code::Unavailable, "It cannot be found out who you are.").retry_after(1.0))
+            }
+        }
     }
 
     /// What the application has said of somebody since it was asked about him.
@@ -575,12 +588,6 @@ impl Shared {
     pub(crate) fn origins(&self) -> &Origins {
         &self.origins
     }
-}
-
-/// What the application's authenticator says; a panic of it fails what is asked for, and nothing else.
-async fn guarded(asked: impl Future<Output = Result<Identity, Error>>) -> Result<Identity, Error> {
-    let answer = AssertUnwindSafe(asked).catch_unwind().await;
-    answer.unwrap_or_else(|panic| Err(fault::panicked("the authenticator", &*panic)))
 }
 
 /// An identity whose time is over is none.

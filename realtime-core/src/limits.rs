@@ -70,6 +70,8 @@ pub struct Limits {
     pub waiting_polls: usize,
     /// Milliseconds between two pings; a peer silent for two of them is dropped.
     pub heartbeat_ms: u64,
+    /// Milliseconds in which the application's authenticator has to say who somebody is. Over it: 503.
+    pub identify_ms: u64,
     /// Milliseconds over which the sockets of a server that drains are closed, so that not all clients come back at once.
     pub drain_ms: u64,
     /// Rows that the change log keeps. Older ones are removed, a few at a time.
@@ -114,6 +116,7 @@ impl Default for Limits {
             stream_heartbeat_ms: 15_000,
             waiting_polls: 10_000,
             heartbeat_ms: 20_000,
+            identify_ms: 10_000,
             drain_ms: 10_000,
             feed_rows: 1_000_000,
             feed_seconds: 24 * 60 * 60,

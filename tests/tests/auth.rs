@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use realtime_actix::auth::Identity;
+use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::testing::Users;
-use realtime_actix::{Principal, Realtime};
+use realtime_actix::{Error, Limits, Principal, Realtime};
 use realtime_tests::{
     ANN, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, people,
 };
@@ -396,4 +396,32 @@ async fn a_poll_shows_what_its_caller_may_see_and_ends_with_his_session() {
         assert_eq!((answer.status, &answer.json["events"]), (200, &json!([])));
     }
     assert_eq!(server.http("GET", &path, &bob, "").await.status, 401);
+}
+
+/// An authenticator that never answers whoever has a token.
+struct Silent;
+
+impl Authenticator for Silent {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
+        match credentials {
+            Credentials::Token(_) => std::future::pending().await,
+            Credentials::Request(_) => Ok(Identity::of(Principal::anonymous())),
+        }
+    }
+}
+
+/// What comes after `authenticate` waits for it, and not for ever.
+#[actix_web::test]
+async fn an_authenticator_that_does_not_answer_is_not_waited_for() {
+    let mut limits = Limits::default();
+    limits.identify_ms = 20;
+    let setup = Setup::file().configure(move |connect| connect.authenticator(Silent).limits(limits));
+    let server = setup.start().await;
+    let mut socket = Socket::open(&server).await;
+    let authenticate = socket.ask(json!({"action": "authenticate", "payload": {"token": "t"}})).await;
+    assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+    assert_eq!(socket.reply(&authenticate).await["status"], 503);
+    let answer = server.http("GET", "/api/comments/", &[("authorization", "Bearer t")], "").await;
+    assert_eq!((answer.status, &answer.json["code"]), (503, &json!("unavailable")));
+    assert_eq!(with_token("t").open(&server).await.expect_err("nobody knows").status, 503);
 }
