@@ -15,7 +15,7 @@ use crate::group::{self, Event};
 use crate::list::ListQuery;
 use crate::resource::{Descriptor, Row};
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
-use crate::subscription::Subscription;
+use crate::subscription::{EventActions, Subscription};
 use crate::value::Value;
 
 /// A subscription as its holder saw it and as he sees it now.
@@ -36,16 +36,13 @@ pub struct Apart {
 }
 
 impl Transition {
-    /// `None` where other fields are shown than before: no event says that a field is gone.
+    /// `None` where other fields are shown than before, as no event says that a field is gone, and where not all actions are
+    /// told, as then not all of the difference would be.
     pub fn new(descriptor: &Descriptor, before: Arc<Subscription>, after: Arc<Subscription>) -> Option<Self> {
-        if before.fields() != after.fields() {
+        if before.fields() != after.fields() || after.actions() != EventActions::default() {
             return None;
         }
-        let (gone, come) = (before.filter().clone(), after.filter().clone());
-        let apart = gone
-            .clone()
-            .and(descriptor, come.clone().not(descriptor))
-            .or(descriptor, come.and(descriptor, gone.not(descriptor)));
+        let apart = before.filter().clone().xor(descriptor, after.filter().clone());
         Some(Self { before, after, apart })
     }
 

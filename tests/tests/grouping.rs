@@ -102,6 +102,7 @@ async fn groups_are_found_by_what_a_database_cannot_decide_as_well() {
 async fn a_snapshot_is_of_whole_groups_and_what_names_them_is_recovered() {
     let server = server().await;
     let mut socket = Socket::open(&server).await;
+    socket.catch_up(&server).await;
     let with = json!({"stream": "topic-feed/subscribe", "payload": {"id": 1}, "snapshot": true});
     let reply = socket.request(with).await;
     assert_eq!(reply["status"], 200, "{reply}");

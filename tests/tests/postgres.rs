@@ -221,6 +221,37 @@ async fn a_server_that_goes_and_comes_back_loses_nothing() {
     drop(server);
 }
 
+/// Writers may not wait until their commits are on the disk. What is told is there all the same.
+#[tokio::test]
+async fn what_is_told_is_still_so_after_a_crash_whatever_commits_wait_for() {
+    let mut machine = postgres::Server::start();
+    let database = Database::create_on(machine.url());
+    let store = Store::of(database);
+    // What commits do not wait for is written as late as can be.
+    for sql in ["ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'"] {
+        store.connection().batch_execute(sql).expect("a superuser");
+    }
+    store.connection().batch_execute("SELECT pg_reload_conf()").expect("a superuser");
+    let server = Setup::on(&store).start().await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
+    for name in ["one", "two", "three"] {
+        server.create("labels", json!({ "name": name })).await;
+    }
+    let told = shown(&subscriber.events(&server).await);
+    assert_eq!(told, json!(["one", "two", "three"].map(|name| json!(["create", name, null]))));
+    machine.crash();
+    machine.start_again();
+    let deadline = Instant::now() + WAIT;
+    while !server.realtime().is_ready() || server.send("GET", "/api/labels/", &Json::Null).await.status != 200
+    {
+        assert!(Instant::now() < deadline, "it is not used again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(server.read("/api/labels/").await["count"], 3);
+    server.create("labels", json!({"name": "after"})).await;
+    assert_eq!(shown(&subscriber.events(&server).await), json!([["create", "after", null]]));
+}
+
 #[tokio::test]
 async fn what_is_in_the_way_of_starting_is_said() {
     let store = Store::postgres();

@@ -16,7 +16,7 @@ use diesel::pg::Pg;
 #[cfg(feature = "sqlite")]
 use diesel::sqlite::Sqlite;
 use realtime_core::action::{Operation, Outcome, Refusal, Request};
-use realtime_core::change::ResourceId;
+use realtime_core::change::{Change, ResourceId};
 use realtime_core::commit::Touched;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
@@ -221,16 +221,22 @@ impl Database {
             either!(&self.backend, database => database.rows_apart(read, most, self.epoch).await)
                 .map_err(answer)?;
         let Some(rows) = apart.finish() else { return Ok(None) };
-        if after.epoch != until.epoch {
+        if after.epoch != until.epoch || after.position > until.position {
             return Ok(None);
         }
-        let (mut changes, mut at) = (Vec::new(), after.position);
+        let weight = |change: &Change| -> usize {
+            let rows = [&change.before, &change.after].into_iter().flatten();
+            let fields = 0..descriptor.fields.len();
+            rows.map(|row| fields.clone().map(|field| row.value(field).weight()).sum::<usize>()).sum()
+        };
+        let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after.position);
         while at < until.position {
             let read = async |until| either!(&self.backend, database => database.read_log(at, until).await);
             let part = self.recall.changes(resource, (at, until.position), read).await.map_err(answer)?;
             let Some((more, to)) = part else { return Ok(None) };
+            bytes += more.iter().map(weight).sum::<usize>();
             changes.extend(more);
-            if changes.len() > most.0 {
+            if changes.len() > most.0 || bytes > most.1 {
                 return Ok(None);
             }
             at = to;
@@ -238,7 +244,8 @@ impl Database {
         // A filter may take its time, and the worker has others to serve.
         let events = web::block(move || transition.events(descriptor, changes, rows, until)).await;
         let events = events.map_err(|error| answer(Refusal::Fault(Box::new(error))))?;
-        Ok(Some(Missed { events, cursor: until }))
+        let bytes: usize = events.iter().map(|event| event.text.len()).sum();
+        Ok((events.len() <= most.0 && bytes <= most.1).then_some(Missed { events, cursor: until }))
     }
 
     /// Looks for other connections' commits at once.

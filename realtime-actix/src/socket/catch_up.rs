@@ -99,14 +99,22 @@ impl CatchUp {
         let Ok(_turn) = follower.client.snapshots.acquire().await else { return Err(Stop::Over) };
         let (limits, database) = (worker.limits(), worker.database());
         let bytes = limits.snapshot_bytes.min(limits.outbox_bytes / PART_OF_QUEUE).max(1);
-        let most = (limits.snapshot_rows.max(1), bytes);
-        match self.ask(|| database.transition(Arc::clone(&transition), after, most)).await? {
-            Some(told) => {
-                self.send(&told.events, Some(told.cursor)).await?;
-                Ok(Step::Follow { after: told.cursor, lagged: false })
-            }
-            None => Ok(Step::Snapshot { not_before: None, lagged: true }),
+        let most = (limits.snapshot_rows.min(limits.outbox_frames / PART_OF_QUEUE).max(1), bytes);
+        let told = match self.ask(|| database.transition(Arc::clone(&transition), after, most)).await {
+            Ok(Some(told)) => told,
+            Err(Stop::Over) => return Err(Stop::Over),
+            // Also where the question was too much for the database. If it is worse, the snapshot finds out.
+            Ok(None) | Err(_) => return Ok(Step::Snapshot { not_before: None, lagged: true }),
+        };
+        let (mut bytes, count) = (BytesMut::new(), told.events.len());
+        for (event, left) in told.events.iter().zip((0..count).rev()) {
+            let cursor = (left == 0).then_some(told.cursor);
+            follower.client.append(&mut bytes, event.action.name(), cursor, &event.text);
         }
+        if count > 0 {
+            self.push(bytes.freeze(), count).await?;
+        }
+        Ok(Step::Follow { after: told.cursor, lagged: false })
     }
 
     /// Joins the group, sends what lies between, then what has come meanwhile.

@@ -132,13 +132,14 @@ impl StreamHandler<Batch> for GroupActor {
                 by_worker.entry(worker).or_default().push(frames.clone());
             }
         }
-        for (worker, frames) in by_worker {
-            self.tell(worker, RelayMessage::Deliver(frames), context);
-        }
+        // First: with a delivery a worker has been told of everything up to its end.
         for (group, workers) in self.groups.following(&batch.lost) {
             for worker in workers {
                 self.tell(worker, RelayMessage::Lost(group), context);
             }
+        }
+        for (worker, frames) in by_worker {
+            self.tell(worker, RelayMessage::Deliver(frames), context);
         }
         // As messages to itself: the answers come after the deliveries, also where a relay has to be waited for.
         let reached = batch.position;

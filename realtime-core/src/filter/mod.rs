@@ -7,6 +7,7 @@ mod parse;
 mod path;
 mod regex;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 pub use argument::parse_key;
@@ -227,12 +228,30 @@ impl Filter {
             Term::Is(predicate) => {
                 Self::new(descriptor, vec![Predicate { negated: !predicate.negated, ..predicate }])
             }
-            Term::Any(filters) => filters
-                .into_iter()
-                .map(|filter| filter.not(descriptor))
-                .fold(Self::all(), |all, filter| all.and(descriptor, filter)),
+            Term::Any(filters) => {
+                let terms = filters.into_iter().flat_map(|filter| filter.not(descriptor).terms);
+                Self::of_terms(descriptor, terms.collect())
+            }
         });
-        negated.fold(Self::nothing(), |any, filter| any.or(descriptor, filter))
+        Self::any(descriptor, negated)
+    }
+
+    /// What exactly one of them selects. What both ask for is asked once.
+    pub fn xor(self, descriptor: &Descriptor, other: Self) -> Self {
+        let texts = |filter: &Self| -> HashSet<String> {
+            filter.terms.iter().map(|term| term.canonical(descriptor)).collect()
+        };
+        let (of_self, of_other) = (texts(&self), texts(&other));
+        let (common, own): (Vec<Term>, Vec<Term>) =
+            self.terms.into_iter().partition(|term| of_other.contains(&term.canonical(descriptor)));
+        let others =
+            other.terms.into_iter().filter(|term| !of_self.contains(&term.canonical(descriptor))).collect();
+        let (own, others) = (Self::of_terms(descriptor, own), Self::of_terms(descriptor, others));
+        let apart = own
+            .clone()
+            .and(descriptor, others.clone().not(descriptor))
+            .or(descriptor, others.and(descriptor, own.not(descriptor)));
+        Self::of_terms(descriptor, common).and(descriptor, apart)
     }
 
     /// The terms, all of which a row must satisfy.

@@ -129,12 +129,16 @@ impl Target {
     ///
     /// Without `enable_seqscan` a log that the planner knows nothing of yet is still read by its index; a scan that has no
     /// other way then counts as so dear that the server would compile the statement, which takes 200 ms each time.
+    ///
+    /// A mark's commit is waited for until it is on the disk, and with it all that was committed before: what is told
+    /// cannot be undone by a crash, whatever the writers' own commits wait for.
     pub(super) async fn connect_to_log(&self) -> Result<AsyncPgConnection, ConnectionError> {
         let mut connection = self.connect().await?;
         connection
             .batch_execute(
                 "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-                 SET enable_seqscan = off; SET jit = off; SET statement_timeout = 0; SET lock_timeout = 0",
+                 SET enable_seqscan = off; SET jit = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+                 SET synchronous_commit = local",
             )
             .await
             .map_err(ConnectionError::CouldntSetupConfiguration)?;
