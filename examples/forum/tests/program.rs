@@ -60,6 +60,28 @@ fn a_port_in_use_is_named() {
     check_refusal(&["--database-url", "sqlite::memory:", "--listen", &address, "--log", "off"], &address);
 }
 
+/// A regular expression across a relation is what PostgreSQL cannot decide.
+#[test]
+fn a_description_offers_what_its_database_decides() {
+    for print in ["openapi", "asyncapi"] {
+        let describe = |url: &str| {
+            let output = forum().args(["--database-url", url, print]).output().expect("the program runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let (sqlite, postgres) = (describe("sqlite::memory:"), describe("postgres://nobody@127.0.0.1:1/x"));
+        for (key, decided) in [
+            ("\"topic__title__regex\"", false),
+            ("\"topic__title__iregex\"", false),
+            ("\"topic__title__istartswith\"", true),
+            ("\"title__regex\"", true),
+        ] {
+            assert!(sqlite.contains(key), "{print}: {key}");
+            assert_eq!(postgres.contains(key), decided, "{print}: {key}");
+        }
+    }
+}
+
 /// A running program, ended with the test.
 struct Running(Child);
 
