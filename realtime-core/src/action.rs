@@ -204,6 +204,8 @@ pub enum Failure {
 pub enum Constraint {
     /// What it is about: columns, or expressions with them.
     Of(Vec<String>),
+    /// Columns of the table of this name: a trigger or a hook may have written to another one than the resource's.
+    On(String, Vec<String>),
     /// Its name; [`Transaction::constraint`] knows what it is about.
     Named(String),
 }
@@ -258,6 +260,11 @@ pub trait Transaction {
     async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
         let _ = (table, name);
         Ok(None)
+    }
+
+    /// Is what the database calls `named` in a failure the table, or a part of it?
+    async fn is_of_table(&mut self, named: &str, table: &str) -> Result<bool, Failure> {
+        Ok(named.eq_ignore_ascii_case(table))
     }
 
     /// The columns of a table that do not take every value of their type.
@@ -868,6 +875,13 @@ pub(crate) async fn write_failure<T: Transaction>(
             let about = about(transaction, &view, name).await;
             about.map(|about| explain(&view, Failure::Unique(about)))
         }
+        Failure::Unique(Constraint::On(named, columns)) => {
+            match transaction.is_of_table(&named, table.descriptor().table).await {
+                Ok(true) => Ok(explain(&view, Failure::Unique(Constraint::Of(columns)))),
+                Ok(false) => Ok(explain(&view, Failure::Unique(Constraint::Of(Vec::new())))),
+                Err(failure) => return other_failure(&view, failure),
+            }
+        }
         Failure::Check(Constraint::Named(name)) => {
             let about = about(transaction, &view, name).await;
             about.map(|about| explain(&view, Failure::Check(about)))
@@ -1023,7 +1037,11 @@ pub(crate) fn explain(view: &View<'_>, failure: Failure) -> Error {
 
 /// The fields whose columns a constraint names, in their order.
 fn concerned<'a>(view: &View<'a>, constraint: &Constraint) -> Vec<&'a str> {
-    let Constraint::Of(about) = constraint else { return Vec::new() };
+    let about = match constraint {
+        Constraint::Of(about) => about,
+        Constraint::On(table, about) if table.eq_ignore_ascii_case(view.descriptor().table) => about,
+        Constraint::On(..) | Constraint::Named(_) => return Vec::new(),
+    };
     let named =
         view.fields().filter(|field| about.iter().any(|sql| sql == field.column || names(sql, field.column)));
     named.map(|field| field.name).collect()

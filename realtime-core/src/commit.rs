@@ -32,7 +32,8 @@ pub async fn refused<T: Transaction>(
     let mut search = Search { transaction, tables, context, written: written.collect() };
     let found = match failure {
         Failure::ForeignKey => search.reference().await,
-        Failure::Unique(Constraint::Of(columns)) => search.duplicate(columns).await,
+        Failure::Unique(Constraint::Of(columns)) => search.duplicate(None, columns).await,
+        Failure::Unique(Constraint::On(named, columns)) => search.duplicate(Some(named), columns).await,
         failure => search.last(failure).await,
     };
     let (at, refusal) = found.unwrap_or_else(|refusal| (0, refusal));
@@ -127,12 +128,19 @@ impl<T: Transaction> Search<'_, T> {
         Ok(false)
     }
 
-    /// The last row whose values in the columns another one has too.
-    async fn duplicate(&mut self, columns: Vec<String>) -> Found {
+    /// The last row, of the table of this name, whose values in the columns another one has too.
+    async fn duplicate(&mut self, named: Option<String>, columns: Vec<String>) -> Found {
         let mut fitting = None;
         for (at, row) in self.written.clone().into_iter().rev() {
             let table = self.tables[row.table];
             let descriptor = table.descriptor();
+            if let Some(named) = &named {
+                let is_it = self.transaction.is_of_table(named, descriptor.table).await;
+                let view = descriptor.seen_by(self.context.principal);
+                if !is_it.map_err(|failure| action::other_failure(&view, failure))? {
+                    continue;
+                }
+            }
             let fields = columns
                 .iter()
                 .map(|column| descriptor.fields.iter().position(|field| field.column == column))
@@ -151,7 +159,8 @@ impl<T: Transaction> Search<'_, T> {
                 return Ok((at, action::explain(&view, Failure::Unique(Constraint::Of(columns))).into()));
             }
         }
-        // An exclusion, or of columns that the resource does not have.
+        // An exclusion, or of columns that the resource does not have, or of a table that is none's.
+        let columns = if fitting.is_some() { columns } else { Vec::new() };
         let Some((at, row)) = fitting.or_else(|| self.written.last().copied()) else {
             return Ok((0, constraint().into()));
         };

@@ -7,7 +7,7 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use realtime_actix::policy::AllowAny;
 use realtime_actix::types::{Decimal, Uuid};
 use realtime_actix::{RealtimeResource, Value};
-use realtime_tests::{Server, Setup, Socket};
+use realtime_tests::{Server, Setup, Socket, on_postgres};
 use serde_json::{Value as Json, json};
 
 /// One table, as two resources know it.
@@ -150,6 +150,26 @@ async fn a_constraint_of_the_database_is_answered_on_the_field_that_it_is_about(
         }
     }
     assert_eq!(server.read("/api/samples/?name=two").await["results"][0]["spot"], 2);
+}
+
+/// What a trigger writes elsewhere may fail for a column of the same name there.
+#[tokio::test]
+async fn another_tables_constraint_is_not_laid_to_a_field_of_this_one() {
+    let server = start().await;
+    let trigger = if on_postgres() {
+        "CREATE TABLE copies (code text UNIQUE);
+         CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN INSERT INTO copies VALUES (NEW.code); RETURN NULL; END$$;
+         CREATE TRIGGER copy AFTER INSERT ON samples FOR EACH ROW EXECUTE FUNCTION copy()"
+    } else {
+        "CREATE TABLE copies (code TEXT UNIQUE);
+         CREATE TRIGGER copy AFTER INSERT ON samples BEGIN INSERT INTO copies VALUES (NEW.code); END"
+    };
+    server.connection().batch_execute(trigger).expect("the trigger is made");
+    server.create("samples", json!({"name": "one", "code": "a"})).await;
+    let refused = server.send("POST", "/api/samples/", &json!({"name": "two", "code": "a"})).await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("conflict")), "{}", refused.text);
+    assert_eq!(refused.json["errors"], json!({"non_field_errors": ["This value is already taken."]}));
 }
 
 #[tokio::test]

@@ -133,6 +133,20 @@ impl Transaction for PgTransaction<'_> {
         Ok(found.into_iter().next())
     }
 
+    /// A partition has a name of its own.
+    async fn is_of_table(&mut self, named: &str, table: &str) -> Result<bool, Failure> {
+        if named == table {
+            return Ok(true);
+        }
+        let mut statement =
+            Statement::new("SELECT c.relname::text FROM pg_partition_tree(to_regclass(quote_ident(");
+        statement.bind::<Text, _>(table.to_owned());
+        statement.sql("))) t JOIN pg_class c ON c.oid = t.relid WHERE c.relname = ");
+        statement.bind::<Text, _>(named.to_owned());
+        let parts = self.load(statement, |columns| read::<String, Text, Pg>(columns, 0)).await?;
+        Ok(!parts.is_empty())
+    }
+
     async fn sizes(&mut self, table: &str) -> Result<Vec<Size>, Failure> {
         // The modifier of `varchar(n)` and `char(n)` is n + 4, that of `numeric(d, p)` d << 16 | p, and 4 more.
         let mut statement = Statement::new(
@@ -194,7 +208,11 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
     };
     match kind {
         DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
-            Failure::Unique(Constraint::Of(information.details().map(columns_of).unwrap_or_default()))
+            let columns = information.details().map(columns_of).unwrap_or_default();
+            Failure::Unique(match information.table_name() {
+                Some(table) => Constraint::On(table.to_owned(), columns),
+                None => Constraint::Of(columns),
+            })
         }
         DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => Failure::ForeignKey,
         DatabaseErrorKind::NotNullViolation => Failure::NotNull(information.column_name().map(str::to_owned)),

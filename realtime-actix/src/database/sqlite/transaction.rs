@@ -168,7 +168,10 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         // "UNIQUE constraint failed: index 'users_lower_name'" where the index is of expressions.
         DatabaseErrorKind::UniqueViolation => Failure::Unique(match message.split_once("failed: index '") {
             Some((_, name)) => Constraint::Named(name.trim_end_matches('\'').to_owned()),
-            None => Constraint::Of(columns()),
+            None => match message.split_once("failed: ").and_then(|(_, list)| list.split_once('.')) {
+                Some((table, _)) => Constraint::On(table.to_owned(), columns()),
+                None => Constraint::Of(columns()),
+            },
         }),
         DatabaseErrorKind::ForeignKeyViolation => Failure::ForeignKey,
         DatabaseErrorKind::NotNullViolation => Failure::NotNull(columns().into_iter().next()),
