@@ -871,6 +871,7 @@ proptest! {
         insert(&mut connection, &notes);
         let rows = all(&mut connection);
         let leaf = |key: &str, json: &Json| parsed(&json!({key: json}));
+        let mut other = parsed(&json!({"rank__gte": 0}));
         for tree in trees {
             let filter = tree.filter(descriptor(), &leaf);
             let written = |row: &&Row| tree.holds(&|key, json| leaf(key, json).matches(row.as_ref()));
@@ -883,6 +884,13 @@ proptest! {
             prop_assert_eq!(page.count, Some(page.rows.len() as u64));
             let twice = filter.clone().not(descriptor()).not(descriptor());
             prop_assert_eq!(twice.canonical(), filter.canonical(), "a negation of a negation");
+            // With something that both ask for.
+            let both = filter.clone().and(descriptor(), parsed(&json!({"done": true})));
+            let apart = both.clone().xor(descriptor(), other.clone());
+            let of_one = |row: &&Row| both.matches(row.as_ref()) != other.matches(row.as_ref());
+            let expected: Vec<i64> = rows.iter().filter(of_one).map(key_of).collect();
+            prop_assert_eq!(selected_in_memory(&apart, &rows), expected, "{}", apart.canonical());
+            other = both;
         }
     }
 }
