@@ -205,7 +205,7 @@ pub enum Constraint {
     /// What it is about: columns, or expressions with them.
     Of(Vec<String>),
     /// Columns of the table of this name: a trigger or a hook may have written to another one than the resource's.
-    On(String, Vec<String>),
+    OfTable(String, Vec<String>),
     /// Its name; [`Transaction::constraint`] knows what it is about.
     Named(String),
 }
@@ -875,7 +875,7 @@ pub(crate) async fn write_failure<T: Transaction>(
             let about = about(transaction, &view, name).await;
             about.map(|about| explain(&view, Failure::Unique(about)))
         }
-        Failure::Unique(Constraint::On(named, columns)) => {
+        Failure::Unique(Constraint::OfTable(named, columns)) => {
             match transaction.is_of_table(&named, table.descriptor().table).await {
                 Ok(true) => Ok(explain(&view, Failure::Unique(Constraint::Of(columns)))),
                 Ok(false) => Ok(explain(&view, Failure::Unique(Constraint::Of(Vec::new())))),
@@ -1039,8 +1039,8 @@ pub(crate) fn explain(view: &View<'_>, failure: Failure) -> Error {
 fn concerned<'a>(view: &View<'a>, constraint: &Constraint) -> Vec<&'a str> {
     let about = match constraint {
         Constraint::Of(about) => about,
-        Constraint::On(table, about) if table.eq_ignore_ascii_case(view.descriptor().table) => about,
-        Constraint::On(..) | Constraint::Named(_) => return Vec::new(),
+        Constraint::OfTable(table, about) if table.eq_ignore_ascii_case(view.descriptor().table) => about,
+        Constraint::OfTable(..) | Constraint::Named(_) => return Vec::new(),
     };
     let named =
         view.fields().filter(|field| about.iter().any(|sql| sql == field.column || names(sql, field.column)));

@@ -33,7 +33,7 @@ pub async fn refused<T: Transaction>(
     let found = match failure {
         Failure::ForeignKey => search.reference().await,
         Failure::Unique(Constraint::Of(columns)) => search.duplicate(None, columns).await,
-        Failure::Unique(Constraint::On(named, columns)) => search.duplicate(Some(named), columns).await,
+        Failure::Unique(Constraint::OfTable(named, columns)) => search.duplicate(Some(named), columns).await,
         failure => search.last(failure).await,
     };
     let (at, refusal) = found.unwrap_or_else(|refusal| (0, refusal));

@@ -210,7 +210,7 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
             let columns = information.details().map(columns_of).unwrap_or_default();
             Failure::Unique(match information.table_name() {
-                Some(table) => Constraint::On(table.to_owned(), columns),
+                Some(table) => Constraint::OfTable(table.to_owned(), columns),
                 None => Constraint::Of(columns),
             })
         }

@@ -169,7 +169,7 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         DatabaseErrorKind::UniqueViolation => Failure::Unique(match message.split_once("failed: index '") {
             Some((_, name)) => Constraint::Named(name.trim_end_matches('\'').to_owned()),
             None => match message.split_once("failed: ").and_then(|(_, list)| list.split_once('.')) {
-                Some((table, _)) => Constraint::On(table.to_owned(), columns()),
+                Some((table, _)) => Constraint::OfTable(table.to_owned(), columns()),
                 None => Constraint::Of(columns()),
             },
         }),
