@@ -1,5 +1,6 @@
 //! Who is asking: over REST and the socket, by header, cookie, subprotocol, ticket and message; and how that ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,9 +10,10 @@ use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::testing::Users;
 use realtime_actix::{Error, Limits, Principal, Realtime};
 use realtime_tests::{
-    ANN, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, people,
+    ANN, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, people, within,
 };
 use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
 
 /// A server that knows ann (twice), bob and one of the staff.
 async fn server() -> (Server, Users) {
@@ -424,4 +426,55 @@ async fn an_authenticator_that_does_not_answer_is_not_waited_for() {
     let answer = server.http("GET", "/api/comments/", &[("authorization", "Bearer t")], "").await;
     assert_eq!((answer.status, &answer.json["code"]), (503, &json!("unavailable")));
     assert_eq!(with_token("t").open(&server).await.expect_err("nobody knows").status, 503);
+}
+
+/// Anybody with a token is user 7. Whether nobody is still nobody, it says when it may.
+#[derive(Clone)]
+struct Late {
+    asked_of_nobody: Arc<Semaphore>,
+    asked_of_user: Arc<Semaphore>,
+    may_answer: Arc<Semaphore>,
+}
+
+async fn one_of(semaphore: &Semaphore) {
+    within("a question", semaphore.acquire()).await.expect("it is never closed").forget();
+}
+
+impl Authenticator for Late {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
+        match credentials {
+            Credentials::Token(_) => Ok(Identity::of(Principal::user(7))),
+            Credentials::Request(_) => Ok(Identity::anonymous()),
+        }
+    }
+
+    async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
+        if identity.principal().is_anonymous() {
+            self.asked_of_nobody.add_permits(1);
+            one_of(&self.may_answer).await;
+        } else {
+            self.asked_of_user.add_permits(1);
+        }
+        Ok(identity.clone())
+    }
+}
+
+#[actix_web::test]
+async fn an_answer_about_whom_a_socket_was_of_does_not_end_it() {
+    let none = || Arc::new(Semaphore::new(0));
+    let late = Late { asked_of_nobody: none(), asked_of_user: none(), may_answer: none() };
+    let known = late.clone();
+    let setup = Setup::file()
+        .configure(move |connect| connect.authenticator(known).recheck_interval(Duration::from_millis(50)));
+    let server = setup.start().await;
+    let mut socket = Socket::open(&server).await;
+    one_of(&late.asked_of_nobody).await;
+    let authenticate = json!({"action": "authenticate", "payload": {"token": "t"}});
+    assert_eq!(socket.request(authenticate).await["status"], 200);
+    late.may_answer.add_permits(100);
+    // The question is asked anew, and again.
+    for _ in 0..3 {
+        one_of(&late.asked_of_user).await;
+    }
+    assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
 }

@@ -40,6 +40,8 @@ pub(super) struct ConnectionActor {
     heartbeat: Heartbeat,
     /// When the application is asked again whether the socket may go on, in milliseconds since it was opened.
     recheck_at: u64,
+    /// How often somebody has logged in by a message.
+    logins: u32,
     /// What closes the socket when its identity ends.
     end: Option<SpawnHandle>,
     payload: Option<web::Payload>,
@@ -54,8 +56,16 @@ impl ConnectionActor {
     ) -> Self {
         let now = socket.now_ms();
         let heartbeat = Heartbeat::new(worker.limits().heartbeat_ms, now);
-        let mut actor =
-            Self { client, socket, worker, heartbeat, recheck_at: 0, end: None, payload: Some(payload) };
+        let mut actor = Self {
+            client,
+            socket,
+            worker,
+            heartbeat,
+            recheck_at: 0,
+            logins: 0,
+            end: None,
+            payload: Some(payload),
+        };
         actor.recheck_after(now);
         actor
     }
@@ -124,7 +134,10 @@ impl ConnectionActor {
     fn recheck(&self, context: &mut Context<Self>) {
         let (shared, identity) = (Arc::clone(self.worker.shared()), self.client.identity.borrow().clone());
         let future = async move { shared.recheck(&identity).await };
-        context.spawn(future.into_actor(self).map(|answer, actor, context| match answer {
+        let logins = self.logins;
+        context.spawn(future.into_actor(self).map(move |answer, actor, context| match answer {
+            // It is about whom the socket was of before he logged in.
+            _ if actor.logins != logins => context.notify(Recheck),
             Ok(identity) => actor.adopt(identity, context),
             Err(error) if error.code() == Code::NotAuthenticated => actor.client.revoke(),
             // Whether it still holds cannot be said at present.
@@ -153,6 +166,7 @@ impl ConnectionActor {
             let effects = actor.socket.ask(|connection| connection.authenticated(ticket, result));
             if let Ok(identity) = answer {
                 *actor.client.identity.borrow_mut() = identity;
+                actor.logins = actor.logins.wrapping_add(1);
                 actor.close_in_time(context);
             }
             actor.carry_out(effects, context);
