@@ -100,6 +100,7 @@ mod rows;
 mod scan;
 pub mod schema;
 mod search;
+pub mod selection;
 pub mod snapshot;
 pub mod sql;
 mod store;

@@ -58,6 +58,11 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// The bytes that the texts of a row take, about.
+    pub fn weight(&self, row: &dyn Record) -> usize {
+        (0..self.fields.len()).map(|field| row.value(field).weight()).sum()
+    }
+
     /// The index of the field with a public name.
     pub fn field_index(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name == name)

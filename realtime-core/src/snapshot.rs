@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::change::ResourceId;
 use crate::cursor::Cursor;
 use crate::encode;
 use crate::list::{ListQuery, Start};
 use crate::resource::{Descriptor, Row};
+use crate::selection::Selection;
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
 use crate::subscription::Subscription;
 use crate::value::Value;
@@ -39,23 +41,8 @@ pub struct Page {
 }
 
 impl PageRequest {
-    /// The statement that reads the page, and one row more where there is one.
-    ///
-    /// # Errors
-    /// Where a value is not one of its field's type, which a parsed filter and a key that was read never have.
-    pub fn statement<DB: Dialect>(&self, table: &Table<DB>) -> Result<Statement<DB>, NotOfItsType> {
-        let start = match &self.after {
-            Some(key) => Start::Beside { values: vec![key.clone()], backward: false },
-            None => Start::Offset(0),
-        };
-        // Each page looks at so many rows at most, whatever the database leaves to memory.
-        let whole = ListQuery::whole(table.descriptor(), self.subscription.filter().clone(), self.rows);
-        let query = ListQuery { start, ..whole };
-        sql::select_page((std::slice::from_ref(table), table), &query)
-    }
-
     /// Begins to put the page together.
-    pub fn begin<'a>(&'a self, descriptor: &'a Descriptor) -> PageBuilder<'a> {
+    pub fn begin(self, descriptor: &'static Descriptor) -> PageBuilder {
         let mut text = encode::message_start("snapshot", descriptor.stream, self.subscription.id());
         text.push_str(r#","data":["#);
         let start = text.len();
@@ -64,9 +51,10 @@ impl PageRequest {
 }
 
 /// A page that is being read.
-pub struct PageBuilder<'a> {
-    request: &'a PageRequest,
-    descriptor: &'a Descriptor,
+#[derive(Clone)]
+pub struct PageBuilder {
+    request: PageRequest,
+    descriptor: &'static Descriptor,
     text: String,
     /// Where the rows begin.
     start: usize,
@@ -75,9 +63,28 @@ pub struct PageBuilder<'a> {
     done: bool,
 }
 
-impl PageBuilder<'_> {
-    /// Takes the next row. `false` where it is one too many: then the page is full and not the last one.
-    pub fn push(&mut self, row: &Row) -> bool {
+impl Selection for PageBuilder {
+    type Found = Page;
+
+    fn resource(&self) -> ResourceId {
+        self.request.subscription.resource()
+    }
+
+    /// The page, and one row more where there is one.
+    fn statement<DB: Dialect>(&self, table: &Table<DB>) -> Result<Statement<DB>, NotOfItsType> {
+        let PageRequest { subscription, after, rows, .. } = &self.request;
+        let start = match after {
+            Some(key) => Start::Beside { values: vec![key.clone()], backward: false },
+            None => Start::Offset(0),
+        };
+        // Each page looks at so many rows at most, whatever the database leaves to memory.
+        let whole = ListQuery::whole(table.descriptor(), subscription.filter().clone(), *rows);
+        let query = ListQuery { start, ..whole };
+        sql::select_page((std::slice::from_ref(table), table), &query)
+    }
+
+    /// With one too many the page is full and not the last one.
+    fn push(&mut self, row: Row) -> bool {
         let is_full = self.text.len() - self.start >= self.request.bytes || self.read >= self.request.rows;
         if self.read > 0 && is_full {
             self.done = false;
@@ -96,8 +103,7 @@ impl PageBuilder<'_> {
         true
     }
 
-    /// The page, true at a position.
-    pub fn finish(mut self, cursor: Cursor) -> Page {
+    fn finish(mut self, cursor: Cursor) -> Page {
         let _ = write!(self.text, r#"],"done":{},"cursor":"{cursor}"}}"#, self.done);
         Page { text: self.text, last: self.last, done: self.done, cursor }
     }

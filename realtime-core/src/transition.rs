@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::change::{Change, ResourceId, coalesce};
-use crate::cursor::{Cursor, Position};
+use crate::cursor::Cursor;
 use crate::filter::Filter;
 use crate::group::{self, Event};
 use crate::list::ListQuery;
-use crate::resource::{Descriptor, Row};
+use crate::resource::{Descriptor, Record, Row};
+use crate::selection::Selection;
 use crate::sql::{self, Dialect, NotOfItsType, Statement, Table};
 use crate::subscription::{EventActions, Subscription};
 use crate::value::Value;
@@ -28,8 +29,11 @@ pub struct Transition {
 }
 
 /// Rows that are read for a transition.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Apart {
+    transition: Arc<Transition>,
+    descriptor: &'static Descriptor,
+    most: (usize, usize),
     rows: Vec<Row>,
     weight: usize,
     is_whole: bool,
@@ -51,17 +55,9 @@ impl Transition {
         self.after.resource()
     }
 
-    /// The statement that reads the rows that are seen only before or only after, and one more than `most`.
-    ///
-    /// # Errors
-    /// Where a value is not one of its field's type, which a parsed filter never has.
-    pub fn statement<DB: Dialect>(
-        &self,
-        table: &Table<DB>,
-        most: usize,
-    ) -> Result<Statement<DB>, NotOfItsType> {
-        let query = ListQuery::whole(table.descriptor(), self.apart.clone(), most);
-        sql::select_page((std::slice::from_ref(table), table), &query)
+    /// Begins to read the rows that are seen only before or only after: no more than so many, and so many bytes.
+    pub fn select(self: &Arc<Self>, descriptor: &'static Descriptor, most: (usize, usize)) -> Apart {
+        Apart { transition: Arc::clone(self), descriptor, most, rows: Vec::new(), weight: 0, is_whole: true }
     }
 
     /// What the holder is told: what became of the rows that have changed, and what he sees otherwise of those that have
@@ -74,15 +70,20 @@ impl Transition {
         rows: Vec<Row>,
         cursor: Cursor,
     ) -> Vec<Event> {
-        let key_of = |row: &Row| row.value(descriptor.key).into_owned();
-        let mut changes = coalesce(changes, |_, row| row.value(descriptor.key).into_owned());
+        let key_of = |row: &dyn Record| row.value(descriptor.key).into_owned();
+        let mut changes = coalesce(changes, |_, row| key_of(row));
         let changed: HashSet<String> = changes.iter().map(|change| text_of(&change.key)).collect();
-        let position: Position = cursor.position;
         changes.extend(rows.into_iter().filter_map(|row| {
-            let key = key_of(&row);
+            let key = key_of(row.as_ref());
             let is_told = changed.contains(&text_of(&key));
             let (before, after) = (Some(Arc::clone(&row)), Some(row));
-            (!is_told).then_some(Change { resource: self.resource(), key, before, after, cursor: position })
+            (!is_told).then_some(Change {
+                resource: self.resource(),
+                key,
+                before,
+                after,
+                cursor: cursor.position,
+            })
         }));
         group::transition(descriptor, (&self.before, &self.after), &changes, cursor)
     }
@@ -94,24 +95,29 @@ fn text_of(key: &Value<'_>) -> String {
     text
 }
 
-impl Apart {
-    /// None yet.
-    pub fn new() -> Self {
-        Self { is_whole: true, ..Self::default() }
+impl Selection for Apart {
+    /// The rows, `None` where there were too many; and the position that they are of.
+    type Found = (Option<Vec<Row>>, Cursor);
+
+    fn resource(&self) -> ResourceId {
+        self.transition.resource()
     }
 
-    /// Takes the next row. `false` where it is one too many: they are more than so many rows, or more bytes.
-    pub fn push(&mut self, descriptor: &Descriptor, row: Row, (most, bytes): (usize, usize)) -> bool {
-        self.weight += (0..descriptor.fields.len()).map(|field| row.value(field).weight()).sum::<usize>();
-        self.is_whole = self.rows.len() < most && self.weight <= bytes;
+    fn statement<DB: Dialect>(&self, table: &Table<DB>) -> Result<Statement<DB>, NotOfItsType> {
+        let query = ListQuery::whole(table.descriptor(), self.transition.apart.clone(), self.most.0);
+        sql::select_page((std::slice::from_ref(table), table), &query)
+    }
+
+    fn push(&mut self, row: Row) -> bool {
+        self.weight += self.descriptor.weight(row.as_ref());
+        self.is_whole = self.rows.len() < self.most.0 && self.weight <= self.most.1;
         if self.is_whole {
             self.rows.push(row);
         }
         self.is_whole
     }
 
-    /// The rows; `None` where there were too many.
-    pub fn finish(self) -> Option<Vec<Row>> {
-        self.is_whole.then_some(self.rows)
+    fn finish(self, cursor: Cursor) -> Self::Found {
+        (self.is_whole.then_some(self.rows), cursor)
     }
 }

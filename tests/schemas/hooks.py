@@ -31,7 +31,8 @@ def has_empty(value):
 def is_written_as_if_valid(failure, case, response):
     """Is what violates the description written as what does not?
 
-    An object without members is sent as nothing (RFC 6570, 2.4.2 and 3.2.1). No items of a list and one empty item are one text (RFC 6570, 3.2.8), and empty ones among others are passed over; one
+    An object without members is sent as nothing (RFC 6570, 2.4.2 and 3.2.1). No items of a list and one empty item are one
+    text (RFC 6570, 3.2.8), and empty ones among others are passed over; one
     item and a list of it are one text, too; and a header begins and ends where its white space ends (RFC 9110, 5.5).
     """
     violations = re.findall(r"violates `\w+` at /properties/([^/\s]+)([^\n]*)", failure.message)

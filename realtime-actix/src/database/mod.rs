@@ -20,6 +20,7 @@ use realtime_core::change::{Change, ResourceId};
 use realtime_core::commit::Touched;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::group::Event;
+use realtime_core::selection::Selection;
 use realtime_core::snapshot::{Page, PageRequest};
 use realtime_core::sql::Dialect;
 use realtime_core::subscription::Subscription;
@@ -193,15 +194,25 @@ impl Database {
         self.recall.missed(subscription, up_to, (after, until), read).await.map_err(answer)
     }
 
+    /// Rows of one resource, true at the position of one transaction.
+    async fn select<S: Selection>(&self, selection: S) -> Result<S::Found, Refusal> {
+        // Boxed: futures that are nested deeper than they are now the compiler refuses in users' tests.
+        either!(&self.backend, database => Box::pin(database.select(selection, self.epoch)).await)
+    }
+
     /// A page of a snapshot that is true at a position or at a later one; at the present where none is given.
     pub(crate) async fn snapshot_page(
         &self,
         request: PageRequest,
         not_before: Option<Position>,
     ) -> Result<Arc<Page>, Error> {
-        let read = async |request| {
+        let read = async |request: PageRequest| {
             tracing::debug!("a page of a snapshot is read");
-            either!(&self.backend, database => database.snapshot_page(request, self.epoch).await)
+            let resource = request.subscription.resource();
+            let Some(descriptor) = self.descriptors.get(resource.0).copied() else {
+                return Err(Refusal::Fault("no such resource".into()));
+            };
+            self.select(request.begin(descriptor)).await
         };
         self.recall.page(request, not_before, read).await.map_err(answer)
     }
@@ -216,18 +227,14 @@ impl Database {
     ) -> Result<Option<Missed>, Error> {
         let resource = transition.resource();
         let Some(descriptor) = self.descriptors.get(resource.0).copied() else { return Ok(None) };
-        let read = Arc::clone(&transition);
-        let (apart, until) =
-            either!(&self.backend, database => database.rows_apart(read, most, self.epoch).await)
-                .map_err(answer)?;
-        let Some(rows) = apart.finish() else { return Ok(None) };
+        let (rows, until) = self.select(transition.select(descriptor, most)).await.map_err(answer)?;
+        let Some(rows) = rows else { return Ok(None) };
         if after.epoch != until.epoch || after.position > until.position {
             return Ok(None);
         }
         let weight = |change: &Change| -> usize {
             let rows = [&change.before, &change.after].into_iter().flatten();
-            let fields = 0..descriptor.fields.len();
-            rows.map(|row| fields.clone().map(|field| row.value(field).weight()).sum::<usize>()).sum()
+            rows.map(|row| descriptor.weight(row.as_ref())).sum()
         };
         let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after.position);
         while at < until.position {

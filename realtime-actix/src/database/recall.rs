@@ -254,9 +254,9 @@ impl Parts {
 impl Part {
     fn new(batch: Batch, descriptors: &[&Descriptor]) -> Self {
         let weigh = |change: &Change| {
-            let fields = descriptors.get(change.resource.0).map_or(0, |descriptor| descriptor.fields.len());
+            let descriptor = descriptors.get(change.resource.0);
             let rows = [&change.before, &change.after].into_iter().flatten();
-            let weigh = |row: &Row| (0..fields).map(|field| row.value(field).weight()).sum::<usize>();
+            let weigh = |row: &Row| descriptor.map_or(0, |descriptor| descriptor.weight(row.as_ref()));
             rows.map(|row| ROW_BYTES + weigh(row)).sum::<usize>()
         };
         Self {

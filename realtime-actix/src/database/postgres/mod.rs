@@ -36,10 +36,9 @@ use realtime_core::change::Batch;
 use realtime_core::commit;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::postgres::{self as log, Capture, Mark, Reader};
-use realtime_core::snapshot::{Page, PageRequest};
+use realtime_core::selection::Selection;
 use realtime_core::sql::postgres::functions::{self, Encoding};
 use realtime_core::sql::{Statement, Table};
-use realtime_core::transition::{Apart, Transition};
 use realtime_core::{Context, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
@@ -310,61 +309,31 @@ impl Postgres {
         .await
     }
 
-    /// A page of a snapshot, and the position that it is true at. Rows are taken one by one, so that no more of them are in
-    /// memory than the page has room for.
-    pub(crate) async fn snapshot_page(&self, request: PageRequest, epoch: Epoch) -> Result<Page, Refusal> {
-        let shared = Arc::clone(&self.shared);
-        self.carry_out(async move {
-            let mut connection = shared.connection().await?;
-            let result = async {
-                let position = shared.begin_read(&mut connection).await?;
-                let table = &shared.tables[request.subscription.resource().0];
-                let statement = request.statement(table).map_err(|error| Refusal::Fault(Box::new(error)))?;
-                let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
-                let mut page = request.begin(table.descriptor());
-                let mut rows = connection.load(statement).await?;
-                while let Some(row) = rows.next().await {
-                    let row =
-                        table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
-                    if !page.push(&row) {
-                        break;
-                    }
-                }
-                Ok(page.finish(Cursor { epoch, position }))
-            };
-            let result = result.await;
-            end_read(connection).await;
-            result
-        })
-        .await
-    }
-
-    /// The rows that a transition is about, and the position that they are of.
-    pub(crate) async fn rows_apart(
+    /// Rows of a resource, and the position that they are true at. They are taken one by one, so that no more of them are
+    /// in memory than are wanted.
+    pub(crate) async fn select<S: Selection>(
         &self,
-        transition: Arc<Transition>,
-        most: (usize, usize),
+        mut selection: S,
         epoch: Epoch,
-    ) -> Result<(Apart, Cursor), Refusal> {
+    ) -> Result<S::Found, Refusal> {
         let shared = Arc::clone(&self.shared);
         self.carry_out(async move {
             let mut connection = shared.connection().await?;
             let result = async {
                 let position = shared.begin_read(&mut connection).await?;
-                let table = &shared.tables[transition.resource().0];
+                let table = &shared.tables[selection.resource().0];
                 let statement =
-                    transition.statement(table, most.0).map_err(|error| Refusal::Fault(Box::new(error)))?;
+                    selection.statement(table).map_err(|error| Refusal::Fault(Box::new(error)))?;
                 let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
-                let mut apart = Apart::new();
                 let mut rows = connection.load(statement).await?;
                 while let Some(row) = rows.next().await {
                     let row =
                         table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
-                    if !apart.push(table.descriptor(), row, most) {
+                    if !selection.push(row) {
                         break;
                     }
                 }
-                Ok((apart, Cursor { epoch, position }))
+                Ok(selection.finish(Cursor { epoch, position }))
             };
             let result = result.await;
             end_read(connection).await;

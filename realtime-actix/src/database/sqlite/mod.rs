@@ -18,9 +18,8 @@ use realtime_core::action::{self, Failure, Outcome, Refusal, Request};
 use realtime_core::commit;
 use realtime_core::cursor::{Cursor, Epoch, Position};
 use realtime_core::log::sqlite::{self as log, Reader};
-use realtime_core::snapshot::{Page, PageRequest};
+use realtime_core::selection::Selection;
 use realtime_core::sql::Table;
-use realtime_core::transition::{Apart, Transition};
 use realtime_core::{Context, PageKey, Principal};
 use tokio::sync::mpsc;
 
@@ -230,51 +229,24 @@ impl Sqlite {
         }
     }
 
-    /// A page of a snapshot, and the position that it is true at. Rows are read one by one, so that no more of them are
-    /// in memory than the page has room for.
-    pub(crate) async fn snapshot_page(&self, request: PageRequest, epoch: Epoch) -> Result<Page, Refusal> {
+    /// Rows of a resource, and the position that they are true at. They are read one by one, so that no more of them are
+    /// in memory than are wanted.
+    pub(crate) async fn select<S: Selection>(&self, selection: S, epoch: Epoch) -> Result<S::Found, Refusal> {
         let tables = Arc::clone(&self.tables);
         self.read_with(move |connection| {
+            let mut selection = selection;
             let position = marked_position(connection)?;
-            let table = &tables[request.subscription.resource().0];
+            let table = &tables[selection.resource().0];
             let statement =
-                request.statement(table).map_err(|error| Stop::Refusal(Refusal::Fault(Box::new(error))))?;
+                selection.statement(table).map_err(|error| Stop::Refusal(Refusal::Fault(Box::new(error))))?;
             let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
-            let mut page = request.begin(table.descriptor());
             for row in connection.load(statement)? {
                 let row = table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
-                if !page.push(&row) {
+                if !selection.push(row) {
                     break;
                 }
             }
-            Ok(page.finish(Cursor { epoch, position }))
-        })
-        .await
-    }
-
-    /// The rows that a transition is about, and the position that they are of.
-    pub(crate) async fn rows_apart(
-        &self,
-        transition: Arc<Transition>,
-        most: (usize, usize),
-        epoch: Epoch,
-    ) -> Result<(Apart, Cursor), Refusal> {
-        let tables = Arc::clone(&self.tables);
-        self.read_with(move |connection| {
-            let position = marked_position(connection)?;
-            let table = &tables[transition.resource().0];
-            let statement = transition
-                .statement(table, most.0)
-                .map_err(|error| Stop::Refusal(Refusal::Fault(Box::new(error))))?;
-            let at: Vec<usize> = (0..table.descriptor().fields.len()).collect();
-            let mut apart = Apart::new();
-            for row in connection.load(statement)? {
-                let row = table.decode(&log::Cells(&row?), &at).map_err(DieselError::DeserializationError)?;
-                if !apart.push(table.descriptor(), row, most) {
-                    break;
-                }
-            }
-            Ok((apart, Cursor { epoch, position }))
+            Ok(selection.finish(Cursor { epoch, position }))
         })
         .await
     }
