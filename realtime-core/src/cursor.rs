@@ -9,7 +9,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position(pub i64);
 
-/// Tells one change log from another: made at random when the log is created.
+/// Tells what a change log was before its database may have been set back from what it is since: each start of a service
+/// begins one, at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 

@@ -37,7 +37,10 @@ while read -r command most pids; do
     case $command in
     stop) kill -INT $server; wait $server; echo stopped ;;
     crash) kill -QUIT $server; wait $server; echo stopped ;;
+    keep) cp -a "$2/data" "$2/kept" && echo kept ;;
+    back) rm -rf "$2/data"; cp -a "$2/kept" "$2/data" && echo back ;;
     start) start "$@"; echo started ;;
+    recover) : >"$2/data/recovery.signal"; start "$@"; echo started ;;
     limit)
         for pid in $server $pids; do prlimit --pid "$pid" --fsize="$most:"; done
         echo limited ;;
@@ -129,6 +132,35 @@ impl Server {
     /// Where it does not start.
     pub fn start_again(&mut self) {
         self.command("start", "started");
+    }
+
+    /// Starts it again as a backup that is recovered, from which on it goes its own way: another timeline. Its options are to
+    /// have `-c restore_command=false`: there is nothing to be fetched.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_recovered(&mut self) {
+        self.command("recover", "started");
+        // Until it has recovered it answers those who read.
+        while psql(&self.url, "SELECT pg_is_in_recovery()").trim() != "f" {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Keeps a copy of its files, as a backup of the machine would. It is to be stopped.
+    ///
+    /// # Panics
+    /// Where that cannot be done.
+    pub fn keep_files(&mut self) {
+        self.command("keep", "kept");
+    }
+
+    /// Sets its files back to what [`Server::keep_files`] has kept. It is to be stopped.
+    ///
+    /// # Panics
+    /// Where that cannot be done.
+    pub fn set_back(&mut self) {
+        self.command("back", "back");
     }
 
     /// From now on nobody who is connected to it, or will be, may write further into a file than this, as on a disk that is
@@ -307,6 +339,30 @@ impl Database {
     /// Where a statement fails.
     pub fn psql(&self, sql: &str) -> String {
         psql(&self.url(), sql)
+    }
+}
+
+impl Database {
+    /// The SQL that `pg_dump` makes of it: what is there is dropped first.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn dump(&self) -> String {
+        let mut dump = Command::new(programs().join("pg_dump"));
+        dump.args(["--clean", "--if-exists", "-d", &self.url()]);
+        String::from_utf8(run(&mut dump).stdout).expect("text")
+    }
+
+    /// Runs what [`Database::dump`] gave.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn restore(&self, dump: &str) {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::io::Write::write_all(&mut file, dump.as_bytes()).expect("a temporary file");
+        let mut psql = Command::new(programs().join("psql"));
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-f"]).arg(file.path());
+        run(&mut psql);
     }
 }
 

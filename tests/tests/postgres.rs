@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection as _;
-use realtime_actix::Realtime;
+use realtime_actix::{ChangeSource, Realtime};
 use realtime_tests::postgres::{self, Database};
-use realtime_tests::{AllResources as _, Server, Setup, Socket, Store, WAIT, at, start_error, within};
+use realtime_tests::{
+    AllResources as _, Server, Setup, Socket, Store, WAIT, at, change_source, position, start_error, within,
+};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
@@ -241,12 +243,7 @@ async fn what_is_told_is_still_so_after_a_crash_whatever_commits_wait_for() {
     assert_eq!(told, json!(["one", "two", "three"].map(|name| json!(["create", name, null]))));
     machine.crash();
     machine.start_again();
-    let deadline = Instant::now() + WAIT;
-    while !server.realtime().is_ready() || server.send("GET", "/api/labels/", &Json::Null).await.status != 200
-    {
-        assert!(Instant::now() < deadline, "it is not used again");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_used(&server).await;
     assert_eq!(server.read("/api/labels/").await["count"], 3);
     server.create("labels", json!({"name": "after"})).await;
     assert_eq!(shown(&subscriber.events(&server).await), json!([["create", "after", null]]));
@@ -328,4 +325,136 @@ async fn a_copied_database_begins_its_log_anew() {
     assert_eq!(at(&reply, "data.recovered"), false, "{reply}");
     server.create("labels", json!({"name": "b"})).await;
     assert_eq!(shown(&socket.events(&server).await), json!([["create", "b", null]]));
+}
+
+/// Waits until a service uses its database again.
+async fn until_used(server: &Server) {
+    let deadline = Instant::now() + WAIT;
+    while !server.realtime().is_ready() || server.get("/api/labels/").await.status != 200 {
+        assert!(Instant::now() < deadline, "it is not used again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Is what came after the cursor told, and what is it?
+async fn resumed(server: &Server, since: &str) -> (Json, Json) {
+    let mut socket = Socket::open(server).await;
+    let reply = socket.request(json!({"stream": "labels", "action": "subscribe", "since": since})).await;
+    (at(&reply, "data.recovered").clone(), shown(&socket.events(server).await))
+}
+
+/// Adds a label. Gives the cursor after it.
+async fn add(server: &Server, name: &str) -> String {
+    server.create("labels", json!({ "name": name })).await;
+    server.get("/api/labels/").await.header("realtime-cursor").to_owned()
+}
+
+fn created(names: &[&str]) -> Json {
+    names.iter().map(|name| json!(["create", name, null])).collect()
+}
+
+/// Positions are given once more, for other changes.
+#[tokio::test]
+async fn files_that_are_set_back_to_an_earlier_state_are_told_from_their_past() {
+    let mut machine = postgres::Server::start();
+    let store = Store::of(Database::create_on(machine.url()));
+    let server = Setup::on(&store).start().await;
+    let early = add(&server, "a").await;
+    drop(server);
+    machine.stop();
+    machine.keep_files();
+    machine.start_again();
+    let server = Setup::on(&store).start().await;
+    // A restart is no change of course.
+    assert_eq!(resumed(&server, &early).await, (json!(true), json!([])));
+    add(&server, "b").await;
+    let lost = add(&server, "c").await;
+
+    // Whoever serves while it happens knows more than the database.
+    machine.stop();
+    machine.set_back();
+    machine.start_again();
+    let mut own = server.connection();
+    own.batch_execute(&labels(&["d"])).expect("a commit");
+    for name in ["e", "f", "g"] {
+        own.batch_execute(&labels(&[name])).expect("a commit");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!server.realtime().is_ready(), "it is not the database of before");
+    }
+    drop(server);
+
+    let server = Setup::on(&store).start().await;
+    let late = add(&server, "h").await;
+    assert!(position(&late) > position(&lost), "{late}, {lost}");
+    assert_eq!(resumed(&server, &early).await, (json!(true), created(&["d", "e", "f", "g", "h"])));
+    assert_eq!(resumed(&server, &lost).await, (json!(false), json!([])));
+    assert_eq!(resumed(&server, &late).await, (json!(true), json!([])));
+}
+
+/// A recovery, like the promotion of a standby, ends on another timeline. What it has of the log goes on.
+#[tokio::test]
+async fn another_timeline_goes_on_where_the_old_one_ended() {
+    let mut machine = postgres::Server::start_with("-c restore_command=false");
+    let store = Store::of(Database::create_on(machine.url()));
+    let server = Setup::on(&store).start().await;
+    let early = add(&server, "a").await;
+    machine.crash();
+    machine.keep_files();
+    machine.start_again();
+    until_used(&server).await;
+    let lost = add(&server, "b").await;
+    drop(server);
+    machine.stop();
+    machine.set_back();
+    machine.start_recovered();
+    assert_eq!(store.psql("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"), "00000002\n");
+    let server = Setup::on(&store).start().await;
+    add(&server, "c").await;
+    add(&server, "d").await;
+    assert_eq!(resumed(&server, &early).await, (json!(true), created(&["c", "d"])));
+    assert_eq!(resumed(&server, &lost).await, (json!(false), json!([])));
+}
+
+/// The log of a dump is one of the past too.
+#[tokio::test]
+async fn a_dump_that_is_restored_is_told_from_its_past() {
+    if change_source() == ChangeSource::Replication {
+        // The slot is none of the dump's: the log begins anew.
+        return;
+    }
+    let database = Database::create();
+    let url = database.url();
+    let server = Setup::on(&Store::at(&url)).start().await;
+    let early = add(&server, "a").await;
+    let dump = database.dump();
+    add(&server, "b").await;
+    let lost = add(&server, "c").await;
+    drop(server);
+    database.restore(&dump);
+    let server = Setup::on(&Store::at(&url)).start().await;
+    for name in ["d", "e", "f"] {
+        add(&server, name).await;
+    }
+    assert_eq!(resumed(&server, &early).await, (json!(true), created(&["d", "e", "f"])));
+    assert_eq!(resumed(&server, &lost).await, (json!(false), json!([])));
+}
+
+/// Each start of a service has cursors of its own, and those of others count as long as the database is what it was.
+#[tokio::test]
+async fn a_cursor_of_another_service_is_good_after_any_restart() {
+    let mut machine = postgres::Server::start();
+    let store = Store::of(Database::create_on(machine.url()));
+    let (one, other) = (Setup::on(&store).start().await, Setup::on(&store).start().await);
+    let before = add(&one, "a").await;
+    machine.crash();
+    machine.start_again();
+    until_used(&one).await;
+    until_used(&other).await;
+    let after = add(&one, "b").await;
+    drop(one);
+    let third = Setup::on(&store).start().await;
+    for server in [&other, &third] {
+        assert_eq!(resumed(server, &before).await, (json!(true), created(&["b"])));
+        assert_eq!(resumed(server, &after).await, (json!(true), json!([])));
+    }
 }

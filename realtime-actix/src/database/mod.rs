@@ -174,7 +174,7 @@ impl Database {
 
     /// Is the cursor one of this database's log, and can what came after it be told?
     pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Error> {
-        either!(&self.backend, database => database.reaches_back_to(cursor, self.epoch).await).map_err(answer)
+        either!(&self.backend, database => database.reaches_back_to(cursor).await).map_err(answer)
     }
 
     /// The next events that a subscription has missed, of rows up to a key where one is given; `None` where they can no

@@ -10,8 +10,8 @@ use realtime_core::PageKey;
 use realtime_core::cursor::Epoch;
 use realtime_core::log::postgres::Watch;
 use realtime_core::log::postgres::{self as log, Installed, Layout, Origin, Replicated, SlotState};
-use realtime_core::sql::Table;
 use realtime_core::sql::postgres::functions;
+use realtime_core::sql::{Statement, Table};
 
 use super::OpenError;
 use super::connection::{first, load};
@@ -93,7 +93,8 @@ pub(super) async fn install(
             return Err(OpenError::Refused { statement, error });
         }
     }
-    let (epoch, is_new) = begin(connection).await?;
+    let is_new = begin(connection).await?;
+    let epoch = begin_epoch(connection).await?;
     if replicated.is_some() {
         let watch = Watch::over(tables);
         // Of a log that begins anew it means nothing any more where the copying stood.
@@ -127,40 +128,45 @@ pub(super) async fn slot(
         None => {}
     }
     let begun = new_slot(connection, &name).await.map_err(OpenError::Slot)?;
-    let origin =
-        first(connection, log::origin(), Origin::read).await?.ok_or(diesel::result::Error::NotFound)?;
     AnsiTransactionManager::begin_transaction_sql(
         connection,
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     )
     .await?;
-    let epoch = begin_anew(connection, &origin).await?;
+    execute(connection, log::begin_anew()).await?;
+    let epoch = begin_epoch(connection).await?;
     connection.execute_returning_count(log::begin_copying(&name, watch, begun)).await?;
     AnsiTransactionManager::commit_transaction(connection).await?;
     Ok(epoch)
 }
 
-/// The log's epoch, and whether it has just begun; a log that is new, or comes from another cluster, whose marks mean nothing
-/// here, is begun anew.
-async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<(Epoch, bool)> {
+/// Begins a log that is new, or comes from another cluster, whose marks mean nothing here. Has it just begun?
+async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     let origin =
         first(connection, log::origin(), Origin::read).await?.ok_or(diesel::result::Error::NotFound)?;
-    if let Some(epoch) = origin.epoch() {
-        return Ok((epoch, false));
+    match origin {
+        Origin::Own => return Ok(false),
+        Origin::Foreign => tracing::warn!("the change log was written by another cluster; it begins anew"),
+        Origin::New => {}
     }
-    if origin.begun.is_some() {
-        tracing::warn!("the change log was written by another cluster or before a restore; it begins anew");
-    }
-    Ok((begin_anew(connection, &origin).await?, true))
+    execute(connection, log::begin_anew()).await?;
+    Ok(true)
 }
 
-async fn begin_anew(connection: &mut AsyncPgConnection, origin: &Origin) -> QueryResult<Epoch> {
+/// Begins an epoch of this service's own.
+async fn begin_epoch(connection: &mut AsyncPgConnection) -> QueryResult<Epoch> {
+    connection.execute_returning_count(log::enter_run()).await?;
     // Positive, so that it is the same number as unsigned.
     let epoch = i64::from_ne_bytes(random()?) & i64::MAX;
-    for statement in log::begin_anew(epoch, origin) {
+    execute(connection, log::begin_epoch(epoch)).await?;
+    Ok(Epoch(epoch.unsigned_abs()))
+}
+
+async fn execute(connection: &mut AsyncPgConnection, statements: Vec<Statement<Pg>>) -> QueryResult<()> {
+    for statement in statements {
         connection.execute_returning_count(statement).await?;
     }
-    Ok(Epoch(epoch.unsigned_abs()))
+    Ok(())
 }
 
 /// The key of the database's page cursors; made where there is none.

@@ -1,14 +1,16 @@
 //! Makes marks: the feed at each look, and a reader whose answer has to be true at one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use diesel::pg::Pg;
 use diesel::result::{Error as DieselError, QueryResult};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnectionCore as _, AsyncPgConnection, TransactionManager as _,
+};
 use realtime_core::Columns;
-use realtime_core::cursor::{Epoch, Position};
-use realtime_core::log::postgres::{self as log, Barrier, Look, Mark, Marked, Origin, Stand};
+use realtime_core::cursor::{Cursor, Epoch, Position};
+use realtime_core::log::postgres::{self as log, Barrier, Look, Mark, Marked, Stand};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
@@ -27,6 +29,8 @@ pub(super) struct Marker {
     /// Drives its connections.
     runtime: Handle,
     epoch: Epoch,
+    /// The last position that has been told to anybody.
+    reached: AtomicI64,
     /// One connection for all, so that no more than other processes can come in between.
     connection: Mutex<Option<AsyncPgConnection>>,
     /// How far the log has been filled, where it is not by the writers' own transactions.
@@ -42,6 +46,7 @@ impl Marker {
             target,
             runtime: Handle::current(),
             epoch,
+            reached: AtomicI64::new(0),
             connection: Mutex::new(None),
             copied,
             // None of a start: what was written before it is to be marked.
@@ -58,18 +63,30 @@ impl Marker {
     /// also where the log is filled later than that.
     pub(super) async fn look(&self, to_the_end: bool) -> Result<Look, LogError> {
         let mut slot = self.connection.lock().await;
-        if let Some(copied) = &self.copied {
-            return self.look_at_copied(&mut slot, copied, to_the_end).await;
+        let reached = self.reached.load(Ordering::Acquire);
+        let looked = async {
+            let look = match &self.copied {
+                Some(copied) => self.look_at_copied(&mut slot, copied, to_the_end).await?,
+                None => {
+                    let connection = self.live(&mut slot).await?;
+                    first(connection, log::look(), Look::read).await?.ok_or(LogError::NoMark)?
+                }
+            };
+            // Its tables may be emptied and filled again under this very connection.
+            if look.position.0 < reached { Err(LogError::AnotherLog) } else { Ok(look) }
+        };
+        let looked = looked.await;
+        match &looked {
+            Ok(look) => self.reach(look.position),
+            // The next one finds out what it is connected to.
+            Err(_) => *slot = None,
         }
-        let connection = self.live(&mut slot).await?;
-        match first(connection, log::look(), Look::read).await {
-            Ok(Some(look)) => Ok(look),
-            Ok(None) => Err(LogError::NoMark),
-            Err(error) => {
-                *slot = None;
-                Err(error.into())
-            }
-        }
+        looked
+    }
+
+    /// Notes a position that is told.
+    fn reach(&self, position: Position) {
+        self.reached.fetch_max(position.0, Ordering::AcqRel);
     }
 
     /// The same where the log is filled by logical replication: only what has been copied can be new.
@@ -84,30 +101,23 @@ impl Marker {
         }
         let rows = copied.rows();
         let connection = self.live(slot).await?;
-        let looked = async {
-            if !to_the_end && self.marked_rows.load(Ordering::Acquire) == rows {
-                let newest = first(connection, log::newest_mark(), Mark::read).await?;
-                let Mark { position, snapshot } = newest.ok_or(LogError::NoMark)?;
-                return Ok(Look { position, snapshot, overtaken: false });
-            }
-            let Barrier { snapshot, after } =
-                first(connection, log::barrier(), Barrier::read).await?.ok_or(DieselError::NotFound)?;
-            copied.reach(after).await?;
-            let marked = first(connection, log::mark_snapshot(&snapshot), Marked::read).await?;
-            let Marked { position, unseen } = marked.ok_or(LogError::NoMark)?;
-            if let (Some(position), 0) = (position, unseen) {
-                self.marked_rows.store(rows, Ordering::Release);
-                return Ok(Look { position, snapshot, overtaken: false });
-            }
+        if !to_the_end && self.marked_rows.load(Ordering::Acquire) == rows {
             let newest = first(connection, log::newest_mark(), Mark::read).await?;
             let Mark { position, snapshot } = newest.ok_or(LogError::NoMark)?;
-            Ok(Look { position, snapshot, overtaken: true })
-        };
-        let looked = looked.await;
-        if looked.is_err() {
-            *slot = None;
+            return Ok(Look { position, snapshot, overtaken: false });
         }
-        looked
+        let Barrier { snapshot, after } =
+            first(connection, log::barrier(), Barrier::read).await?.ok_or(DieselError::NotFound)?;
+        copied.reach(after).await?;
+        let marked = first(connection, log::mark_snapshot(&snapshot), Marked::read).await?;
+        let Marked { position, unseen } = marked.ok_or(LogError::NoMark)?;
+        if let (Some(position), 0) = (position, unseen) {
+            self.marked_rows.store(rows, Ordering::Release);
+            return Ok(Look { position, snapshot, overtaken: false });
+        }
+        let newest = first(connection, log::newest_mark(), Mark::read).await?;
+        let Mark { position, snapshot } = newest.ok_or(LogError::NoMark)?;
+        Ok(Look { position, snapshot, overtaken: true })
     }
 
     /// As [`Marker::begin_read`], where the log is filled by logical replication: the reader may see what has not been copied
@@ -148,13 +158,18 @@ impl Marker {
     }
 
     /// Begins a transaction that keeps one snapshot, and gives the position at which what it reads is true.
-    ///
-    /// Where it sees more than the newest mark, a mark is made of its own snapshot.
     pub(super) async fn begin_read(&self, reader: &mut AsyncPgConnection) -> Result<Position, LogError> {
-        if let Some(copied) = &self.copied {
+        let position = match &self.copied {
             // In a box: it would make the futures of requests so deep that the compiler refuses some of them.
-            return Box::pin(self.begin_read_copied(reader, copied)).await;
-        }
+            Some(copied) => Box::pin(self.begin_read_copied(reader, copied)).await?,
+            None => self.begin_read_marked(reader).await?,
+        };
+        self.reach(position);
+        Ok(position)
+    }
+
+    /// Where it sees more than the newest mark, a mark is made of its own snapshot.
+    async fn begin_read_marked(&self, reader: &mut AsyncPgConnection) -> Result<Position, LogError> {
         let stand = begin(reader).await?;
         if stand.beyond == 0 {
             return Ok(stand.newest);
@@ -193,14 +208,17 @@ impl Marker {
         Ok(slot.insert(connection))
     }
 
-    /// Connects to the log. What has taken its database's place meanwhile has other positions.
+    /// Connects to the log. What has taken its database's place meanwhile, or what it has been set back to, has other
+    /// positions.
     pub(super) async fn connect(&self) -> Result<AsyncPgConnection, LogError> {
         let target = self.target.clone();
         let mut connection = on(&self.runtime, async move { target.connect_to_log().await }).await?;
-        let origin = first(&mut connection, log::origin(), Origin::read).await?;
-        match origin.and_then(|origin| origin.epoch()) {
-            Some(epoch) if epoch == self.epoch => Ok(connection),
-            _ => Err(LogError::AnotherLog),
+        connection.execute_returning_count(log::enter_run()).await?;
+        let position = Position(self.reached.load(Ordering::Acquire));
+        let kept = log::keep_epoch(Cursor { epoch: self.epoch, position });
+        match first(&mut connection, kept, |_| Ok(())).await? {
+            Some(()) => Ok(connection),
+            None => Err(LogError::AnotherLog),
         }
     }
 }

@@ -125,7 +125,7 @@ pub(crate) enum LogError {
     #[error("the log has no marks where it should have")]
     NoMark,
     #[error(
-        "another database has taken its place, or it has been restored: the service must be started anew"
+        "another database has taken its place, or it has been set back: the service must be started anew"
     )]
     AnotherLog,
     #[error("others made marks all the time")]
@@ -269,16 +269,12 @@ impl Postgres {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, cursor: Cursor, epoch: Epoch) -> Result<bool, Refusal> {
-        let position = cursor.position;
-        if cursor.epoch != epoch {
-            return Ok(false);
-        }
+    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Refusal> {
         let shared = Arc::clone(&self.shared);
         self.carry_out(async move {
             let mut connection = shared.connection().await?;
             // The log holds what is after its oldest mark.
-            Ok(first(&mut connection, log::mark_at(position), Mark::read).await?.is_some())
+            Ok(first(&mut connection, log::known_mark(cursor), Mark::read).await?.is_some())
         })
         .await
     }

@@ -128,6 +128,8 @@ pub(crate) struct Sqlite {
     tables: Arc<[Table<Backend>]>,
     writer: Writer,
     readers: Option<Readers>,
+    /// What its cursors bear.
+    epoch: Epoch,
 }
 
 impl Sqlite {
@@ -165,7 +167,8 @@ impl Sqlite {
         };
         let (writer, position) =
             Writer::start(connection, glance, options.tables.clone(), feed, &options.pace)?;
-        Ok((Self { tables: options.tables.into(), writer, readers }, begun, position))
+        let epoch = begun.0;
+        Ok((Self { tables: options.tables.into(), writer, readers, epoch }, begun, position))
     }
 
     /// Carries out a request that reads, and says at which position its answer is true.
@@ -185,7 +188,8 @@ impl Sqlite {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, cursor: Cursor, epoch: Epoch) -> Result<bool, Refusal> {
+    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Refusal> {
+        let epoch = self.epoch;
         self.read_with(move |connection| {
             // Another process may have begun an epoch since, but what this one has handed out it knows.
             Ok((cursor.epoch == epoch || log::knows(connection, cursor)?)

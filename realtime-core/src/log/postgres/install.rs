@@ -170,8 +170,14 @@ pub fn outstanding(
     }
     let schema = installed.schema.as_deref().ok_or(InstallError::NoSchema)?;
     let mut statements = Vec::new();
+    let has = |name: &str| installed.relations.iter().any(|relation| relation == name);
+    let old_epochs = has("realtime_epoch") && !has("realtime_run");
+    if old_epochs {
+        // It had one row, of a log that goes on in whatever the server is set back to. The log begins anew.
+        statements.push(format!("DROP TABLE {}.realtime_epoch", quoted(schema)));
+    }
     let mut create = |name: &str, columns: &str| {
-        if !installed.relations.iter().any(|relation| relation == name) {
+        if !has(name) || (old_epochs && name == "realtime_epoch") {
             statements.push(format!("CREATE TABLE {}.{name} ({columns})", quoted(schema)));
         }
     };
@@ -186,7 +192,14 @@ pub fn outstanding(
          at timestamptz NOT NULL DEFAULT now()",
     );
     create("realtime_layout", "id bigint PRIMARY KEY, table_name text NOT NULL, columns text NOT NULL");
-    create("realtime_epoch", "epoch bigint NOT NULL, cluster text NOT NULL");
+    create(
+        "realtime_run",
+        "id bigint PRIMARY KEY, cluster text NOT NULL, name text NOT NULL, since bigint NOT NULL",
+    );
+    create(
+        "realtime_epoch",
+        "epoch bigint PRIMARY KEY, run bigint NOT NULL, at timestamptz NOT NULL DEFAULT now()",
+    );
     create(
         "realtime_key",
         "id int PRIMARY KEY CHECK (id = 1), key bytea NOT NULL CHECK (octet_length(key) = 32)",
@@ -202,10 +215,10 @@ pub fn outstanding(
             TOLD,
             "id bigserial PRIMARY KEY, layout bigint NOT NULL, operation int NOT NULL, before bytea, after bytea",
         );
-    } else if installed.relations.iter().any(|relation| relation == "realtime_slot") {
+    } else if has("realtime_slot") {
         // What happened since the copying ended is in no log.
         let schema = quoted(schema);
-        statements.push(format!("DELETE FROM {schema}.realtime_epoch"));
+        statements.push(format!("DELETE FROM {schema}.realtime_run"));
         statements.push(format!(
             "SELECT pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s \
              JOIN {schema}.realtime_slot r ON r.slot = s.slot_name"

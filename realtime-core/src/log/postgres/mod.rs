@@ -38,8 +38,9 @@ pub use replication::{
 };
 pub use snapshot::{MalformedSnapshot, Mark, PgSnapshot};
 pub use statement::{
-    Look, Origin, Stand, begin_anew, forget_own_after, layouts, look, make_mark, make_page_key, mark_at,
-    marks, newest_mark, origin, own_newest, page_key, prune_marks, prune_rows, read_page_key, rows, stand,
+    Look, Origin, Stand, begin_anew, begin_epoch, enter_run, forget_own_after, keep_epoch, known_mark,
+    layouts, look, make_mark, make_page_key, mark_at, marks, newest_mark, origin, own_newest, page_key,
+    prune_marks, prune_rows, read_page_key, rows, stand,
 };
 
 pub use super::watch::{InstallError, Watch};

@@ -2,11 +2,11 @@
 
 use diesel::deserialize::Result;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Double, Nullable, Text};
 
 use super::snapshot::{Mark, PgSnapshot};
 use super::{cell, number, text};
-use crate::cursor::{Epoch, Position};
+use crate::cursor::{Cursor, Epoch, Position};
 use crate::page_key::PageKey;
 use crate::resource::Columns;
 use crate::sql::Statement;
@@ -204,14 +204,25 @@ pub fn forget_own_after(seq: i64) -> Statement<Pg> {
     statement
 }
 
+/// The cluster and the database that a connection is to. Another one has other transactions of the same numbers.
+const CLUSTER: &str = "(SELECT system_identifier FROM pg_control_system()) || '-' || \
+    (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// What is another one whenever the database may have been set back to an earlier state: the server has been started (with
+/// the files of yesterday), has gone over to another timeline (a recovery to some moment, a standby that was promoted), or
+/// the log's tables have been made anew (a dump that was restored).
+const RUN: &str = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '-' || \
+    extract(epoch FROM pg_postmaster_start_time()) || '-' || 'realtime_mark'::regclass::oid";
+
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The log's epoch, and the cluster that it was begun on.
-    pub begun: Option<(Epoch, String)>,
-    /// The cluster it is on. Another cluster, or another course of the same one after it was restored, has other
-    /// transactions of the same numbers.
-    pub cluster: String,
+pub enum Origin {
+    /// Nobody's yet.
+    New,
+    /// That of the cluster it is on.
+    Own,
+    /// That of another cluster or database: its marks mean nothing here.
+    Foreign,
 }
 
 impl Origin {
@@ -220,41 +231,101 @@ impl Origin {
     /// # Errors
     /// Where it is not one.
     pub fn read(columns: &dyn Columns<Pg>) -> Result<Self> {
-        let epoch = cell::<Option<i64>, Nullable<BigInt>>(columns, 0)?;
-        let cluster = cell::<Option<String>, Nullable<Text>>(columns, 1)?;
-        let begun = epoch.map(|epoch| Epoch(epoch.unsigned_abs())).zip(cluster);
-        Ok(Self { begun, cluster: text(columns, 2)? })
-    }
-
-    /// The epoch, if the log was begun on this cluster: otherwise its marks mean nothing here.
-    pub fn epoch(&self) -> Option<Epoch> {
-        self.begun.as_ref().filter(|(_, cluster)| *cluster == self.cluster).map(|(epoch, _)| *epoch)
+        Ok(match cell::<Option<bool>, Nullable<Bool>>(columns, 0)? {
+            None => Self::New,
+            Some(true) => Self::Own,
+            Some(false) => Self::Foreign,
+        })
     }
 }
 
 /// Asks whose log it is.
 pub fn origin() -> Statement<Pg> {
-    Statement::new(
-        "SELECT e.epoch, e.cluster, (SELECT system_identifier FROM pg_control_system()) || '-' || \
-         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '-' || \
-         (SELECT oid FROM pg_database WHERE datname = current_database()) \
-         FROM (SELECT 1) AS one LEFT JOIN realtime_epoch e ON TRUE LIMIT 1",
-    )
+    let mut statement = Statement::new("SELECT (SELECT cluster = ");
+    statement.sql(CLUSTER).sql(" FROM realtime_run ORDER BY id DESC LIMIT 1)");
+    statement
 }
 
-/// Empties the log and begins it anew, with an epoch and the first mark. `epoch` is positive.
-pub fn begin_anew(epoch: i64, origin: &Origin) -> Vec<Statement<Pg>> {
-    let mut epoch_row = Statement::new("INSERT INTO realtime_epoch (epoch, cluster) VALUES (");
-    epoch_row.bind::<BigInt, _>(epoch).sql(", ").bind::<Text, _>(origin.cluster.clone()).sql(")");
+/// Empties the log and begins it anew, with the first mark and the first run.
+pub fn begin_anew() -> Vec<Statement<Pg>> {
+    let mut run = Statement::new("INSERT INTO realtime_run (id, cluster, name, since) SELECT 1, ");
+    run.sql(CLUSTER).sql(", ").sql(RUN).sql(", 0");
     vec![
         Statement::new("DELETE FROM realtime_log"),
         Statement::new("DELETE FROM realtime_mark"),
         Statement::new("DELETE FROM realtime_epoch"),
+        Statement::new("DELETE FROM realtime_run"),
         Statement::new(
             "INSERT INTO realtime_mark (position, previous, snapshot) VALUES (0, -1, pg_current_snapshot())",
         ),
-        epoch_row,
+        run,
     ]
+}
+
+/// Notes where the log stands when a run begins, unless it is noted: before anybody makes a mark in it.
+///
+/// Positions after that may have been handed out in an earlier run for what the database no longer knows of.
+pub fn enter_run() -> Statement<Pg> {
+    let mut statement = Statement::new(
+        "INSERT INTO realtime_run (id, cluster, name, since) \
+         SELECT newest.id + 1, newest.cluster, present.name, (SELECT max(position) FROM realtime_mark) \
+         FROM (SELECT id, cluster, name FROM realtime_run ORDER BY id DESC LIMIT 1) AS newest, (SELECT ",
+    );
+    statement.sql(CLUSTER).sql(" AS cluster, ").sql(RUN);
+    // Of two who do it at once the second finds it done.
+    statement.sql(
+        " AS name) AS present WHERE newest.cluster = present.cluster AND newest.name <> present.name \
+         ON CONFLICT DO NOTHING",
+    );
+    statement
+}
+
+/// Begins an epoch, which is a service's own, in the present run. `epoch` is positive.
+pub fn begin_epoch(epoch: i64) -> Vec<Statement<Pg>> {
+    let mut begin = Statement::new("INSERT INTO realtime_epoch (epoch, run) SELECT ");
+    begin.bind::<BigInt, _>(epoch).sql(", max(id) FROM realtime_run");
+    let mut forget = Statement::new(
+        "DELETE FROM realtime_epoch WHERE epoch IN \
+         (SELECT epoch FROM realtime_epoch ORDER BY run DESC, at DESC OFFSET ",
+    );
+    forget.bind::<BigInt, _>(EPOCHS).sql(")");
+    let forget_runs =
+        Statement::new("DELETE FROM realtime_run WHERE id < (SELECT min(run) FROM realtime_epoch)");
+    vec![begin, forget, forget_runs]
+}
+
+/// Epochs that are known, at most. Each start of a service begins one.
+const EPOCHS: i64 = 10_000;
+
+/// What a position is known by: the run that its epoch was last seen in, and no later one that began before it.
+const IS_KNOWN: &str =
+    "NOT EXISTS (SELECT 1 FROM realtime_run AS later WHERE later.id > own.run AND later.since < ";
+
+/// Carries an epoch over to the present run, if everything up to the position that its service has come to is there yet.
+/// Answers one row if so.
+pub fn keep_epoch(reached: Cursor) -> Statement<Pg> {
+    let mut statement = Statement::new(
+        "UPDATE realtime_epoch AS own SET run = newest.id, at = now() \
+         FROM (SELECT id, cluster, name FROM realtime_run ORDER BY id DESC LIMIT 1) AS newest WHERE epoch = ",
+    );
+    statement.bind::<BigInt, _>(number_of(reached.epoch)).sql(" AND newest.cluster = ").sql(CLUSTER);
+    statement.sql(" AND newest.name = ").sql(RUN).sql(" AND ").sql(IS_KNOWN);
+    statement.bind::<BigInt, _>(reached.position.0).sql(") RETURNING own.epoch");
+    statement
+}
+
+/// Asks for the mark at a cursor's position, which is answered if the cursor is one of this log.
+pub fn known_mark(cursor: Cursor) -> Statement<Pg> {
+    let mut statement = mark_at(cursor.position);
+    statement.sql(" AND EXISTS (SELECT 1 FROM realtime_epoch AS own WHERE epoch = ");
+    statement.bind::<BigInt, _>(number_of(cursor.epoch)).sql(" AND ").sql(IS_KNOWN);
+    statement.bind::<BigInt, _>(cursor.position.0).sql("))");
+    statement
+}
+
+/// As it is kept. Beyond the positive numbers there is none, and none is 0.
+fn number_of(epoch: Epoch) -> i64 {
+    i64::try_from(epoch.0).unwrap_or(0)
 }
 
 /// Keeps random bytes as the key of the database's page cursors, unless there is one.
