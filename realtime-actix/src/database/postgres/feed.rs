@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use realtime_core::change::Batch;
 use realtime_core::cursor::Position;
 use realtime_core::log::postgres::{self as log, Layout, LogRow, Mark, Read, Reader};
@@ -22,18 +22,6 @@ const PUBLISHED_ROWS: i64 = 4_096;
 /// Marks that are looked at for one part.
 const MARKS: i64 = 512;
 
-/// Rows of the log that one statement removes, at most.
-const PRUNED_ROWS: i64 = 1_000;
-
-/// Statements that remove rows at one time, at most.
-const PRUNINGS: usize = 16;
-
-/// The least time between two prunings.
-const PRUNE_EVERY: Duration = Duration::from_secs(1);
-
-/// The most time between two looks for rows that are too old.
-const LOOK_FOR_AGE_EVERY: Duration = Duration::from_secs(60);
-
 /// How long is waited for a database that cannot be used before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -45,6 +33,8 @@ const FULL_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Progress {
     /// The newest mark that is known of.
     newest: AtomicI64,
+    /// What comes after it the feed reads yet.
+    published: AtomicI64,
     healthy: AtomicBool,
     /// Counts the answers that the feed has got: a step may be long, as long as it goes on.
     answers: AtomicU64,
@@ -60,6 +50,7 @@ impl Progress {
     pub(super) fn new(newest: Position) -> Self {
         Self {
             newest: AtomicI64::new(newest.0),
+            published: AtomicI64::new(newest.0),
             healthy: AtomicBool::new(true),
             answers: AtomicU64::new(0),
             lost: Notify::new(),
@@ -71,6 +62,20 @@ impl Progress {
 
     pub(super) fn newest(&self) -> Position {
         Position(self.newest.load(Ordering::Acquire))
+    }
+
+    /// What comes after it the feed reads yet.
+    pub(super) fn published(&self) -> Position {
+        Position(self.published.load(Ordering::Acquire))
+    }
+
+    pub(super) fn publish(&self, position: Position) {
+        self.published.store(position.0, Ordering::Release);
+    }
+
+    /// Has a last look been asked for?
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// A mark that is known of from now on.
@@ -139,17 +144,6 @@ pub(super) struct Feed {
     pub(super) poll: Duration,
     /// How long an answer may take before the database counts as gone.
     pub(super) patience: Duration,
-    pub(super) feed_rows: i64,
-    pub(super) feed_seconds: u32,
-    pub(super) pruned: Pruned,
-}
-
-/// What has been removed of the log.
-pub(super) struct Pruned {
-    pub(super) at: Instant,
-    pub(super) up_to: Position,
-    /// Was that all that was to be removed?
-    pub(super) is_all: bool,
 }
 
 impl Feed {
@@ -164,7 +158,7 @@ impl Feed {
                 _ = self.sender.reserve(), if behind => {}
             }
             let progress = Arc::clone(&self.progress);
-            let closing = progress.closing.load(Ordering::Acquire);
+            let closing = progress.is_closing();
             match self.attended_step(closing).await {
                 Ok(is_behind) => {
                     behind = is_behind;
@@ -236,10 +230,10 @@ impl Feed {
                 tracing::error!(resource = resource.0, reason, "a row of the change log cannot be read");
             }
             self.commits.hold(|xid| mark.snapshot.sees(xid));
+            self.progress.publish(mark.position);
             self.published = mark;
             place.send(read.batch);
         }
-        self.prune(look.position).await?;
         Ok(false)
     }
 
@@ -248,34 +242,6 @@ impl Feed {
             Some(connection) => Ok(connection),
             None => self.marker.connect().await,
         }
-    }
-
-    /// Removes the oldest rows, a few at a time. What is not published yet is never removed.
-    async fn prune(&mut self, newest: Position) -> Result<(), LogError> {
-        let more_than = Position(newest.0 - self.feed_rows);
-        // Between two looks for what is too old the log keeps what becomes it.
-        let age =
-            Duration::from_secs(u64::from(self.feed_seconds / 60)).clamp(PRUNE_EVERY, LOOK_FOR_AGE_EVERY);
-        let passed = self.pruned.at.elapsed();
-        let is_due =
-            passed >= PRUNE_EVERY && (!self.pruned.is_all || more_than > self.pruned.up_to || passed >= age);
-        if !is_due {
-            return Ok(());
-        }
-        let mut connection = self.live().await?;
-        let marks = log::prune_marks(self.published.position, more_than, self.feed_seconds, PRUNED_ROWS);
-        let is_all = |removed: usize| i64::try_from(removed).is_ok_and(|removed| removed < PRUNED_ROWS);
-        let mut all = is_all(connection.execute_returning_count(marks).await?);
-        for left in (0..PRUNINGS).rev() {
-            self.progress.answers.fetch_add(1, Ordering::Relaxed);
-            if is_all(connection.execute_returning_count(log::prune_rows(PRUNED_ROWS)).await?) {
-                break;
-            }
-            all &= left > 0;
-        }
-        self.connection = Some(connection);
-        self.pruned = Pruned { at: Instant::now(), up_to: more_than, is_all: all };
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ mod copier;
 mod feed;
 mod install;
 mod marker;
+mod pruner;
 mod transaction;
 
 use std::panic::AssertUnwindSafe;
@@ -43,15 +44,16 @@ use realtime_core::{Context, PageKey, Principal};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use self::commits::Commits;
 pub(crate) use self::connection::Target;
 use self::connection::{first, on};
 use self::copier::{Copied, Copier};
-use self::feed::{Feed, Progress, Pruned, read_part};
+use self::feed::{Feed, Progress, read_part};
 use self::install::Started;
 use self::marker::Marker;
+use self::pruner::Pruner;
 use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_constraint, is_full};
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
@@ -550,6 +552,7 @@ async fn start(
     let published =
         first(&mut connection, log::mark_at(position), Mark::read).await?.ok_or(LogError::NoMark)?;
     progress.reach(position);
+    progress.publish(position);
     let commits = Arc::new(Commits::default());
     let feed = Feed {
         marker: Arc::clone(&marker),
@@ -561,10 +564,14 @@ async fn start(
         published,
         poll: options.poll,
         patience: options.target.patience(),
-        feed_rows: i64::from(options.feed_rows.max(1)),
-        feed_seconds: options.feed_seconds.max(1),
-        pruned: Pruned { at: Instant::now(), up_to: Position(0), is_all: true },
     };
+    let pruner = Pruner {
+        marker: Arc::clone(&marker),
+        progress: Arc::clone(&progress),
+        rows: i64::from(options.feed_rows.max(1)),
+        seconds: options.feed_seconds.max(1),
+    };
+    tokio::spawn(pruner.run());
     let target = options.target;
     let mut config = ManagerConfig::<AsyncPgConnection>::default();
     let runtime = Handle::current();
