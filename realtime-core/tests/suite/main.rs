@@ -17,6 +17,7 @@ mod policy;
 mod random;
 mod regex;
 mod relations;
+mod replaced;
 mod serializer;
 mod zoned;
 mod zones;

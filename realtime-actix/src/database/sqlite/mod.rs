@@ -65,7 +65,7 @@ impl Location {
                 &std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy(),
             ),
         }?;
-        // `recursive_triggers`: without it a row that `INSERT OR REPLACE` removes is not seen by the log's triggers.
+        // `recursive_triggers`: without it a row that `INSERT OR REPLACE` removes is not seen by the triggers of views.
         connection
             .batch_execute(
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \

@@ -8,6 +8,8 @@
 //! Of a database view the log has what triggers of its tables see of it: rows before (`before_n`) and after (`after_n`) a
 //! change, each with what it was looked for by in the first column of the other image.
 
+mod replaced;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::LoadConnection;
@@ -16,6 +18,7 @@ use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl};
 
+use self::replaced::Replaceable;
 use super::Entry;
 use super::sighting::{Sightings, Token};
 use super::watch::{EyesOf, Link, Viewed, literal, quoted};
@@ -114,8 +117,10 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
     } else {
         Vec::new()
     };
-    let mut wanted: BTreeMap<String, String> = BTreeMap::new();
+    // In sets, each in the order in which it is made: SQLite fires the newest first.
+    let mut wanted: Vec<Vec<(String, String)>> = Vec::new();
     let mut overtaken: BTreeSet<String> = BTreeSet::new();
+    let mut replaceable = Vec::new();
     for (id, name, columns) in watch.layouts() {
         if !layouts.contains(&id.to_string()) {
             statements.push(format!(
@@ -127,30 +132,27 @@ pub fn outstanding(connection: &mut SqliteConnection, watch: &Watch) -> Result<V
         if let Some(viewed) = watch.views.get(name) {
             for (base, links) in viewed.bases() {
                 let numbering = numbering(connection, base)?;
-                wanted.extend(view_triggers(name, viewed, base, &links, numbering.as_deref()));
+                wanted.push(view_triggers(name, viewed, base, &links, numbering.as_deref()));
             }
         } else {
             overtaken.extend(overtaken_triggers(connection, name)?);
-            wanted.extend(triggers(name, columns, id));
+            let table = Replaceable::of(connection, name, columns, id)?;
+            wanted.push(triggers(name, columns, id, &table));
+            replaceable.push(table);
         }
     }
-    let mut installed = pairs(
+    statements.extend(Replaceable::outstanding(connection, &replaceable)?);
+    let installed = pairs(
         connection,
         format!("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND {OURS} ORDER BY name"),
     )?;
+    let is_there =
+        |trigger: &(String, String)| installed.contains(trigger) && !overtaken.contains(&trigger.0);
+    let (kept, made): (Vec<_>, Vec<_>) = wanted.iter().partition(|set| set.iter().all(is_there));
     // A trigger of a table that is no longer watched would only cost its writers.
-    installed.retain(|(name, sql)| {
-        let keep = wanted.get(name) == Some(sql) && !overtaken.contains(name);
-        if !keep {
-            statements.push(format!("DROP TRIGGER {}", quoted(name)));
-        }
-        keep
-    });
-    for (name, sql) in wanted {
-        if !installed.iter().any(|(installed, _)| *installed == name) {
-            statements.push(sql);
-        }
-    }
+    let dropped = installed.iter().filter(|trigger| !kept.iter().any(|set| set.contains(trigger)));
+    statements.extend(dropped.map(|(name, _)| format!("DROP TRIGGER {}", quoted(name))));
+    statements.extend(made.into_iter().flatten().map(|(_, sql)| sql.clone()));
     Ok(statements)
 }
 
@@ -230,7 +232,8 @@ fn numbering(connection: &mut SqliteConnection, table: &str) -> QueryResult<Opti
 
 /// Tells our triggers from the application's, which may bear any name.
 const OURS: &str = "(name LIKE 'realtime!_%' ESCAPE '!' \
-    AND sql LIKE '%INSERT INTO realtime!_log (layout, operation, %' ESCAPE '!')";
+    AND (sql LIKE '%INSERT INTO realtime!_log (layout, operation, %' ESCAPE '!' \
+    OR sql LIKE '%INSERT INTO realtime!_replaced (layout, %' ESCAPE '!'))";
 
 /// Our triggers of a table that are older than one of the application's.
 ///
@@ -247,8 +250,13 @@ fn overtaken_triggers(connection: &mut SqliteConnection, table: &str) -> QueryRe
     )
 }
 
-/// The three triggers of a table: name and text.
-fn triggers(table: &str, columns: &[&str], layout: i64) -> Vec<(String, String)> {
+/// The triggers of a table: name and text.
+fn triggers(
+    table: &str,
+    columns: &[&str],
+    layout: i64,
+    replaceable: &Replaceable<'_>,
+) -> Vec<(String, String)> {
     let image = |side: &str| -> (String, String) {
         let targets: Vec<String> = (0..columns.len())
             .map(|at| format!("{}_{at}", if side == "OLD" { "before" } else { "after" }))
@@ -265,31 +273,32 @@ fn triggers(table: &str, columns: &[&str], layout: i64) -> Vec<(String, String)>
         .map(|column| format!("OLD.{0} IS NOT NEW.{0} COLLATE BINARY", quoted(column)))
         .collect();
     let kinds = [
-        (Entry::Insert, "insert", "INSERT", String::new(), after.clone(), new.clone()),
+        (Entry::Insert, "insert", "INSERT", replaceable.logged(), String::new(), after.clone(), new.clone()),
         (
             Entry::Update,
             "update",
             "UPDATE",
+            String::new(),
             format!("WHEN {} ", changed.join(" OR ")),
             format!("{before}, {after}"),
             format!("{old}, {new}"),
         ),
-        (Entry::Delete, "delete", "DELETE", String::new(), before, old),
+        (Entry::Delete, "delete", "DELETE", String::new(), String::new(), before, old),
     ];
-    kinds
+    let logging = kinds
         .into_iter()
-        .map(|(entry, suffix, event, condition, targets, values)| {
+        .map(|(entry, suffix, event, first, condition, targets, values)| {
             let name = format!("realtime_{table}_{suffix}");
             let sql = format!(
-                "CREATE TRIGGER {} AFTER {event} ON {} {condition}BEGIN \
+                "CREATE TRIGGER {} AFTER {event} ON {} {condition}BEGIN {first}\
                  INSERT INTO realtime_log (layout, operation, {targets}) VALUES ({layout}, {}, {values}); END",
                 quoted(&name),
                 quoted(table),
                 entry.code()
             );
             (name, sql)
-        })
-        .collect()
+        });
+    logging.chain(replaceable.triggers()).collect()
 }
 
 /// The six triggers of a table that a view reads: name and text. They note which rows the view has before and after a row
