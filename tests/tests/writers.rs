@@ -427,3 +427,58 @@ async fn a_change_that_cannot_be_read_ends_the_sockets_that_should_have_seen_it(
     server.write("UPDATE comments SET score = 1").await;
     assert_eq!(again.next_event().await["diff"], json!({"score": 1}));
 }
+
+/// SQLite calls the newest trigger first: one that is made while the service runs would change a row again before the log
+/// had what it was called for, and a new unique index lets more rows be replaced.
+#[tokio::test]
+async fn the_log_follows_a_schema_that_changes_while_the_service_runs() {
+    if on_postgres() {
+        return;
+    }
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
+    let stamp = |name: &str, weight: i32| {
+        format!(
+            "CREATE TRIGGER stamp_{name} AFTER INSERT ON labels WHEN NEW.name LIKE '{name}%' BEGIN \
+             UPDATE labels SET weight = {weight} WHERE name = NEW.name; END"
+        )
+    };
+    let mut own = server.connection();
+    own.batch_execute(&stamp("a", 7)).expect("a commit");
+    // Whatever the service commits next.
+    server.create("labels", json!({"name": "first"})).await;
+    server.write(stamp("b", 8)).await;
+    own.batch_execute("INSERT INTO labels (name) VALUES ('a1'), ('b1')").expect("a commit");
+    let events = subscriber.events(&server).await;
+    let told: Vec<Json> =
+        events.iter().map(|event| json!([event["action"], event["pk"], event["data"]["weight"]])).collect();
+    let weight = events[0]["data"]["weight"].clone();
+    assert_eq!(
+        told,
+        [json!(["create", "first", weight]), json!(["create", "a1", 7]), json!(["create", "b1", 8])]
+    );
+
+    server.write("CREATE UNIQUE INDEX of_code ON labels (code)").await;
+    own.batch_execute("UPDATE labels SET code = name; PRAGMA recursive_triggers = OFF").expect("a commit");
+    subscriber.events(&server).await;
+    own.batch_execute("UPDATE OR REPLACE labels SET code = 'b1' WHERE name = 'a1'").expect("a commit");
+    let told: Vec<Json> =
+        subscriber.events(&server).await.iter().map(|event| json!([event["action"], event["pk"]])).collect();
+    assert_eq!(told, [json!(["delete", "b1"]), json!(["update", "a1"])]);
+    assert!(server.realtime().is_ready());
+}
+
+/// What the log cannot follow is in nobody's way but those who write to what has gone.
+#[tokio::test]
+async fn a_table_that_goes_while_the_service_runs_takes_no_other_along() {
+    if on_postgres() {
+        return;
+    }
+    let server = Server::start().await;
+    let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
+    server.connection().batch_execute("PRAGMA foreign_keys = OFF; DROP TABLE comments").expect("a commit");
+    server.create("labels", json!({"name": "a"})).await;
+    server.create("labels", json!({"name": "b"})).await;
+    assert_eq!(subscriber.events(&server).await.len(), 2);
+    assert_eq!(server.get("/api/comments/").await.status, 500);
+}

@@ -2,6 +2,7 @@
 
 mod glance;
 mod readers;
+mod schema;
 mod transaction;
 mod writer;
 
@@ -165,8 +166,14 @@ impl Sqlite {
             Location::Memory => None,
             Location::File(_) => Some(Readers::new(options.location, options.readers)),
         };
-        let (writer, position) =
-            Writer::start(connection, glance, options.tables.clone(), feed, &options.pace)?;
+        let (writer, position) = Writer::start(
+            connection,
+            glance,
+            options.tables.clone(),
+            feed,
+            (watch, options.install),
+            &options.pace,
+        )?;
         let epoch = begun.0;
         Ok((Self { tables: options.tables.into(), writer, readers, epoch }, begun, position))
     }

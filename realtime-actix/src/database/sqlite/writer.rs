@@ -15,19 +15,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use diesel::connection::{LoadConnection as _, SimpleConnection as _};
+use diesel::connection::SimpleConnection as _;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, QueryResult};
-use realtime_core::__private::read;
 use realtime_core::change::Batch;
 use realtime_core::cursor::Position;
 use realtime_core::log::sqlite::{self as log, Reader};
-use realtime_core::sql::{Statement, Table};
+use realtime_core::sql::Table;
 use tokio::sync::{mpsc, oneshot};
 
 use super::glance::{Glance, Seen};
+use super::schema::Schema;
 use crate::database::{WriteError, Written};
 use crate::gate::Gate;
 
@@ -137,13 +136,14 @@ impl Writer {
         glance: Glance,
         tables: Vec<Table<diesel::sqlite::Sqlite>>,
         feed: mpsc::Sender<Batch>,
+        watching: (log::Watch, bool),
         pace: &Pace,
     ) -> Result<(Self, Position), super::OpenError> {
         let reader = Reader::new(&mut connection, tables)?;
         // What was written while nobody watched ends here.
         let seen = connection.immediate_transaction(log::close_unmarked)?;
         let version = log::data_version(&mut connection)?;
-        let defers = defers(&mut connection)?;
+        let schema = Schema::new(&mut connection, watching)?;
         let (tasks, inbox) = sync_channel(pace.waiting.max(1));
         let healthy = Arc::new(AtomicBool::new(true));
         let writing = Writing {
@@ -153,7 +153,7 @@ impl Writer {
             feed,
             seen,
             version,
-            defers,
+            schema,
             behind: false,
             has_old_rows: false,
             feed_rows: i64::from(pace.feed_rows.max(1)),
@@ -238,8 +238,7 @@ struct Writing {
     seen: Position,
     /// The last `data_version`.
     version: i64,
-    /// May a commit be refused?
-    defers: bool,
+    schema: Schema,
     /// Are there changes that could not be published because the feed was full?
     behind: bool,
     /// Was there more to remove than one commit removes?
@@ -358,7 +357,7 @@ impl Writing {
 
     /// All jobs together, or one by one. Has something been written?
     fn carry_out(&mut self, jobs: Vec<Box<dyn Job>>) -> QueryResult<bool> {
-        if !self.defers {
+        if !self.schema.defers {
             return self.commit(jobs, false);
         }
         let mut written = Ok(false);
@@ -372,7 +371,8 @@ impl Writing {
     /// One transaction for all jobs; publishes what it and other connections have changed. Has something been written?
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>, probes: bool) -> QueryResult<bool> {
         let (seen, reader, feed_rows, age) = (self.seen, &self.reader, self.feed_rows, &mut self.age);
-        let alone = self.defers && !jobs.is_empty();
+        let alone = self.schema.defers && !jobs.is_empty();
+        let schema = &self.schema;
         // The place is taken before the log is read: what is read can then be published.
         let place = self.feed.try_reserve();
         let readable = place.is_ok();
@@ -400,6 +400,7 @@ impl Writing {
                     Err(error) => return Err(error),
                 }
             }
+            let schema = schema.follow(connection)?;
             if age.is_due() {
                 age.look(connection, position)?;
             }
@@ -420,9 +421,9 @@ impl Writing {
                     committed => committed?,
                 }
             }
-            Ok((read, position, pruned, probes || position > before))
+            Ok((read, position, pruned, probes || position > before, schema))
         });
-        let (read, position, pruned, written) = match committed {
+        let (read, position, pruned, written, schema) = match committed {
             Ok(committed) => committed,
             Err(error) => {
                 let refused = !jobs.is_empty()
@@ -432,7 +433,7 @@ impl Writing {
                 }
                 if refused {
                     // Where a constraint was met that no schema defers, the schema has changed, or a job has deferred it.
-                    self.defers = true;
+                    self.schema.defers = true;
                     // What others had committed was read in vain, and however many are refused, that does not wait.
                     drop(place);
                     return self.commit(Vec::new(), false);
@@ -442,6 +443,10 @@ impl Writing {
         };
         for job in jobs {
             job.committed(position);
+        }
+        if let Some((version, defers)) = schema {
+            self.schema.version = version;
+            self.schema.defers |= defers;
         }
         self.behind = !readable && position > seen;
         self.has_old_rows = pruned == PRUNED_PER_COMMIT;
@@ -462,18 +467,6 @@ fn take(task: Task, jobs: &mut Vec<Box<dyn Job>>, look: &mut bool, open: &mut bo
         Task::Wake => *look = true,
         Task::Close => *open = false,
     }
-}
-
-/// Does a table refer to others by a key that is asked at the commit only? No pragma tells; that a name or a comment has
-/// the word costs no more than commits.
-fn defers(connection: &mut SqliteConnection) -> QueryResult<bool> {
-    let statement = Statement::<diesel::sqlite::Sqlite>::new(
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%deferred%'",
-    );
-    let mut rows = connection.load(statement)?;
-    let row = rows.next().ok_or(DieselError::NotFound)??;
-    let count = read::<i64, BigInt, diesel::sqlite::Sqlite>(&log::Cells(&row), 0);
-    Ok(count.map_err(DieselError::DeserializationError)? > 0)
 }
 
 fn is_constraint(error: &DieselError) -> bool {
