@@ -2,9 +2,9 @@
 //!
 //! `REALTIME_STRESS_SECONDS=600 cargo nextest run -p realtime-tests -E 'binary(commit_order)' --no-capture` for long.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use diesel::sql_types::{BigInt, Text};
@@ -101,11 +101,16 @@ async fn naive(url: String, done: Arc<AtomicBool>) -> i64 {
     }
 }
 
-/// Applies events to what is known of each row: each change of a row is the one after its last.
-fn follow(events: &[Json], known: &mut BTreeMap<String, i64>) {
+/// What a change of a row was told with: the cursor of its batch.
+type Told = BTreeMap<(String, i64), String>;
+
+/// Applies events to what is known of each row: each change of a row is the one after its last. Notes with what it is told.
+fn follow(events: &[Json], known: &mut BTreeMap<String, i64>, told: &mut Told) {
     for event in events {
         let name = event["pk"].as_str().expect("a name").to_owned();
         let weight = event["diff"]["weight"].as_i64().unwrap_or_else(|| panic!("{event}"));
+        let cursor = event["cursor"].as_str().expect("a cursor").to_owned();
+        assert!(told.insert((name.clone(), weight), cursor).is_none(), "{event} is told twice");
         let before = known.insert(name, weight);
         // One transaction may raise a row more than once, which is one event.
         assert!(
@@ -128,7 +133,7 @@ async fn overlapping_transactions_are_told_whole_once_and_in_order() {
     let mut subscriber = Socket::subscribed(&server, "labels", json!({})).await;
     store.psql("VACUUM ANALYZE");
 
-    let (done, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (done, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let by_numbers = tokio::spawn(naive(store.url(), Arc::clone(&done)));
     let until = Instant::now() + Duration::from_secs(seconds);
     let writers = (1..=WRITERS).map(|writer| {
@@ -140,18 +145,17 @@ async fn overlapping_transactions_are_told_whole_once_and_in_order() {
             while Instant::now() < until {
                 // What is rolled back or meets a deadlock has changed nothing.
                 if let Ok(written) = transaction(&mut connection, &mut numbers).await {
-                    committed.fetch_add(written.len(), Ordering::Relaxed);
+                    committed.lock().expect("no panic").push(written);
                 }
             }
         })
     });
     let writing = tokio::spawn(join_all(writers));
-    let (mut known, mut told) = (BTreeMap::new(), 0);
+    let (mut known, mut told) = (BTreeMap::new(), Told::new());
     let mut joined = 0;
     while !writing.is_finished() {
         let events = subscriber.events(&server).await;
-        follow(&events, &mut known);
-        told += events.len();
+        follow(&events, &mut known, &mut told);
         // A list in the midst of it, and what came after it, are the table as well.
         if joined < 8 {
             joined += 1;
@@ -163,12 +167,17 @@ async fn overlapping_transactions_are_told_whole_once_and_in_order() {
     }
     done.store(true, Ordering::Release);
     let events = subscriber.events(&server).await;
-    follow(&events, &mut known);
-    told += events.len();
+    follow(&events, &mut known, &mut told);
 
-    let committed = AtomicUsize::load(&committed, Ordering::Relaxed);
+    let transactions = std::mem::take(&mut *committed.lock().expect("no panic"));
+    let committed: usize = transactions.iter().map(BTreeMap::len).sum();
     assert!(committed > 500, "{committed} changes are too few to say anything (seed {seed})");
-    assert_eq!(told, committed, "every change of every transaction is told, and once (seed {seed})");
+    assert_eq!(told.len(), committed, "every change of every transaction is told, and once (seed {seed})");
+    for transaction in &transactions {
+        let cursors: BTreeSet<&str> =
+            transaction.iter().map(|(name, weight)| told[&(name.clone(), *weight)].as_str()).collect();
+        assert_eq!(cursors.len(), 1, "{transaction:?} is told whole (seed {seed})");
+    }
     assert_eq!(known, weights(&server).await, "seed {seed}");
     let rows = within("the other reader", by_numbers).await.expect("no panic");
     let all: i64 = store.psql("SELECT count(*) FROM realtime_log").trim().parse().expect("a number");
@@ -178,7 +187,8 @@ async fn overlapping_transactions_are_told_whole_once_and_in_order() {
         "the reader by numbers has found all {all} rows: there was nothing to be lost (seed {seed})"
     );
     eprintln!(
-        "{committed} changes in {seconds} s: {told} told; a reader by numbers lost {} of {all} rows",
+        "{committed} changes of {} transactions in {seconds} s; a reader by numbers lost {} of {all} rows",
+        transactions.len(),
         all - rows
     );
 }
@@ -196,7 +206,7 @@ async fn join(server: &Server) {
     let message = json!({"stream": "labels", "action": "subscribe", "since": list.header("realtime-cursor")});
     let reply = socket.request(message).await;
     assert_eq!(reply["data"]["recovered"], true, "{reply}");
-    follow(&socket.events(server).await, &mut known);
+    follow(&socket.events(server).await, &mut known, &mut Told::new());
 }
 
 async fn weights(server: &Server) -> BTreeMap<String, i64> {

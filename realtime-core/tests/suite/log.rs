@@ -666,6 +666,26 @@ fn a_changed_set_of_columns_replaces_the_triggers() {
 }
 
 #[test]
+fn a_row_of_the_log_that_is_missing_is_said_to_everybody() {
+    let mut logged = Logged::new();
+    logged.run("INSERT INTO tags (name, colour) VALUES ('x', 'red'), ('y', 'red'), ('z', 'red')");
+    let seen = Position(logged.seen.0 - 4);
+    let lost = |logged: &mut Logged| {
+        let read = logged.reader.read(&mut logged.connection, seen).unwrap();
+        (read.batch.changes.len(), read.batch.lost)
+    };
+    assert_eq!(lost(&mut logged), (3, vec![]));
+    let everybody = vec![ResourceId(0), ResourceId(1)];
+    for (at, left) in [(3, 2), (1, 1)] {
+        logged
+            .connection
+            .batch_execute(&format!("DELETE FROM realtime_log WHERE seq = {}", seen.0 + at))
+            .unwrap();
+        assert_eq!(lost(&mut logged), (left, everybody.clone()));
+    }
+}
+
+#[test]
 fn two_resources_over_one_table_are_told_of_one_row() {
     let mut connection = database();
     let both = vec![note_table(), Table::of::<Brief>()];

@@ -548,6 +548,12 @@ impl Reader {
             let row = row?;
             let cells = Cells(&row);
             let position = Position(cell::<i64, BigInt>(&cells, 0)?);
+            // Rows are numbered without a gap. Of what is missing nobody knows whose it was.
+            if position.0 != read.batch.position.0 + 1 {
+                let missing =
+                    format!("the rows after {} are missing, up to {}", read.batch.position.0, position.0);
+                read.corrupt.extend((0..self.tables.len()).map(|at| (ResourceId(at), missing.clone())));
+            }
             let layout = cell::<i64, BigInt>(&cells, 1)?;
             let operation = cell::<i32, Integer>(&cells, 2)?;
             read.batch.position = position;
