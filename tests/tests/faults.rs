@@ -121,6 +121,7 @@ async fn a_row_of_the_log_that_cannot_be_read_is_made_good_by_a_snapshot() {
             view.take(&socket.receive_json().await);
         }
         let since = view.cursor.clone().expect("a cursor");
+        let away = view.clone();
         server
             .connection()
             .transact(&format!(
@@ -133,6 +134,23 @@ async fn a_row_of_the_log_that_cannot_be_read_is_made_good_by_a_snapshot() {
         }
         let poll = server.get(&format!("/api/labels/changes?since={since}")).await;
         assert_eq!((poll.status, &poll.json["code"]), (410, &json!("gone")), "{}", poll.text);
+        // Who comes back from before it has missed what nobody can tell him.
+        for snapshot in [true, false] {
+            let (mut back, mut again) = (away.clone(), Socket::open(&server).await);
+            let subscribe =
+                json!({"stream": "labels", "action": "subscribe", "since": since, "snapshot": snapshot});
+            let reply = again.request(subscribe).await;
+            assert_eq!(at(&reply, "data.recovered"), false, "{reply}");
+            if !snapshot {
+                again.assert_silent(&server).await;
+                continue;
+            }
+            back.subscribed(&reply["data"]);
+            while !back.is_whole() {
+                back.take(&again.receive_json().await);
+            }
+            assert_eq!(back.rows, view.rows);
+        }
         server.create("labels", label(&format!("{round} then"))).await;
         for event in socket.events(&server).await {
             view.take(&event);
