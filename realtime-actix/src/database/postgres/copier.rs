@@ -306,6 +306,7 @@ impl Copier {
             match event {
                 Some(ReplicationEvent::Begin { xid, .. }) => {
                     (open.xid, open.whole_xid) = (Some(xid), None);
+                    self.capture.begin();
                 }
                 Some(ReplicationEvent::XLogData { data, .. }) => {
                     if let Some(row) = self.capture.read(&data)? {

@@ -204,6 +204,7 @@ pub(crate) struct Postgres {
 /// What requests need.
 struct Shared {
     tables: Arc<[Table<Pg>]>,
+    source: ChangeSource,
     pool: Pool<AsyncPgConnection>,
     marker: Arc<Marker>,
     commits: Arc<Commits>,
@@ -260,7 +261,7 @@ impl Postgres {
                 } else {
                     shared.progress.newest()
                 };
-                let done = run(&mut connection, &shared.tables, &request, &principal).await?;
+                let done = run(&mut connection, &shared.tables, &request, &principal, shared.source).await?;
                 Ok((done.outcome, position))
             };
             let result = result.await;
@@ -347,8 +348,7 @@ impl Postgres {
         principal: Principal,
         gate: Option<Gate>,
     ) -> Result<Written<Vec<Done>>, (usize, Refusal)> {
-        let work =
-            Requested { tables: Arc::clone(&self.shared.tables), requests, principal, done: Vec::new() };
+        let work = Requested { shared: Arc::clone(&self.shared), requests, principal, done: Vec::new() };
         self.shared.answers().map_err(|source| (0, Refusal::Unavailable(source)))?;
         let written = tokio::select! {
             biased;
@@ -386,7 +386,7 @@ impl Postgres {
         let refused = |error| self.shared.refusal(Stop::Database(error));
         connection.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
         let transaction = PgTransaction::nested(connection);
-        let done = run_in(transaction, &self.shared.tables, request, principal).await;
+        let done = run_in(transaction, &self.shared.tables, request, principal, self.shared.source).await;
         let end = match &done {
             Ok(_) => format!("RELEASE SAVEPOINT {SAVEPOINT}"),
             Err(_) => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"),
@@ -587,6 +587,7 @@ async fn start(
         u32::try_from(options.waiting.max(1)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
     let shared = Shared {
         tables: tables.into(),
+        source: options.source,
         pool,
         marker,
         commits,
@@ -787,7 +788,7 @@ where
 
 /// Requests of a client.
 struct Requested {
-    tables: Arc<[Table<Pg>]>,
+    shared: Arc<Shared>,
     requests: Vec<Request>,
     principal: Principal,
     /// What those of them have come to that are carried out.
@@ -801,7 +802,8 @@ impl Work for Requested {
     async fn run(mut self, connection: &mut AsyncPgConnection) -> Result<Self, (usize, Stop)> {
         self.done.reserve_exact(self.requests.len());
         for (at, request) in self.requests.iter().enumerate() {
-            let carried_out = run(connection, &self.tables, request, &self.principal).await;
+            let carried_out =
+                run(connection, &self.shared.tables, request, &self.principal, self.shared.source).await;
             self.done.push(carried_out.map_err(|refusal| (at, Stop::Refusal(refusal)))?);
         }
         Ok(self)
@@ -817,7 +819,8 @@ impl Work for Requested {
         let mut transaction = PgTransaction::nested_and_failed(connection);
         let written = (value.requests.as_slice(), touched.as_slice());
         let refused =
-            commit::refused(&mut transaction, &value.tables, written, &context, failure_of(error)).await;
+            commit::refused(&mut transaction, &value.shared.tables, written, &context, failure_of(error))
+                .await;
         WriteError::Refused((refused.0, Stop::Refusal(refused.1)))
     }
 }
@@ -895,8 +898,9 @@ async fn run(
     tables: &[Table<Pg>],
     request: &Request,
     principal: &Principal,
+    source: ChangeSource,
 ) -> Result<Done, Refusal> {
-    run_in(PgTransaction::new(connection), tables, request, principal).await
+    run_in(PgTransaction::new(connection), tables, request, principal, source).await
 }
 
 async fn run_in(
@@ -904,22 +908,32 @@ async fn run_in(
     tables: &[Table<Pg>],
     request: &Request,
     principal: &Principal,
+    source: ChangeSource,
 ) -> Result<Done, Refusal> {
     // Microseconds: what every database keeps, so that a stored time is the time that was answered.
     let context = Context { principal, now: Utc::now().trunc_subsecs(6) };
-    if !request.silent {
-        let outcome = action::run(&mut transaction, tables, request, &context).await?;
-        let (after_commit, touched) = transaction.into_parts();
-        return Ok(Done { outcome, after_commit, touched });
-    }
     let failed = |failure| match failure {
         Failure::Unavailable(source) => Refusal::Unavailable(source),
         Failure::Fault(source) => Refusal::Fault(source),
-        _ => Refusal::Fault("the log refuses to forget".into()),
+        _ => Refusal::Fault("the log refuses to be silent".into()),
     };
-    let from = transaction.number(log::own_newest()).await.map_err(failed)?;
+    let from = match source {
+        _ if !request.silent => None,
+        ChangeSource::Triggers => Some(transaction.number(log::own_newest()).await.map_err(failed)?),
+        ChangeSource::Replication => {
+            transaction.execute(log::begin_silence()).await.map_err(failed)?;
+            None
+        }
+    };
     let outcome = action::run(&mut transaction, tables, request, &context).await?;
-    transaction.execute(log::forget_own_after(from)).await.map_err(failed)?;
+    let silenced = match source {
+        _ if !request.silent => Vec::new(),
+        ChangeSource::Triggers => from.map(log::forget_own_after).into_iter().collect(),
+        ChangeSource::Replication => log::end_silence(),
+    };
+    for statement in silenced {
+        transaction.execute(statement).await.map_err(failed)?;
+    }
     let (after_commit, touched) = transaction.into_parts();
     Ok(Done { outcome, after_commit, touched })
 }

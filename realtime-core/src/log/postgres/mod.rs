@@ -32,9 +32,10 @@ pub use install::{Installed, inspect, outstanding};
 pub use pgoutput::{Capture, Captured, MessageError};
 pub use reader::{Layout, LogRow, Read, Reader};
 pub use replication::{
-    Barrier, Marked, Replicated, SlotState, barrier, begin_copying, copy, copy_noted, create_slot, drop_slot,
-    forget_slot, inspect_replication, lock_slot, lose, mark_snapshot, next_transaction, note_copied,
-    note_watch, replicated_stand, slot_state, stand_place, unlock_slot, watch_id, whole_xid,
+    Barrier, Marked, Replicated, SlotState, barrier, begin_copying, begin_silence, copy, copy_noted,
+    create_slot, drop_slot, end_silence, forget_slot, inspect_replication, lock_slot, lose, mark_snapshot,
+    next_transaction, note_copied, note_watch, replicated_stand, slot_state, stand_place, unlock_slot,
+    watch_id, whole_xid,
 };
 pub use snapshot::{MalformedSnapshot, Mark, PgSnapshot};
 pub use statement::{

@@ -12,6 +12,12 @@ pub(super) const TOLD: &str = "realtime_told";
 /// The number in the column `operation` of a row that tells that rows of the table have changed, but not which.
 pub(super) const LOST: i32 = 4;
 
+/// The number that tells that nobody is to be told of what follows in the transaction.
+pub(super) const SILENCE: i32 = -1;
+
+/// The number that ends it.
+pub(super) const WORD: i32 = -2;
+
 /// A row that is to be written to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
@@ -61,6 +67,8 @@ pub struct Capture {
     /// By schema and name.
     wanted: BTreeMap<(String, String), Wanted>,
     relations: BTreeMap<u32, Relation>,
+    /// Is nobody to be told of what the transaction does just now?
+    is_silent: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -99,12 +107,18 @@ impl Capture {
             Some(((schema_of(table)?.to_owned(), (*table).to_owned()), wanted))
         });
         let told = ((schema.to_owned(), TOLD.to_owned()), Wanted::Told);
-        Self { wanted: tables.chain([told]).collect(), relations: BTreeMap::new() }
+        Self { wanted: tables.chain([told]).collect(), relations: BTreeMap::new(), is_silent: false }
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self) {
+        self.is_silent = false;
     }
 
     /// A new stream begins: the server describes every table anew.
     pub fn restart(&mut self) {
         self.relations.clear();
+        self.begin();
     }
 
     /// Reads a message. Nothing comes of those that tell of no row that is watched.
@@ -112,6 +126,16 @@ impl Capture {
     /// # Errors
     /// Where it is none.
     pub fn read(&mut self, message: &[u8]) -> Parsed<Option<Captured>> {
+        let row = self.row(message)?;
+        match row.as_ref().map(|row| row.operation) {
+            Some(SILENCE) => self.is_silent = true,
+            Some(WORD) => self.is_silent = false,
+            _ => return Ok(row.filter(|_| !self.is_silent)),
+        }
+        Ok(None)
+    }
+
+    fn row(&mut self, message: &[u8]) -> Parsed<Option<Captured>> {
         let mut bytes = Bytes(message);
         match bytes.byte()? {
             b'R' => {
@@ -381,6 +405,33 @@ mod tests {
         assert_eq!(inserted.after.as_deref(), Some(IMAGE));
         let deleted = capture.read(&message(b'D', &[b"O", &row])).expect("a message").expect("a row");
         assert_eq!((deleted.operation, deleted.before.as_deref(), deleted.after), (3, Some(IMAGE), None));
+    }
+
+    #[test]
+    fn what_is_done_in_silence_is_passed_over_until_there_is_a_word_or_another_transaction() {
+        const TOLD_RELATION: &[u8] = b"R\0\0\0\x08public\0realtime_told\0f\0\x05\
+            \x01id\0\0\0\0\x14\xff\xff\xff\xff\0layout\0\0\0\0\x14\xff\xff\xff\xff\0operation\0\0\0\0\x17\xff\xff\xff\xff\
+            \0before\0\0\0\0\x11\xff\xff\xff\xff\0after\0\0\0\0\x11\xff\xff\xff\xff";
+        let mut capture = capture();
+        for relation in [RELATION, TOLD_RELATION] {
+            assert_eq!(capture.read(relation), Ok(None));
+        }
+        let told = |operation: i32| {
+            let numbers = [1_i64, 0].map(|number| [&b"b\0\0\0\x08"[..], &number.to_be_bytes()].concat());
+            let operation = [&b"b\0\0\0\x04"[..], &operation.to_be_bytes()].concat();
+            [&b"I\0\0\0\x08N\0\x05"[..], &numbers.concat(), &operation, b"nn"].concat()
+        };
+        let insert = message(b'I', &[b"N", &tuple(ONE, b"n", HI)]);
+        for end in [true, false] {
+            assert_eq!(capture.read(&told(SILENCE)), Ok(None));
+            assert_eq!(capture.read(&insert), Ok(None));
+            if end {
+                assert_eq!(capture.read(&told(WORD)), Ok(None));
+            } else {
+                capture.begin();
+            }
+            assert!(matches!(capture.read(&insert), Ok(Some(_))));
+        }
     }
 
     #[test]

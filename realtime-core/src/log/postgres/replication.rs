@@ -12,7 +12,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use serde::Deserialize;
 
-use super::pgoutput::{Captured, LOST, TOLD};
+use super::pgoutput::{Captured, LOST, SILENCE, TOLD, WORD};
 use super::snapshot::PgSnapshot;
 use super::{cell, number, text};
 use crate::cursor::Position;
@@ -437,6 +437,24 @@ pub fn mark_snapshot(snapshot: &PgSnapshot) -> Statement<Pg> {
          SELECT CASE WHEN beyond.rows = 0 AND NOT overtaken.is THEN newest.position ELSE made.position END, beyond.unseen \
          FROM newest CROSS JOIN beyond CROSS JOIN overtaken LEFT JOIN made ON TRUE",
     );
+    statement
+}
+
+/// Tells the service that copies that nobody is to be told of what the open transaction does from here on.
+pub fn begin_silence() -> Statement<Pg> {
+    tell(SILENCE)
+}
+
+/// Ends it: what follows is told again.
+pub fn end_silence() -> Vec<Statement<Pg>> {
+    let mut forget = Statement::new("DELETE FROM ");
+    forget.sql(TOLD);
+    vec![tell(WORD), forget]
+}
+
+fn tell(operation: i32) -> Statement<Pg> {
+    let mut statement = Statement::new("INSERT INTO ");
+    statement.sql(TOLD).sql(" (layout, operation) VALUES (0, ").bind::<Integer, _>(operation).sql(")");
     statement
 }
 
