@@ -177,7 +177,8 @@ impl Groups {
         });
         self.by_identity.insert(hash, slot);
         self.narrowed[subscription.resource().0] += usize::from(subscription.is_narrowed());
-        self.indexes[subscription.resource().0].insert(slot, subscription.filter());
+        let filter_of = |slot: Slot| Some(self.groups[slot as usize].as_ref()?.subscription.filter());
+        self.indexes[subscription.resource().0].insert(slot, subscription.filter(), filter_of);
         id
     }
 

@@ -21,7 +21,7 @@ use self::needle::Needles;
 pub(crate) use self::pieces::Pieces;
 use self::posting::Posting;
 pub(crate) use self::posting::{Slot, Table};
-use self::shape::Shapes;
+use self::shape::{Filed, Shapes};
 use crate::field::Kind;
 use crate::filter::{Condition, Filter, Predicate, Term, TextMatch};
 use crate::fold::with_folded;
@@ -56,7 +56,27 @@ impl Index {
         self.scan.len()
     }
 
-    pub(crate) fn insert(&mut self, slot: Slot, filter: &Filter) {
+    /// Files a group. `filter_of` says what the others ask for, of which some may have to be filed anew.
+    pub(crate) fn insert<'a>(
+        &mut self,
+        slot: Slot,
+        filter: &Filter,
+        filter_of: impl Fn(Slot) -> Option<&'a Filter>,
+    ) {
+        let Some(fields) = self.file(slot, filter) else { return };
+        let moved = self.shapes.to_be_moved(&fields);
+        let filters = || moved.iter().filter_map(|slot| Some((*slot, filter_of(*slot)?)));
+        filters().for_each(|(slot, filter)| self.remove(slot, filter));
+        self.shapes.tell_apart(fields);
+        for (slot, filter) in filters() {
+            // Whatever else would deserve a place now is given it when somebody asks for it again.
+            self.file(slot, filter);
+        }
+    }
+
+    /// The set of fields that deserves a place of its own now, if there is one.
+    fn file(&mut self, slot: Slot, filter: &Filter) -> Option<Vec<usize>> {
+        let mut deserving = None;
         match Access::of(filter, self.descriptor) {
             Access::Never => {}
             Access::Scan => self.scan.insert(slot),
@@ -64,8 +84,14 @@ impl Index {
                 for entry in entries {
                     let (number, key) = match entry {
                         Entry::Field(number, key) => (number, key),
-                        Entry::Fields(lists) if self.shapes.insert(&self.hashes, &lists, slot) => continue,
-                        Entry::Fields(lists) => fewest(&lists),
+                        Entry::Fields(lists) => match self.shapes.insert(&self.hashes, &lists, slot) {
+                            Filed::Here => continue,
+                            Filed::UnderOne => fewest(&lists),
+                            Filed::UnderOneBut(fields) => {
+                                deserving = Some(fields);
+                                fewest(&lists)
+                            }
+                        },
                     };
                     let at =
                         self.fields.iter().position(|field| field.number == number).unwrap_or_else(|| {
@@ -76,6 +102,7 @@ impl Index {
                 }
             }
         }
+        deserving
     }
 
     /// Undoes an insertion of the same filter: its access predicate is found again, not remembered.
@@ -482,6 +509,12 @@ mod tests {
             field("id", Kind::Integer { min: i64::MIN, max: i64::MAX }),
             field("title", Kind::Text),
             field("done", Kind::Bool),
+            field("a", Kind::Text),
+            field("b", Kind::Text),
+            field("c", Kind::Text),
+            field("d", Kind::Text),
+            field("e", Kind::Text),
+            field("f", Kind::Text),
         ],
         key: 0,
         lookup: 0,
@@ -536,13 +569,61 @@ mod tests {
             .map(|json| filter(&json))
             .collect();
         for (slot, filter) in (0..).zip(&filters) {
-            index.insert(slot, filter);
+            index.insert(slot, filter, |slot| filters.get(slot as usize));
         }
         assert_eq!((index.fields.len(), index.scanned()), (3, 200));
         for (slot, filter) in (0..).zip(&filters) {
             index.remove(slot, filter);
         }
         assert_eq!((index.fields.len(), index.scanned()), (0, 0));
+    }
+
+    struct Texts([&'static str; 9]);
+
+    impl Record for Texts {
+        fn value(&self, field: usize) -> Value<'_> {
+            Value::Text(self.0[field].into())
+        }
+    }
+
+    /// A filter that asks for a value of each of some of the fields from `a` on.
+    fn of_set(set: u32, value: &str) -> Filter {
+        let fields = ["a", "b", "c", "d", "e", "f"].into_iter().enumerate();
+        let members = fields.filter(|(at, _)| set & 1 << at != 0);
+        filter(&members.map(|(_, name)| (name.to_owned(), serde_json::json!(value))).collect())
+    }
+
+    /// Who has come first could otherwise take all the places, with a group each.
+    #[test]
+    fn the_sets_of_fields_that_most_ask_for_are_told_apart() {
+        let all_sets = (0..1_u32 << 6).filter(|set| set.count_ones() > 1);
+        let first: Vec<Filter> = all_sets.filter(|set| *set != 0b11).map(|set| of_set(set, "x")).collect();
+        assert!(first.len() > 32);
+        // Of one value of `a`, and another one of `b` each.
+        let then = (0..500).map(|number| filter(&serde_json::json!({"a": "y", "b": number.to_string()})));
+        let filters: Vec<Filter> = first.into_iter().chain(then).collect();
+        let mut index = Index::new(&DESCRIPTOR);
+        for (slot, filter) in (0..).zip(&filters) {
+            index.insert(slot, filter, |slot| filters.get(slot as usize));
+            let mut found = Vec::new();
+            index.probe(None, Some(&Texts(["0", "", "", "y", "7", "", "", "", ""])), &mut found);
+            assert!(found.len() < 4, "{} of {slot} are candidates", found.len());
+        }
+        let candidates = |index: &mut Index, row: Texts| {
+            let mut found = Vec::new();
+            index.probe(None, Some(&row), &mut found);
+            found.sort_unstable();
+            found.dedup();
+            found.retain(|slot| filters[*slot as usize].matches(&row));
+            found.len()
+        };
+        // Those that had to make room are found as well.
+        assert_eq!(candidates(&mut index, Texts(["0", "", "", "x", "x", "x", "x", "x", "x"])), 56);
+        assert_eq!(candidates(&mut index, Texts(["0", "", "", "y", "499", "", "", "", ""])), 1);
+        for (slot, filter) in (0..).zip(&filters) {
+            index.remove(slot, filter);
+        }
+        assert!(index.shapes.is_empty() && index.fields.is_empty());
     }
 
     #[test]
