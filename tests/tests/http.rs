@@ -235,12 +235,49 @@ async fn a_key_is_known_after_a_restart_and_the_oldest_are_forgotten() {
     for name in ["b", "c", "d", "e"] {
         assert_eq!(send(&server, name).await.status, 201);
     }
-    // Its answer is gone; the row is still there.
-    assert_refused(&send(&server, "a").await, 409, "conflict");
+    // Their answers are gone; the rows are still there.
+    for name in ["a", "b"] {
+        assert_refused(&send(&server, name).await, 409, "conflict");
+    }
     for name in ["c", "d", "e"] {
         assert_eq!(send(&server, name).await.header("idempotent-replayed"), "true", "{name}");
     }
     assert_eq!(server.read("/api/labels/").await["count"], 5);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_for_as_long_as_it_is_to_be() {
+    const SECONDS: u32 = 10_000;
+    let server = Setup::file().configure(|connect| {
+        let mut limits = realtime_actix::Limits::default();
+        limits.idempotency_seconds = SECONDS;
+        connect.limits(limits)
+    });
+    let server = server.start().await;
+    let send = async |key: &str, name: &str| {
+        let body = json!({"name": name}).to_string();
+        server.http("POST", "/api/labels/", &[JSON, ("idempotency-key", key)], body).await
+    };
+    assert_eq!(send("k", "first").await.status, 201);
+    // The clock goes on while the test runs, so that it is no second too old is not asked.
+    server.write(format!("UPDATE realtime_idempotency SET at = at - {}", SECONDS - 1_000)).await;
+    assert_eq!(send("other", "other").await.status, 201);
+    assert_eq!(send("k", "first").await.header("idempotent-replayed"), "true");
+    server.write("UPDATE realtime_idempotency SET at = at - 1001").await;
+    // Whoever adds one forgets those that are too old.
+    assert_eq!(send("another", "another").await.status, 201);
+    let again = send("k", "second").await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (201, ""), "{}", again.text);
+}
+
+#[tokio::test]
+async fn a_key_is_as_long_as_it_may_be() {
+    let server = Setup::memory().start().await;
+    for (bytes, status) in [(1, 201), (254, 201), (255, 201), (256, 400)] {
+        let (key, body) = ("x".repeat(bytes), json!({"name": format!("{bytes}")}).to_string());
+        let answer = server.http("POST", "/api/labels/", &[JSON, ("idempotency-key", &key)], body).await;
+        assert_eq!(answer.status, status, "{bytes} bytes");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Every limit of a socket with one less than it allows, exactly that, and one more.
 
+use futures_util::FutureExt as _;
 use realtime_actix::Limits;
 use realtime_tests::{Incoming, Server, Setup, Socket, on_postgres};
 use serde_json::{Value as Json, json};
@@ -164,4 +165,46 @@ async fn a_connection_has_as_many_requests_running_as_it_may_and_is_not_read_bey
         assert_eq!(seen[0], json!(1), "{seen:?}");
         assert!(seen.contains(&json!("ping")), "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn as_many_writes_wait_for_the_database_as_may_and_those_beyond_are_refused() {
+    if on_postgres() {
+        // It has no one writer that could be kept busy.
+        return;
+    }
+    const LIMIT: usize = 3;
+    let server = with_limits(|limits| limits.waiting_writes = LIMIT).await;
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holding, held) = tokio::sync::oneshot::channel();
+    let realtime = server.realtime().clone();
+    let blocking = tokio::spawn(async move {
+        let wait = move |_: &mut _| {
+            let _ = holding.send(());
+            released.recv().map_err(|error| error.to_string())
+        };
+        realtime.write::<(), String>(wait).await
+    });
+    held.await.expect("the writer is held");
+    let mut waiting = Vec::new();
+    for number in 1..=LIMIT {
+        // It waits as soon as it has been asked for.
+        let mut write = Box::pin(server.realtime().write::<(), String>(|_| Ok(())));
+        assert!((&mut write).now_or_never().is_none(), "write {number}");
+        waiting.push(write);
+    }
+    let create = json!({"stream": "labels/create", "payload": {"name": "one too many"}});
+    let mut socket = Socket::open(&server).await;
+    let refused = socket.request(create.clone()).await;
+    assert_eq!((&refused["status"], &refused["error"]["code"]), (&json!(503), &json!("unavailable")));
+    let answer =
+        server.http("POST", "/api/labels/", &[("content-type", "application/json")], r#"{"name": "x"}"#);
+    let answer = answer.await;
+    assert_eq!((answer.status, answer.json["code"].as_str()), (503, Some("unavailable")));
+    release.send(()).expect("the writer waits");
+    for write in waiting {
+        write.await.expect("a commit");
+    }
+    blocking.await.expect("no panic").expect("a commit");
+    assert_eq!(socket.request(create).await["status"], 201);
 }

@@ -151,6 +151,12 @@ async fn what_is_no_poll_is_refused() {
             assert_eq!(answer.header("allow"), "GET");
         }
     }
+    server.write(adding(1)).await;
+    for wait in [59, 60] {
+        // It waits for nothing, as there is something to be told.
+        let (events, _) = changes(&server, &format!("since={now}&wait={wait}")).await;
+        assert_eq!(events.len(), 1, "{wait}");
+    }
     assert_eq!(server.get("/api/nothing/changes").await.status, 404);
     server.create("labels", json!({"name": "changes"})).await;
     let answer = server.read("/api/labels/changes").await;

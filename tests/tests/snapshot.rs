@@ -167,6 +167,20 @@ async fn between_two_pages_come_the_events_of_the_rows_sent_so_far() {
 }
 
 #[tokio::test]
+async fn a_page_is_bounded_by_its_rows() {
+    const LIMIT: usize = 5;
+    for (rows, pages) in [(LIMIT - 1, 1), (LIMIT, 1), (LIMIT + 1, 2)] {
+        let server = with_limits(|limits| limits.snapshot_rows = LIMIT).await;
+        server.write(adding(rows)).await;
+        let mut socket = Socket::open(&server).await;
+        subscribe(&mut socket, json!({})).await;
+        let mut view = View::new("id");
+        whole(&mut socket, &mut view).await;
+        assert_eq!((view.pages, view.rows.len()), (pages, rows));
+    }
+}
+
+#[tokio::test]
 async fn a_page_is_bounded_by_its_bytes() {
     let server = with_limits(|limits| limits.snapshot_bytes = 1_000).await;
     server.write(format!("{}; UPDATE comments SET body = '{}'", adding(10), "x".repeat(700))).await;

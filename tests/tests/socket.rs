@@ -846,6 +846,11 @@ async fn a_frame_that_breaks_the_protocol_is_1002() {
     for (name, bytes) in cases {
         assert_eq!(closing_code(&server, &bytes).await, Some(1002), "{name}");
     }
+    for length in [124, 125] {
+        let mut socket = Socket::open(&server).await;
+        socket.send_bytes(&frame(0x89, &vec![b'x'; length])).await;
+        assert_eq!(socket.receive().await, Incoming::Pong(vec![b'x'; length]));
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A macro cannot ask core for its words, so the derive has a list of its own: here the two are held against each other,
-//! and the derive's attributes against docs/attributes.md.
+//! and the derive's attributes against docs/attributes.md; so are the limits against docs/limits.md.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use realtime_actix::Action;
+use realtime_actix::{Action, Limits};
 use realtime_core::list::RESERVED;
 use realtime_core::{Lookup, Part};
 
@@ -11,6 +12,7 @@ const VOCABULARY: &str = include_str!("../../realtime-derive/src/vocabulary.rs")
 const ATTRIBUTES: &str = include_str!("../../realtime-derive/src/attr.rs");
 const RULES: &str = include_str!("../../realtime-derive/src/rule.rs");
 const REFERENCE: &str = include_str!("../../docs/attributes.md");
+const LIMITS: &str = include_str!("../../docs/limits.md");
 
 /// The strings of a constant of the derive, in their order.
 fn strings(constant: &str) -> Vec<&'static str> {
@@ -140,4 +142,67 @@ fn the_derive_knows_every_action() {
 #[test]
 fn the_derive_refuses_every_name_that_stands_beside_a_filter() {
     assert_eq!(strings("RESERVED"), RESERVED);
+}
+
+/// The rows of the table of limits whose header begins so.
+fn limits(header: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let (_, table) = LIMITS.split_once(&format!("\n| {header} |")).expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+}
+
+/// What stands between backticks.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn source(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Each test that is named is one, of the file that is named before it.
+#[track_caller]
+fn assert_tests(cell: &str) {
+    let (mut file, mut tests) = (None, 0);
+    for span in spans(cell) {
+        if span.contains('/') {
+            file = Some(source(span));
+        } else {
+            let file = file.as_ref().expect("its file comes first");
+            let (before, _) = file.split_once(&format!("fn {span}()")).unwrap_or_else(|| panic!("no {span}"));
+            let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+            assert!(attributes.contains("test]"), "{span} is no test");
+            tests += 1;
+        }
+    }
+    assert!(tests > 0, "nothing tests it: {cell}");
+}
+
+#[test]
+fn every_limit_is_documented_as_it_is_and_tested() {
+    let code = format!("{:#?}", Limits::default());
+    let fields = code.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
+    let documented: BTreeMap<&str, &str> =
+        limits("Limit").map(|row| (row[0].trim_matches('`'), row[1])).collect();
+    assert_eq!(documented, fields.collect());
+    for row in limits("Limit") {
+        assert!(row.len() == 5 && row[2..4].iter().all(|cell| !cell.is_empty()), "{row:?}");
+        assert_tests(row[4]);
+    }
+}
+
+#[test]
+fn every_bound_that_cannot_be_set_is_documented_as_it_is_and_tested() {
+    for row in limits("Bound") {
+        let [bound, value, _, _, tests] = row[..] else { panic!("five cells: {row:?}") };
+        let [file, constant] = spans(bound).collect::<Vec<_>>()[..] else {
+            panic!("a file and a name: {bound}")
+        };
+        let source = source(file);
+        let line = source.lines().find(|line| line.contains(&format!("const {constant}: ")));
+        let line = line.unwrap_or_else(|| panic!("no {constant}"));
+        assert!(line.ends_with(&format!("= {value};")), "{bound}: {line}");
+        assert_tests(tests);
+    }
 }

@@ -379,6 +379,52 @@ mod tests {
         assert!(outbox.push_events(Bytes::from_static(b"x"), 1).is_err());
     }
 
+    /// Is a parcel of events, or a reply, taken by a queue in which something waits?
+    fn is_taken(
+        waiting: &[(usize, usize)],
+        replies: &[usize],
+        events: Option<(usize, usize)>,
+        reply: usize,
+    ) -> bool {
+        let outbox = Outbox::new(Gate::default(), 100, 8);
+        let parcel = |bytes: usize| Bytes::from(vec![0; bytes]);
+        for (bytes, frames) in waiting {
+            outbox.push_events(parcel(*bytes), *frames).expect("it waits");
+        }
+        for bytes in replies {
+            outbox.push_frame(parcel(*bytes)).expect("it waits");
+        }
+        match events {
+            Some((bytes, frames)) => outbox.push_events(parcel(bytes), frames).is_ok(),
+            None => outbox.push_frame(parcel(reply)).is_ok(),
+        }
+    }
+
+    #[test]
+    fn each_bound_is_reached_and_not_passed() {
+        // Events have three quarters, of 100 bytes and of 8 frames.
+        for (bytes, fits) in [(74, true), (75, true), (76, false)] {
+            assert_eq!(is_taken(&[(1, 1)], &[], Some((bytes - 1, 1)), 0), fits, "{bytes} bytes of events");
+        }
+        for (frames, fits) in [(5, true), (6, true), (7, false)] {
+            assert_eq!(is_taken(&[(1, 1)], &[], Some((1, frames - 1)), 0), fits, "{frames} frames of events");
+        }
+        // Replies have what there is.
+        for (bytes, fits) in [(99, true), (100, true), (101, false)] {
+            assert_eq!(is_taken(&[(40, 1)], &[30], None, bytes - 70), fits, "{bytes} bytes in all");
+        }
+        for (frames, fits) in [(7, true), (8, true), (9, false)] {
+            assert_eq!(is_taken(&[(1, 1)], &vec![1; frames - 2], None, 1), fits, "{frames} frames in all");
+        }
+        // And a quarter, however large a parcel of events waits.
+        for (bytes, fits) in [(24, true), (25, true), (26, false)] {
+            assert_eq!(is_taken(&[(200, 1)], &[10], None, bytes - 10), fits, "{bytes} bytes of replies");
+        }
+        for (frames, fits) in [(1, true), (2, true), (3, false)] {
+            assert_eq!(is_taken(&[(1, 20)], &vec![1; frames - 1], None, 1), fits, "{frames} replies");
+        }
+    }
+
     #[test]
     fn the_queue_is_bounded_by_bytes_and_by_frames() {
         let outbox = Outbox::new(Gate::default(), 10, 3);

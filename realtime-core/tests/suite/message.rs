@@ -36,6 +36,20 @@ fn answered(text: &str, default_address: Option<&str>) -> Result<(), TestCaseErr
     Ok(())
 }
 
+#[test]
+fn json_is_nested_as_deep_as_it_may_be() {
+    for (begin, end) in [("[", "]"), (r#"{"a":"#, "}")] {
+        for depth in [126, 127, 128] {
+            // The message and its payload are two.
+            let value = format!("{}1{}", begin.repeat(depth - 2), end.repeat(depth - 2));
+            let text = format!(r#"{{"stream":"notes","action":"create","payload":{{"id":{value}}}}}"#);
+            let effects = connection(None).text(&text, 0);
+            let is_too_deep = matches!(&effects[0], Effect::Send(reply) if reply.contains("parse_error"));
+            assert_eq!((is_too_deep, effects.len()), (depth > 127, 1), "{depth}: {effects:?}");
+        }
+    }
+}
+
 fn segment() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(vec![
