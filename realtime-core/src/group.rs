@@ -1,5 +1,6 @@
 //! The groups: who is told of a change, and in which words. Values in, deliveries out; no actor, no socket.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub struct Groups {
     batches: u64,
     /// The candidates for one change: empty between changes, kept for its allocation.
     candidates: Vec<Slot>,
+    /// Whose rows are being published.
+    publishing: Cell<Option<ResourceId>>,
 }
 
 impl Groups {
@@ -111,6 +114,7 @@ impl Groups {
             changes: 0,
             batches: 0,
             candidates: Vec::new(),
+            publishing: Cell::default(),
         }
     }
 
@@ -234,9 +238,13 @@ impl Groups {
     ///
     /// The groups are in the order of their first event; those that one change concerns, in that in which they were
     /// made. Of a resource of which something is lost nothing is told: who follows it begins anew, behind the batch.
+    ///
+    /// # Panics
+    /// Where a function of the application's does, which says what is shown of a row. Nothing has been published then:
+    /// the batch may be published again, without the resource that [`Self::publishing`] names.
     pub fn publish(&mut self, batch: &Batch) -> Vec<Delivery> {
         let before = self.cursor;
-        self.cursor.position = batch.position;
+        let cursor = Cursor { position: batch.position, ..before };
         self.batches += 1;
         let mut told: Vec<(Slot, Vec<Told<'_>>)> = Vec::new();
         let mut concerned: Vec<(GroupId, Slot, Told<'_>)> = Vec::new();
@@ -244,6 +252,7 @@ impl Groups {
         for change in batch.changes.iter().filter(|change| !batch.lost.contains(&change.resource)) {
             let Some(index) = self.indexes.get_mut(change.resource.0) else { continue };
             self.changes += 1;
+            self.publishing.set(Some(change.resource));
             index.probe(change.before.as_deref(), change.after.as_deref(), &mut candidates);
             for slot in candidates.drain(..) {
                 let Some(group) = &mut self.groups[slot as usize] else { continue };
@@ -271,16 +280,24 @@ impl Groups {
         let mut deliveries = Vec::with_capacity(told.len());
         for (slot, events) in &told {
             let Some(group) = self.groups[*slot as usize].as_ref() else { continue };
-            deliveries.push(self.delivery(group, events, before, &mut written, &mut rests));
+            self.publishing.set(Some(group.subscription.resource()));
+            deliveries.push(self.delivery(group, events, (before, cursor), &mut written, &mut rests));
         }
+        self.publishing.set(None);
+        self.cursor = cursor;
         deliveries
+    }
+
+    /// The resource whose rows were being published when that panicked.
+    pub fn publishing(&self) -> Option<ResourceId> {
+        self.publishing.get()
     }
 
     fn delivery<'a>(
         &'a self,
         group: &'a Group,
         told: &[Told<'_>],
-        before: Cursor,
+        (before, cursor): (Cursor, Cursor),
         written: &mut Written<'a>,
         rests: &mut Rests,
     ) -> Delivery {
@@ -288,7 +305,7 @@ impl Groups {
         let descriptor = self.descriptors[subscription.resource().0];
         let events = told.iter().enumerate().map(|(at, event)| {
             let more = at + 1 < told.len();
-            let mut write = || rests.write(at, event, descriptor, subscription, more, self.cursor);
+            let mut write = || rests.write(at, event, descriptor, subscription, more, cursor);
             // Only where not everybody sees the same are there several groups of one id.
             let text = if self.narrowed[subscription.resource().0] > 0 {
                 let change = std::ptr::from_ref(event.change).addr();
@@ -304,7 +321,7 @@ impl Groups {
             workers: group.members.iter().map(|(worker, _)| *worker).collect(),
             events: events.collect(),
             before,
-            cursor: self.cursor,
+            cursor,
         }
     }
 }

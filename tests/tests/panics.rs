@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::policy::{Ask, Policy, Verdict};
 use realtime_actix::{Action, Context, Draft, Error, Hooks, Principal, RealtimeResource, Rows};
-use realtime_tests::{Handshake, Server, Setup, Socket};
+use realtime_tests::{Handshake, Server, Setup, Socket, View};
 use serde_json::{Value as Json, json};
 
 mod schema {
@@ -23,9 +23,17 @@ mod schema {
 #[realtime(stream = "fragile", lookups(all), policy, hooks)]
 struct Fragile {
     name: String,
-    #[realtime(default = 1)]
+    #[realtime(default = 1, serialize_with = shown)]
     weight: i64,
 }
+
+fn shown(row: &Fragile) -> i64 {
+    assert_ne!(row.weight, UNSPEAKABLE, "a mistake in what is shown");
+    row.weight
+}
+
+/// The weight of a row that cannot be shown.
+const UNSPEAKABLE: i64 = 13;
 
 impl Hooks for Fragile {
     fn validate(draft: &mut Draft, _before: Option<&Self>, _context: &Context<'_>) -> Result<(), Error> {
@@ -133,4 +141,31 @@ async fn an_authenticator_that_panics_at_its_second_look_leaves_the_socket_as_it
     server.write("INSERT INTO labels (name) VALUES ('after')").await;
     assert_eq!(socket.next_event().await["pk"], "after");
     assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+/// Nobody has asked for anything here: it is the feed that meets the mistake.
+#[tokio::test]
+async fn a_row_that_cannot_be_shown_ends_those_who_would_be_told_of_it_and_not_the_feed() {
+    let server = server().await;
+    let mut concerned = Socket::subscribed(&server, "fragile", json!({})).await;
+    let mut not_concerned = Socket::open(&server).await;
+    let subscribe = json!({"stream": "fragile/subscribe", "payload": {"weight__lt": UNSPEAKABLE}});
+    let mut view = View::new("name").live(&not_concerned.request(subscribe).await["data"]);
+    let mut of_others = Socket::subscribed(&server, "labels", json!({})).await;
+    server.write(format!("INSERT INTO labels (name, weight) VALUES ('bad', {UNSPEAKABLE})")).await;
+    assert_eq!(concerned.closed().await, Some(1011));
+    server.write("INSERT INTO labels (name, weight) VALUES ('good', 1)").await;
+    // The row is told of as soon as it can be.
+    server.write(format!("UPDATE labels SET weight = 2 WHERE weight = {UNSPEAKABLE}")).await;
+    for (action, name) in [("create", "bad"), ("create", "good"), ("update", "bad")] {
+        let event = of_others.next_event().await;
+        assert_eq!((&event["action"], &event["pk"]), (&json!(action), &json!(name)));
+    }
+    for event in not_concerned.events(&server).await {
+        view.take(&event);
+    }
+    // It was told of a gap, since it could not be known whether there is one.
+    assert!(view.is_whole() && view.lagged == (0, 1), "{:?}", view.lagged);
+    let rows: Vec<(&Json, &Json)> = view.rows.values().map(|row| (&row["name"], &row["weight"])).collect();
+    assert_eq!(rows, [(&json!("bad"), &json!(2)), (&json!("good"), &json!(1))]);
 }

@@ -5,19 +5,20 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, StreamHandler, WrapFuture as _};
 use realtime_core::change::{Batch, Change, ResourceId};
 use realtime_core::cursor::{Cursor, Position};
-use realtime_core::group::{GroupId, Groups, WorkerId};
+use realtime_core::group::{Delivery, GroupId, Groups, WorkerId};
 use realtime_core::subscription::Subscription;
 use tokio::sync::mpsc;
 
 use super::burst::Frames;
 use super::frame;
 use crate::auth::{Revocation, Revocations};
+use crate::fault;
 
 /// What a relay is told. They arrive in the order in which they were sent: a delivery before a [`Joined`](Self::Joined)
 /// is not for the new member, one after it is.
@@ -79,6 +80,23 @@ impl GroupActor {
         }
     }
 
+    /// Moves on by a batch. Where the application's word about a row panics, its resource counts as lost: else nobody
+    /// would ever be told of anything again.
+    fn publish(&mut self, batch: &mut Batch) -> Vec<Delivery> {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.groups.publish(batch))) {
+                Ok(deliveries) => return deliveries,
+                Err(panic) => {
+                    fault::panicked("what says how a row is shown", &*panic);
+                    match self.groups.publishing() {
+                        Some(resource) if !batch.lost.contains(&resource) => batch.lost.push(resource),
+                        _ => resume_unwind(panic),
+                    }
+                }
+            }
+        }
+    }
+
     /// Tells a relay. A relay whose queue is full makes the feed wait: the log keeps what is not read yet.
     fn tell(&mut self, worker: WorkerId, message: RelayMessage, context: &mut Context<Self>) {
         let Some(relay) = self.relays.get(&worker) else { return };
@@ -111,7 +129,7 @@ impl Actor for GroupActor {
 }
 
 impl StreamHandler<Batch> for GroupActor {
-    fn handle(&mut self, batch: Batch, context: &mut Self::Context) {
+    fn handle(&mut self, mut batch: Batch, context: &mut Self::Context) {
         for Observer { resource, observe } in &self.observers {
             for change in batch.changes.iter().filter(|change| change.resource == *resource) {
                 // What an application's function does wrong must not end the feed.
@@ -124,7 +142,7 @@ impl StreamHandler<Batch> for GroupActor {
         // observer revoke him.
         self.tell_revocations(context);
         let mut by_worker: HashMap<WorkerId, Vec<Frames>> = HashMap::new();
-        for mut delivery in self.groups.publish(&batch) {
+        for mut delivery in self.publish(&mut batch) {
             let bytes = frame::texts(delivery.events.iter().map(|event| &*event.text));
             let workers = std::mem::take(&mut delivery.workers);
             let frames = Frames { delivery: Arc::new(delivery), bytes };
