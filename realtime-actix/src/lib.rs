@@ -63,6 +63,7 @@
 //! | [`macro@RealtimeResource`], [`macro@RealtimeEnum`] | the derives |
 //! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
 //! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
+//! | [`IpNet`] | where proxies are that are trusted |
 //! | [`macro@actions`] | functions that clients can call |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
 //! | [`auth`] | who is asking |
@@ -116,6 +117,7 @@ pub use realtime_core::change::Change;
 pub use realtime_core::{check, policy, types};
 
 pub use database::{OnPostgres, OnSqlite};
+pub use ipnet::IpNet;
 #[cfg(feature = "postgres")]
 pub use realtime::ChangeSource;
 pub use realtime::{ChangeLog, Connect, Realtime, ServiceError, StartError};

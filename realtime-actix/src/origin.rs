@@ -65,7 +65,7 @@ mod tests {
     fn origins() -> Origins {
         Origins {
             allowed: vec!["https://friend.example".to_owned()],
-            proxies: Proxies::at(["10.0.0.1".parse().expect("an address")]),
+            proxies: Proxies::at(["10.0.0.1/32".parse().expect("a network")]),
         }
     }
 

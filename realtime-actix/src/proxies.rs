@@ -6,22 +6,29 @@ use std::net::{IpAddr, SocketAddr};
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::http::uri::Authority;
+use ipnet::{IpNet, Ipv4Net};
 
-/// The addresses of proxies that are trusted.
+/// The networks of proxies that are trusted; most are of one address.
 ///
 /// What a header says of another host, scheme or address is believed of them only: whoever reaches the server without a
 /// proxy could write anything into it. Of several values the last one is the proxy's own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Proxies(Vec<IpAddr>);
+pub(crate) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
     #[cfg(test)]
-    pub(crate) fn at(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        Self(addresses.into_iter().collect())
+    pub(crate) fn at(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let mut proxies = Self::default();
+        networks.into_iter().for_each(|network| proxies.add(network));
+        proxies
     }
 
-    pub(crate) fn add(&mut self, address: IpAddr) {
-        self.0.push(address.to_canonical());
+    pub(crate) fn add(&mut self, network: IpNet) {
+        self.0.push(canonical(network));
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
     }
 
     /// The address that a request comes from, as far as proxies say: of a chain of addresses in `X-Forwarded-For`, or else
@@ -41,7 +48,7 @@ impl Proxies {
             nodes.map(|text| node(&text?)).collect()
         };
         let mut before = before.into_iter();
-        while self.0.contains(&address) {
+        while self.contain(address) {
             // Where a proxy says nothing that can be read, it is its own.
             let Some(Some(node)) = before.next() else { break };
             address = node;
@@ -73,7 +80,7 @@ impl Proxies {
     }
 
     fn is_trusted(&self, request: &HttpRequest) -> bool {
-        request.peer_addr().is_some_and(|peer| self.0.contains(&peer.ip().to_canonical()))
+        request.peer_addr().is_some_and(|peer| self.contain(peer.ip().to_canonical()))
     }
 
     /// What a proxy says of a request, in a header for that alone or else in `Forwarded`.
@@ -88,6 +95,17 @@ impl Proxies {
             Some(value) => Some(Cow::Borrowed(value)),
             None => forwarded(last("forwarded")?, parameter).pop().flatten().map(Cow::Owned),
         }
+    }
+}
+
+/// Addresses are compared as what they are: one of IPv4 that is written as one of IPv6 is one of IPv4, and so is a network
+/// of such.
+fn canonical(network: IpNet) -> IpNet {
+    match (network.network().to_canonical(), network.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(address), Some(length)) if matches!(network, IpNet::V6(_)) => {
+            Ipv4Net::new(address, length).map_or(network, IpNet::V4)
+        }
+        _ => network,
     }
 }
 
@@ -141,8 +159,55 @@ mod tests {
     }
 
     fn address(peer: &str, headers: &[(&'static str, &str)]) -> String {
-        let proxies = Proxies::at([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]);
+        address_by(&["10.0.0.1/32", "10.0.0.2/32"], peer, headers)
+    }
+
+    fn address_by(networks: &[&str], peer: &str, headers: &[(&'static str, &str)]) -> String {
+        let proxies = Proxies::at(networks.iter().map(|text| text.parse().expect("a network")));
         proxies.address(&request(peer, headers)).expect("it has one").to_string()
+    }
+
+    #[test]
+    fn proxies_of_a_network_are_trusted_wherever_they_are_in_it_and_nobody_beside_it() {
+        let address =
+            |network: &str, peer: &str| address_by(&[network], peer, &[("x-forwarded-for", "5.6.7.8")]);
+        for (network, within, beside) in [
+            ("10.1.0.0/16", ["10.1.0.0", "10.1.255.255"], ["10.0.255.255", "10.2.0.0"]),
+            // What is beyond the length says nothing.
+            ("10.1.2.3/16", ["10.1.0.0", "10.1.255.255"], ["10.0.255.255", "10.2.0.0"]),
+            ("10.1.2.3/32", ["10.1.2.3", "10.1.2.3"], ["10.1.2.2", "10.1.2.4"]),
+            ("2001:db8::/32", ["[2001:db8::]", "[2001:db8:ffff::1]"], ["[2001:db7:ffff::]", "[2001:db9::]"]),
+            (
+                "::ffff:10.1.0.0/112",
+                ["10.1.0.0", "[::ffff:10.1.255.255]"],
+                ["10.0.255.255", "[::ffff:10.2.0.0]"],
+            ),
+            ("10.0.0.0/8", ["[::ffff:10.0.0.1]", "10.255.0.1"], ["[::ffff:11.0.0.1]", "[::10.0.0.1]"]),
+            // All of one version are none of the other.
+            ("0.0.0.0/0", ["1.1.1.1", "[::ffff:1.1.1.1]"], ["[::1]", "[2001:db8::1]"]),
+            ("::/0", ["[::1]", "[2001:db8::1]"], ["1.1.1.1", "[::ffff:1.1.1.1]"]),
+        ] {
+            for peer in within {
+                assert_eq!(address(network, peer), "5.6.7.8", "{peer} is of {network}");
+            }
+            for peer in beside {
+                assert_ne!(address(network, peer), "5.6.7.8", "{peer} is not of {network}");
+            }
+        }
+        // A chain within a network ends at the first that is not of it, from the right.
+        let networks = ["10.0.0.0/8", "2001:db8::/32"];
+        for chain in [
+            ("x-forwarded-for", "6.6.6.6, 5.6.7.8, 10.9.9.9, 2001:db8::7"),
+            ("x-forwarded-for", "10.6.6.6, 5.6.7.8, [2001:db8::9]:80, 10.1.1.1:443"),
+            ("forwarded", r#"for=6.6.6.6, for=5.6.7.8, for=10.9.9.9, for="[2001:db8::7]""#),
+        ] {
+            assert_eq!(address_by(&networks, "10.0.0.1", &[chain]), "5.6.7.8", "{chain:?}");
+        }
+        // Where all of it is of proxies, it came from the first.
+        assert_eq!(
+            address_by(&networks, "10.0.0.1", &[("x-forwarded-for", "10.7.7.7, 10.8.8.8")]),
+            "10.7.7.7"
+        );
     }
 
     #[test]
@@ -225,7 +290,7 @@ mod tests {
     #[test]
     fn a_proxy_says_whether_the_browser_asked_over_tls() {
         let is_secure = |peer: &str, headers: &[(&'static str, &str)]| {
-            Proxies::at([[10, 0, 0, 1].into()]).is_secure(&request(peer, headers))
+            Proxies::at(["10.0.0.1/32".parse().expect("a network")]).is_secure(&request(peer, headers))
         };
         let proto = |proto| [("x-forwarded-proto", proto)];
         for (said, expected) in [

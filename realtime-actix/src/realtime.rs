@@ -16,6 +16,7 @@ use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 #[cfg(feature = "postgres")]
 use futures_util::future::{BoxFuture, LocalBoxFuture};
+use ipnet::IpNet;
 use realtime_core::action::Refusal;
 use realtime_core::change::{Change, ResourceId};
 use realtime_core::commit;
@@ -251,11 +252,12 @@ impl Connect {
         }
     }
 
-    /// Believes a proxy with this address what the browser asked for, and from where: it says so in `X-Forwarded-Host`,
-    /// `X-Forwarded-Proto` and `X-Forwarded-For`, or what is not there in `Forwarded`. May be called more than once.
+    /// Believes a proxy with this address, or proxies in this network ([`IpNet`]), what the browser asked for, and from
+    /// where: they say so in `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-For`, or what is not there in
+    /// `Forwarded`. May be called more than once.
     ///
     /// What it does not write of these it has to remove: a client may have sent it. Of several proxies in a row each is to
-    /// be named, and each has to pass on the host and the scheme that the first was asked with: the last one's count.
+    /// be named (the address is the last one in the chain that is of none of them), and each has to pass on the host and the scheme that the first was asked with: the last one's count.
     ///
     /// Nobody else is believed. So a proxy that ends TLS has to be named, or else pages of `https` are of another origin
     /// than the server: they may then open no socket, and write nothing with a cookie. And all who come by a proxy that
@@ -263,8 +265,9 @@ impl Connect {
     ///
     /// One that does not say the host has to pass the header `Host` on. Of one that does not say the scheme, pages of
     /// either scheme are taken for the server's own: it should.
-    pub fn trust_proxy(mut self, address: IpAddr) -> Self {
-        self.origins.proxies.add(address);
+    /// A client must have no address in a network that is named: it would be believed whatever it says of itself.
+    pub fn trust_proxy(mut self, network: impl Into<IpNet>) -> Self {
+        self.origins.proxies.add(network.into());
         self
     }
 

@@ -1,5 +1,6 @@
 //! How many may be connected: in all, from one address and of one user, by whatever transport.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use realtime_actix::Limits;
@@ -17,7 +18,7 @@ async fn with_limits(change: impl FnOnce(&mut Limits)) -> Server {
     change(&mut limits);
     let setup = Setup::file().configure(move |connect| {
         // Everybody comes by a proxy, and says from where.
-        connect.limits(limits).authenticator(users).trust_proxy([127, 0, 0, 1].into())
+        connect.limits(limits).authenticator(users).trust_proxy(IpAddr::from([127, 0, 0, 1]))
     });
     setup.start().await
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use realtime_actix::IpNet;
 
 /// A live forum: topics and comments that everybody sees change.
 #[derive(Debug, Parser)]
@@ -43,9 +44,10 @@ pub(crate) struct Options {
     #[arg(long, env = "FORUM_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
 
-    /// Address of a proxy that is believed which host and scheme the browser asked for, and from where; may be repeated
-    #[arg(long, env = "FORUM_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',')]
-    pub(crate) trust_proxy: Vec<IpAddr>,
+    /// Proxy, or network of proxies such as 10.0.0.0/8, that is believed which host and scheme the browser asked for, and
+    /// from where; may be repeated
+    #[arg(long, env = "FORUM_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',', value_parser = network)]
+    pub(crate) trust_proxy: Vec<IpNet>,
 
     /// `off` lifts the limits on rates, for load tests
     #[arg(long, env = "FORUM_LIMITS", value_name = "LIMITS", default_value = "default")]
@@ -66,6 +68,12 @@ pub(crate) struct Options {
     /// What is logged to standard error, as a `tracing` filter
     #[arg(long, env = "FORUM_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// A network, or the one of an address alone.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| "neither an address nor a network such as 10.0.0.0/8")
 }
 
 /// What is printed in the place of serving.

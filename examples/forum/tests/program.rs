@@ -33,6 +33,8 @@ fn check_refusal(options: &[&str], expected: &str) {
 fn what_cannot_be_done_is_said_in_one_line() {
     check_refusal(&["--listen", "nonsense"], "--listen");
     check_refusal(&["--workers", "0"], "--workers");
+    check_refusal(&["--trust-proxy", "10.0.0.0/33"], "--trust-proxy");
+    check_refusal(&["--trust-proxy", "proxy.example"], "neither an address nor a network");
     check_refusal(&["--frobnicate"], "--frobnicate");
     check_refusal(&["--bus", "redis://127.0.0.1:1/"], "not yet built");
     check_refusal(

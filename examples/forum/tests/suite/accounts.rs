@@ -494,7 +494,7 @@ async fn passwords_cannot_be_tried_at_will() {
     assert!(guesses >= 30, "{guesses}");
 
     // Another address, which a proxy names: it can try, while the first one cannot.
-    let proxied = Forum::start_in(scratch(), &["--trust-proxy", "127.0.0.1"]).await;
+    let proxied = Forum::start_in(scratch(), &["--trust-proxy", "127.0.0.0/8"]).await;
     let guess = async |address: &str, number: i32| {
         let mut headers = vec![json_body()];
         headers.extend(by_proxy(address));
