@@ -1,6 +1,7 @@
 //! Who is asking: over REST and the socket, by header, cookie, subprotocol, ticket and message; and how that ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -495,4 +496,42 @@ async fn an_answer_about_whom_a_socket_was_of_does_not_end_it() {
         one_of(&late.asked_of_user).await;
     }
     assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+/// Whoever has a session is ann, as long as the test does not say otherwise.
+#[derive(Clone)]
+struct Turncoat(Arc<AtomicI32>);
+
+impl Authenticator for Turncoat {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
+        match credentials {
+            Credentials::Token(token) => {
+                Ok(Identity::of(Principal::user(if token == "bob" { BOB } else { ANN })))
+            }
+            Credentials::Request(_) => Ok(Identity::anonymous()),
+        }
+    }
+
+    async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
+        let is_ann = identity.principal().user_key::<i32>().ok() == Some(ANN);
+        let now = if is_ann { self.0.load(Ordering::Relaxed) } else { BOB };
+        Ok(Identity::of(Principal::user(now)))
+    }
+}
+
+/// A socket whose user has as many as he may does not stay the former user's.
+#[actix_web::test]
+async fn a_session_that_is_now_another_users_ends_its_sockets_however_many_he_has() {
+    let mut limits = Limits::default();
+    limits.connections_per_user = 1;
+    let turncoat = Turncoat(Arc::new(AtomicI32::new(ANN)));
+    let known = turncoat.clone();
+    let setup = Setup::file().configure(move |connect| connect.authenticator(known).limits(limits));
+    let server = setup.start().await;
+    let mut bob = socket_of(&server, "bob").await;
+    let mut ann = socket_of(&server, "ann").await;
+    turncoat.0.store(BOB, Ordering::Relaxed);
+    server.realtime().refresh_user(ANN);
+    assert_eq!(ann.closed().await, Some(4401));
+    assert_eq!(bob.request(json!({"action": "ping"})).await["status"], 200);
 }

@@ -81,7 +81,9 @@ impl ConnectionActor {
             // A later question has been answered already.
             return;
         }
-        if let Err(error) = self.client.pass_seat(identity.principal()) {
+        // Of another user it is closed: nothing to count, and no reason to stay.
+        let may_become = self.client.identity.borrow().principal().may_become(identity.principal());
+        if may_become && let Err(error) = self.client.pass_seat(identity.principal()) {
             tracing::warn!(%error, "a connection stays whose it was");
             return;
         }
