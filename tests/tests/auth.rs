@@ -535,3 +535,44 @@ async fn a_session_that_is_now_another_users_ends_its_sockets_however_many_he_ha
     assert_eq!(ann.closed().await, Some(4401));
     assert_eq!(bob.request(json!({"action": "ping"})).await["status"], 200);
 }
+
+/// The place of a writer is another program's. What is sent meanwhile waits for it, and for whom it is asked by.
+#[actix_web::test]
+async fn a_message_logs_in_behind_writes_that_take_their_time() {
+    let (server, _) = server().await;
+    let mut socket = Socket::open(&server).await;
+    let mut own = server.connection();
+    own.batch_execute("BEGIN IMMEDIATE").expect("the place of a writer");
+    let label = |name: &str| json!({"stream": "labels/create", "payload": {"name": name}});
+    let say = |body: &str| json!({"stream": "comments/create", "payload": {"topic_id": 1, "body": body}});
+    let authenticate = |token: &str| json!({"action": "authenticate", "payload": {"token": token}});
+    let mut asked = Vec::new();
+    for message in [
+        label("first"),
+        say("of nobody"),
+        label("second"),
+        authenticate("nobody"),
+        label("third"),
+        authenticate("bob-1"),
+        say("of bob"),
+        json!({"stream": "comments", "action": "subscribe"}),
+        authenticate("bob-1"),
+        say("of bob again"),
+    ] {
+        asked.push(socket.ask(message).await);
+    }
+    // Meanwhile others go on.
+    assert_eq!(Socket::open(&server).await.request(json!({"action": "ping"})).await["status"], 200);
+    own.batch_execute("COMMIT").expect("the place is free");
+    let mut replies = Vec::new();
+    for id in &asked {
+        replies.push(socket.reply(id).await);
+    }
+    let statuses: Vec<u64> = replies.iter().map(|reply| reply["status"].as_u64().expect("one")).collect();
+    assert_eq!(statuses, [201, 401, 201, 401, 201, 200, 201, 200, 200, 201]);
+    for said in [&replies[6], &replies[9]] {
+        assert_eq!(at(said, "data.author_id"), &json!(BOB));
+    }
+    let events = socket.events(&server).await;
+    assert_eq!(events.last().expect("he follows")["data"]["body"], "of bob again");
+}
