@@ -204,6 +204,9 @@ impl Connect {
     }
 
     /// How often the authenticator is asked whether a socket's identity still holds. The default is 60 seconds.
+    ///
+    /// Where it fails with anything but 401, nobody is logged out: it is asked again after the same time, for
+    /// [`Limits::unchecked_ms`] at most.
     pub fn recheck_interval(mut self, interval: Duration) -> Self {
         self.recheck = interval.max(Duration::from_millis(1));
         self

@@ -72,6 +72,9 @@ pub struct Limits {
     pub heartbeat_ms: u64,
     /// Milliseconds in which the application's authenticator has to say who somebody is. Over it: 503.
     pub identify_ms: u64,
+    /// Milliseconds for which a socket or an event stream goes on though the authenticator, asked again, cannot say whether
+    /// it may. Beyond it: close 1011.
+    pub unchecked_ms: u64,
     /// Milliseconds over which the sockets of a server that drains are closed, so that not all clients come back at once.
     pub drain_ms: u64,
     /// Rows that the change log keeps. Older ones are removed, a few at a time.
@@ -117,6 +120,7 @@ impl Default for Limits {
             waiting_polls: 10_000,
             heartbeat_ms: 20_000,
             identify_ms: 10_000,
+            unchecked_ms: 10 * 60 * 1_000,
             drain_ms: 10_000,
             feed_rows: 1_000_000,
             feed_seconds: 24 * 60 * 60,

@@ -1,7 +1,7 @@
 //! Who is asking: over REST and the socket, by header, cookie, subprotocol, ticket and message; and how that ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use realtime_actix::auth::{Authenticator, Credentials, Identity};
 use realtime_actix::testing::Users;
-use realtime_actix::{Error, Limits, Principal, Realtime};
+use realtime_actix::{Code, Error, Limits, Principal, Realtime};
 use realtime_tests::{
     ANN, BOB, EventStream, Handshake, Incoming, Server, Setup, Socket, StreamRequest, at, on_postgres,
     people, within,
@@ -575,4 +575,90 @@ async fn a_message_logs_in_behind_writes_that_take_their_time() {
     }
     let events = socket.events(&server).await;
     assert_eq!(events.last().expect("he follows")["data"]["body"], "of bob again");
+}
+
+/// A store of sessions that, asked again, answers as it is told to.
+#[derive(Clone)]
+struct Away {
+    users: Users,
+    answers: Arc<dyn Fn(usize) -> Result<(), Error> + Send + Sync>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Away {
+    fn answering(answers: impl Fn(usize) -> Result<(), Error> + Send + Sync + 'static) -> Self {
+        Self { users: people(), answers: Arc::new(answers), asked: Arc::default() }
+    }
+
+    async fn server(&self, unchecked_ms: u64) -> Server {
+        let mut limits = Limits::default();
+        limits.unchecked_ms = unchecked_ms;
+        let (known, recheck) = (self.clone(), Duration::from_millis(10));
+        let setup = Setup::file()
+            .configure(move |connect| connect.authenticator(known).recheck_interval(recheck).limits(limits));
+        setup.start().await
+    }
+
+    /// Waits until it has been asked so often.
+    async fn asked(&self, times: usize) {
+        while self.asked.load(Ordering::Relaxed) < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Authenticator for Away {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Error> {
+        self.users.identify(credentials).await
+    }
+
+    async fn recheck(&self, identity: &Identity) -> Result<Identity, Error> {
+        (self.answers)(self.asked.fetch_add(1, Ordering::Relaxed))?;
+        self.users.recheck(identity).await
+    }
+}
+
+fn unavailable() -> Result<(), Error> {
+    Err(Error::new(Code::Unavailable, "The sessions cannot be looked up."))
+}
+
+#[actix_web::test]
+async fn a_store_of_sessions_that_is_away_for_a_moment_logs_nobody_out() {
+    // It fails each second time: no failure lasts, however many there are.
+    let away = Away::answering(|asked| if asked % 2 == 0 { unavailable() } else { Ok(()) });
+    let server = away.server(1).await;
+    let mut ann = socket_of(&server, "ann").await;
+    away.asked(20).await;
+    assert_eq!(says(&mut ann, "x").await, (201, json!(ANN)));
+    drop((ann, server));
+
+    // It is away all the time, and not for so long that somebody would have to go.
+    let away = Away::answering(|_| unavailable());
+    let server = away.server(3_600_000).await;
+    let mut ann = socket_of(&server, "ann").await;
+    let mut stream = stream_of(&server, "bob").await;
+    assert_eq!(stream.next().await.0, "snapshot");
+    away.asked(20).await;
+    assert_eq!(says(&mut ann, "seen").await, (201, json!(ANN)));
+    assert_eq!(stream.next().await.1["data"]["body"], "seen");
+    // What the application says itself needs no store.
+    server.realtime().close_user(ANN);
+    assert_eq!(ann.closed().await, Some(4401));
+    server.realtime().close_session("bob");
+    assert_eq!(stream.close_code().await, Some(4401));
+}
+
+#[actix_web::test]
+async fn whose_session_cannot_be_looked_up_any_more_does_not_stay_for_ever() {
+    let away = Away::answering(|_| unavailable());
+    let server = away.server(50).await;
+    let mut socket = socket_of(&server, "ann").await;
+    let mut stream = stream_of(&server, "bob").await;
+    assert_eq!(stream.close_code().await, Some(1011), "no session has ended, as far as is known");
+    assert_eq!(socket.closed().await, Some(1011));
+    // The store, asked who comes in, would know.
+    drop(socket_of(&server, "ann").await);
+    // Nothing is borne with.
+    let server = away.server(0).await;
+    assert_eq!(socket_of(&server, "ann").await.closed().await, Some(1011));
 }

@@ -144,8 +144,9 @@ pub trait Authenticator: Send + Sync + 'static {
     /// when a [ticket](crate::Realtime::ticket) is used.
     ///
     /// # Errors
-    /// 401 where it no longer holds: the socket is closed with 4401, and a ticket opens none. Any other error leaves it as it is, until the next
-    /// time.
+    /// 401 where it no longer holds: the socket is closed with 4401, and a ticket opens none. Any other error says that this
+    /// cannot be found out at present: the socket goes on as it was until the next time, and is closed with 1011 once that
+    /// has lasted for [`Limits::unchecked_ms`](crate::Limits::unchecked_ms).
     fn recheck(&self, identity: &Identity) -> impl Future<Output = Result<Identity, Error>> {
         std::future::ready(Ok(identity.clone()))
     }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bytes::{Bytes, BytesMut};
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     /// Its place among all connections, until it has left.
     seat: RefCell<Option<Seat>>,
     gone: Cell<bool>,
+    /// Since when the application could not say whether it may still be here.
+    unchecked: Cell<Option<Instant>>,
 }
 
 /// What a client is connected by.
@@ -212,6 +214,7 @@ impl Client {
             transport,
             seat: RefCell::new(Some(seat)),
             gone: Cell::new(false),
+            unchecked: Cell::default(),
         }
     }
 
@@ -360,6 +363,22 @@ impl Client {
     pub(super) fn recheck(&self) {
         if let Some(socket) = self.socket() {
             socket.tell(Recheck);
+        }
+    }
+
+    /// The application has said whose the client is.
+    pub(super) fn checked(&self) {
+        self.unchecked.set(None);
+    }
+
+    /// Whether the client may still be here cannot be said at present. Sessions that cannot be looked up for a moment must
+    /// log nobody out; where that lasts, who was revoked meanwhile must not stay.
+    pub(super) fn not_checked(&self, error: &Error, limits: &Limits) {
+        tracing::warn!(%error, "an identity could not be checked");
+        let since = self.unchecked.get().unwrap_or_else(Instant::now);
+        self.unchecked.set(Some(since));
+        if since.elapsed() >= Duration::from_millis(limits.unchecked_ms) {
+            self.close(1011, "it cannot be found out who you are");
         }
     }
 

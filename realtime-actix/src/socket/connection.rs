@@ -140,10 +140,12 @@ impl ConnectionActor {
         context.spawn(future.into_actor(self).map(move |answer, actor, context| match answer {
             // It is about whom the socket was of before he logged in.
             _ if actor.logins != logins => context.notify(Recheck),
-            Ok(identity) => actor.adopt(identity, context),
+            Ok(identity) => {
+                actor.client.checked();
+                actor.adopt(identity, context);
+            }
             Err(error) if error.code() == Code::NotAuthenticated => actor.client.revoke(),
-            // Whether it still holds cannot be said at present.
-            Err(error) => tracing::warn!(%error, "an identity could not be checked"),
+            Err(error) => actor.client.not_checked(&error, actor.worker.limits()),
         }));
     }
 
@@ -167,6 +169,7 @@ impl ConnectionActor {
             let result = result.map_err(Clone::clone);
             let effects = actor.socket.ask(|connection| connection.authenticated(ticket, result));
             if let Ok(identity) = answer {
+                actor.client.checked();
                 *actor.client.identity.borrow_mut() = identity;
                 actor.logins = actor.logins.wrapping_add(1);
                 actor.close_in_time(context);

@@ -625,6 +625,7 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
     }
     match worker.shared.recheck(&identity).await {
         Ok(now) => {
+            client.checked();
             let looks_the_same = || {
                 client.followers().iter().all(|follower| {
                     follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
@@ -645,8 +646,7 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
             }
         }
         Err(error) if error.code() == Code::NotAuthenticated => client.revoke(),
-        // Whether it still holds cannot be said at present.
-        Err(error) => tracing::warn!(%error, "an identity could not be checked"),
+        Err(error) => client.not_checked(&error, worker.limits()),
     }
 }
 
