@@ -2,6 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
+use actix_web::http::uri::Authority;
 
 use crate::proxies::Proxies;
 
@@ -31,6 +32,20 @@ impl Origins {
         }
         is_own
     }
+}
+
+/// Can it be the origin of a page, as browsers send it? Any other would be allowed in vain, and `null` to everybody.
+pub(crate) fn is_one(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_authority = authority.parse::<Authority>().is_ok() && !authority.contains(['@', '*', ',']);
+    let port = authority.rsplit_once(':').filter(|_| !authority.ends_with(']')).map(|(_, port)| port);
+    let is_port = port.is_none_or(|port| {
+        let is_own =
+            matches!((scheme.to_ascii_lowercase().as_str(), port), ("http", "80") | ("https", "443"));
+        !is_own && !port.starts_with('0') && port.parse::<u16>().is_ok()
+    });
+    !scheme.is_empty() && is_scheme && is_authority && is_port
 }
 
 /// Is an origin that of a host that was asked for over TLS or not, where that is known?
@@ -176,6 +191,56 @@ mod tests {
         assert!(hostile.len() >= 60);
         for origin in hostile {
             check(origin, false);
+        }
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_not_allowed_in_vain() {
+        for origin in [
+            "https://app.example",
+            "HTTPS://App.example",
+            "http://app.example:8080",
+            "https://app.example:80",
+            "http://127.0.0.1:5173",
+            "http://[::1]",
+            "http://[::1]:5173",
+            "https://xn--bcher-kva.example",
+            "tauri://localhost",
+            "chrome-extension://abcdefghijklmnop",
+        ] {
+            assert!(is_one(origin), "{origin}");
+        }
+        for nothing in [
+            "",
+            "*",
+            "null",
+            "NULL",
+            "app.example",
+            "//app.example",
+            "://app.example",
+            "https://",
+            "https:app.example",
+            "https://app.example/",
+            "https://app.example/path",
+            "https://app.example?query",
+            "https://app.example#fragment",
+            "https://app.example:443",
+            "http://app.example:80",
+            "https://app.example:",
+            "https://app.example:0443",
+            "https://app.example:65536",
+            "https://app.example:port",
+            "https://user@app.example",
+            "https://app.example https://other.example",
+            "https://app.example,https://other.example",
+            " https://app.example",
+            "https://*.app.example",
+            "https://a.example,b.example",
+            "https://b\u{fc}cher.example",
+            "http://[::1",
+            "http s://app.example",
+        ] {
+            assert!(!is_one(nothing), "{nothing}");
         }
     }
 

@@ -36,7 +36,7 @@ use crate::database::{
     self, Backend, Database, OnPostgres, OnSqlite, Opening, Parts, Refused, WriteError, Written,
 };
 use crate::fault;
-use crate::origin::Origins;
+use crate::origin::{self, Origins};
 use crate::scope::RealtimeScope;
 use crate::service::Resource;
 use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
@@ -77,6 +77,11 @@ pub enum StartError {
     /// Two resources have one stream, or a stream's name is taken by a route.
     #[error("{0}")]
     Stream(String),
+    /// What was given to [`Connect::allow_origin`] is the origin of no page.
+    #[error(
+        "no page has the origin {0:?}: write https://HOST, or https://HOST:PORT with a port that is not the scheme's own"
+    )]
+    Origin(String),
     /// The database cannot be opened, or the change log cannot be installed.
     #[error("cannot open the database {url}: {reason}")]
     Database {
@@ -214,6 +219,9 @@ impl Connect {
 
     /// Lets pages of another origin, such as `https://app.example`, open a socket and write with a cookie. May be called
     /// more than once. Those of the server's own host, port and scheme always may.
+    ///
+    /// It is written as browsers send it: no path, no slash at the end, no port where it is the scheme's own. `*` is none,
+    /// and nor is `null`, which pages of anybody can have.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.allowed.push(origin.into());
         self
@@ -345,6 +353,9 @@ impl Connect {
         self.check_actions()?;
         let is_base = ["http://", "https://"].iter().any(|scheme| self.links.starts_with(scheme))
             && self.links.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"?#".contains(&byte));
+        if let Some(origin) = self.origins.allowed.iter().find(|origin| !origin::is_one(origin)) {
+            return Err(StartError::Origin(origin.clone()));
+        }
         if self.links.is_empty() || is_base {
             return Ok(());
         }

@@ -58,6 +58,15 @@ async fn a_url_of_no_known_database_and_two_resources_of_one_stream_are_refused(
 }
 
 #[tokio::test]
+async fn an_origin_that_no_page_has_is_refused() {
+    for origin in ["*", "null", "https://friend.example/"] {
+        let allowing = in_memory().all_resources().allow_origin("https://app.example").allow_origin(origin);
+        let error = start_error(allowing).await;
+        assert!(error.contains(&format!("no page has the origin {origin:?}")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_migration_can_bring_the_change_log() {
     let store = Store::fresh();
     let url = store.url();

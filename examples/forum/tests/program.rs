@@ -35,6 +35,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
     check_refusal(&["--workers", "0"], "--workers");
     check_refusal(&["--trust-proxy", "10.0.0.0/33"], "--trust-proxy");
     check_refusal(&["--trust-proxy", "proxy.example"], "neither an address nor a network");
+    check_refusal(
+        &["--database-url", "sqlite::memory:", "--allow-origin", "*"],
+        "no page has the origin \"*\": write https://HOST",
+    );
     check_refusal(&["--frobnicate"], "--frobnicate");
     check_refusal(&["--bus", "redis://127.0.0.1:1/"], "not yet built");
     check_refusal(
