@@ -89,7 +89,9 @@ pub(crate) fn comment() -> Bytes {
     Bytes::from_static(b":\n\n")
 }
 
-/// Says why the response ends.
+/// Says why the response ends. Whoever comes back after 4401 may be somebody else, or see other rows: there is nothing to go
+/// on from. A browser comes back by itself, with the last id that it has.
 pub(crate) fn close(code: u16) -> Bytes {
-    Bytes::from(format!("event: close\ndata: {{\"code\":{code}}}\n\n"))
+    let id = if code == 4401 { format!("id: {}\n", Cursor::NOWHERE) } else { String::new() };
+    Bytes::from(format!("event: close\n{id}data: {{\"code\":{code}}}\n\n"))
 }

@@ -379,6 +379,41 @@ async fn an_event_stream_shows_what_its_caller_may_see_and_ends_with_his_session
     assert_eq!(stream_of(&server, "soon").await.close_code().await, Some(4401));
 }
 
+/// A browser connects again by itself, with the last id that it has, as whoever it then is.
+#[actix_web::test]
+async fn an_event_stream_that_comes_back_as_somebody_who_sees_other_rows_does_not_go_on() {
+    let (server, users) = server().await;
+    let one_of_the_staff = users.named("staff");
+    for body in ["seen", "canary"] {
+        post(&server, &[("authorization", "Bearer ann-1")], body).await;
+    }
+    server.write("UPDATE comments SET status = 'hidden' WHERE body = 'canary'").await;
+    let again = async |last: Option<String>| {
+        let request = StreamRequest::to("/api/comments/events?snapshot=true&fields=body").token("staff-1");
+        request.last_event_id(last.as_deref()).open(&server).await
+    };
+    let (seen, canary) = (json!({"id": 1, "body": "seen"}), json!({"id": 2, "body": "canary"}));
+    let mut stream = again(None).await;
+    assert_eq!(stream.next().await.1["data"], json!([seen, canary]));
+    for (is_staff, rows) in [(false, json!([seen])), (true, json!([seen, canary]))] {
+        users.set_admin(&one_of_the_staff, is_staff);
+        server.realtime().refresh_user(one_of_the_staff.key);
+        assert_eq!(stream.close_code().await, Some(4401));
+        stream = again(stream.last_id).await;
+        let (what, lagged) = stream.next().await;
+        assert_eq!((what.as_str(), &lagged["resync"]), ("lagged", &json!("snapshot")));
+        assert_eq!(stream.next().await.1["data"], rows);
+    }
+    // After any other end it goes on from where it was.
+    server.realtime().close_session("staff-1");
+    assert_eq!(stream.close_code().await, Some(4401));
+    let mut stream = again(None).await;
+    assert_eq!(stream.next().await.0, "snapshot");
+    let position = stream.last_id.clone();
+    server.realtime().drain().await;
+    assert_eq!((stream.close_code().await, stream.last_id), (Some(1001), position));
+}
+
 #[actix_web::test]
 async fn a_poll_shows_what_its_caller_may_see_and_ends_with_his_session() {
     let (server, users) = server().await;
