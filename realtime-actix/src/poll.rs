@@ -91,11 +91,11 @@ async fn answer(
     let (waiting, mut woken) = Membership::new(worker, Arc::clone(&subscription), identity);
     let until = waiting.join(since).await.ok_or_else(ended)?;
     // Before the poll was a member it could not be woken by that.
-    let is_revoked = || worker.shared().since_asked(waiting.poll.identity()) != Since::Nothing;
+    let since_asked = || worker.shared().since_asked(waiting.poll.identity());
     let mut at = since;
     while at.position < until.position {
         let part = database.missed(Arc::clone(&subscription), None, (at, until)).await?.ok_or_else(gone)?;
-        if is_revoked() {
+        if since_asked() != Since::Nothing {
             break;
         }
         if !part.events.is_empty() {
@@ -103,8 +103,10 @@ async fn answer(
         }
         at = part.cursor;
     }
-    if is_revoked() {
-        return Ok(body(&subscription, &[], at));
+    match since_asked() {
+        Since::Nothing => {}
+        Since::Changed => return changed(worker, &waiting.poll, at).await,
+        Since::Ended => return Ok(body(&subscription, &[], at)),
     }
     let what = match tokio::time::timeout_at(deadline, &mut woken).await {
         Ok(what) => what.ok(),
@@ -117,7 +119,20 @@ async fn answer(
     match what {
         Some(Woken::Events(body)) => Ok(body),
         Some(Woken::Lost) => Err(gone()),
+        Some(Woken::Changed) => changed(worker, &waiting.poll, at).await,
         Some(Woken::Ended) | None => Ok(body(&subscription, &[], at)),
+    }
+}
+
+/// Something about the caller has changed. Where he sees other rows or fields now, what comes after the cursor is not all
+/// that he has missed.
+async fn changed(worker: &Worker, poll: &WaitingPoll, at: Cursor) -> Result<Bytes, Error> {
+    let subscription = &poll.subscription;
+    let descriptor = worker.surface().descriptors[subscription.resource().0];
+    match worker.shared().recheck(&poll.identity).await {
+        Ok(now) if !subscription.is_seen_alike(descriptor, now.principal()) => Err(gone()),
+        // Whether he may still be here he is told when he asks again.
+        _ => Ok(body(subscription, &[], at)),
     }
 }
 
@@ -148,8 +163,10 @@ pub(crate) enum Woken {
     Events(Bytes),
     /// A change that it should have been told of cannot be read.
     Lost,
-    /// The server is about to end, or the caller may be another one now: he is to ask again.
+    /// The server is about to end, or the caller may no longer be here: he is to ask again.
     Ended,
+    /// The caller may see other rows or fields now.
+    Changed,
 }
 
 /// A member of a group that is told one thing only.

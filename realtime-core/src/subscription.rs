@@ -173,6 +173,11 @@ impl Subscription {
         self
     }
 
+    /// Does somebody see the same rows and fields of it as whoever holds it?
+    pub fn is_seen_alike(&self, descriptor: &Descriptor, principal: &Principal) -> bool {
+        self.clone().seen_by(descriptor, principal).group_identity() == self.group_identity()
+    }
+
     /// Could somebody have asked for it? Its filter names no field that is hidden from him.
     pub fn is_known_to(&self, descriptor: &Descriptor, principal: &Principal) -> bool {
         let view = descriptor.seen_by(principal);

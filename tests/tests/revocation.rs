@@ -315,3 +315,48 @@ async fn who_is_revoked_while_he_is_asked_who_he_is_is_revoked() {
     }
     assert_eq!(sees, json!(0));
 }
+
+#[actix_web::test]
+async fn a_poll_is_gone_where_its_caller_sees_other_rows_now() {
+    let users = nobody();
+    let staff = users.admin();
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let answers = Arc::new(Semaphore::new(0));
+    let slow = Slow { users: users.clone(), asked, answers: Arc::clone(&answers) };
+    let setup = Setup::file()
+        .configure(move |connect| connect.authenticator(slow).recheck_interval(Duration::from_secs(3600)));
+    let server = setup.start().await;
+    let token = users.log_in(&staff.name, "pw").expect("the password is right");
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str())];
+    let insert = "INSERT INTO comments (topic_id, author_id, body, status, created_at) VALUES (1, 2, 'canary', 'hidden', '2026-01-01 00:00:00')";
+    // There is something to tell, or the poll waits; the staff see more of the comments, and no more of the topics.
+    for (stream, waits, expected) in
+        [("comments", false, 410), ("comments", true, 410), ("topics", false, 200), ("topics", true, 200)]
+    {
+        users.set_admin(&staff, true);
+        let since = server.get(&format!("/api/{stream}/changes")).await.json["cursor"].clone();
+        let path = format!("/api/{stream}/changes?wait=20&since={}", since.as_str().expect("a cursor"));
+        if !waits {
+            server.write(insert).await;
+            server.write("UPDATE topics SET locked = NOT locked").await;
+        }
+        let during = async {
+            questions.recv().await.expect("she asks");
+            if waits {
+                answers.add_permits(1);
+                // Most likely it waits by then. The answer is the same if it does not yet.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            users.set_admin(&staff, false);
+            server.realtime().refresh_user(staff.key);
+            answers.add_permits(usize::from(!waits));
+        };
+        let (poll, ()) = tokio::join!(server.http("GET", &path, &headers, ""), during);
+        assert_eq!(poll.status, expected, "{stream}: {}", poll.text);
+        assert!(!poll.text.contains("canary"), "{}", poll.text);
+        if expected == 200 {
+            assert_eq!(poll.json["events"], json!([]));
+        }
+    }
+}

@@ -16,7 +16,7 @@ use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
 use realtime_core::transition::Transition;
-use realtime_core::{Action, Code, Lag, Limits, Principal};
+use realtime_core::{Action, Code, Lag, Limits};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Run;
@@ -551,7 +551,7 @@ impl Worker {
             if let Member::Poll(poll) = member
                 && revocation.concerns(poll.identity())
             {
-                poll.wake(|| Woken::Ended);
+                poll.wake(|| if revocation.ends() { Woken::Ended } else { Woken::Changed });
             }
         }
     }
@@ -630,7 +630,7 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
                 client.followers().iter().all(|follower| {
                     follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
                         && follower.subscription.is_known_to(follower.descriptor, now.principal())
-                        && sees_the_same(follower, now.principal())
+                        && follower.subscription.is_seen_alike(follower.descriptor, now.principal())
                 })
             };
             let goes_on = catch_unwind(AssertUnwindSafe(looks_the_same)).unwrap_or_else(|panic| {
@@ -648,11 +648,6 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
         Err(error) if error.code() == Code::NotAuthenticated => client.revoke(),
         Err(error) => client.not_checked(&error, worker.limits()),
     }
-}
-
-fn sees_the_same(follower: &Follower, principal: &Principal) -> bool {
-    let now = Subscription::clone(&follower.subscription).seen_by(follower.descriptor, principal);
-    now.group_identity() == follower.subscription.group_identity()
 }
 
 /// Tells the event streams of a worker regularly how far they have come.
