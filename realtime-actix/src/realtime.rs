@@ -21,6 +21,7 @@ use realtime_core::action::Refusal;
 use realtime_core::change::{Change, ResourceId};
 use realtime_core::commit;
 use realtime_core::connection::Surface;
+use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::Groups;
 use realtime_core::resource::RealtimeResource;
 use realtime_core::schema::{self, Subject};
@@ -321,7 +322,7 @@ impl Connect {
         let polls = self.limits.waiting_polls.min(Semaphore::MAX_PERMITS);
         let admission = Arc::new(Admission::new(&self.limits));
         let surface = Arc::new(Surface { descriptors: descriptors.clone(), limits: self.limits });
-        let groups = Groups::new(descriptors, realtime_core::cursor::Cursor { epoch, position });
+        let groups = Groups::new(descriptors, Cursor { epoch, position });
         let revocations = Arc::new(Revocations::default());
         let arbiter = Arbiter::new();
         let told = Arc::clone(&revocations);
@@ -552,6 +553,19 @@ impl Shared {
     /// What the application has said of somebody since it was asked about him.
     pub(crate) fn since_asked(&self, identity: &Identity) -> Since {
         self.revocations.since_asked(identity)
+    }
+
+    /// Can somebody go on from a cursor? What came after it must be known, and be all that he has missed.
+    pub(crate) async fn can_go_on(&self, identity: &Identity, since: Cursor) -> Result<bool, Error> {
+        // Who changes just now is told what that makes of what he asks for as he was.
+        let is_as_before = self.since_asked(identity) != Since::Nothing
+            || !self.revocations.saw_otherwise(identity, since.position);
+        Ok(is_as_before && self.database.reaches_back_to(since).await?)
+    }
+
+    /// Somebody sees other rows or fields from a position on.
+    pub(crate) fn sees_otherwise(&self, principal: &Principal, position: Position) {
+        self.revocations.sees_otherwise(principal, position);
     }
 
     /// Who sends a request, by its header or its cookies.
@@ -912,6 +926,9 @@ impl Realtime {
     /// Asks the authenticator at once whether the identity of a user's sockets still holds, and what it is now: when his
     /// roles have changed. He is told what he could see before until the authenticator has answered; where that must not
     /// be, close his sockets.
+    ///
+    /// Whoever of his clients is away meanwhile is told that he cannot go on from his cursor: what he misses is not only what
+    /// was written. So it is after [`Realtime::close_user`].
     pub fn refresh_user(&self, key: impl Field) {
         self.revoke(Revocation::Refresh(key.to_value().into_owned()));
     }

@@ -265,8 +265,15 @@ async fn who_is_revoked_while_he_is_asked_who_he_is_is_revoked() {
     let headers = [("authorization", authorization.as_str())];
     let (poll, ()) = tokio::join!(server.http("GET", &path, &headers, ""), during("ended"));
     assert_eq!((poll.status, &poll.json["events"]), (200, &json!([])));
+    // What she was told before something about her changed is nothing to go on from.
     let (poll, ()) = tokio::join!(server.http("GET", &path, &headers, ""), during("of another"));
-    assert!(poll.text.contains("canary"), "{}", poll.text);
+    assert_eq!(poll.status, 410);
+    server.write("UPDATE topics SET locked = NOT locked").await;
+    let since = server.get("/api/comments/?limit=1").await.header("realtime-cursor").to_owned();
+    server.write("UPDATE comments SET score = score + 1").await;
+    let path = format!("/api/comments/changes?wait=9&since={since}");
+    let (poll, ()) = tokio::join!(server.http("GET", &path, &headers, ""), during("of another"));
+    assert!(poll.text.contains("diff"), "{}", poll.text);
     assert_eq!(socket.closed().await, Some(4401), "it was hers as well");
 
     // A message: the socket stays nobody's.
@@ -335,8 +342,10 @@ async fn a_poll_is_gone_where_its_caller_sees_other_rows_now() {
         [("comments", false, 410), ("comments", true, 410), ("topics", false, 200), ("topics", true, 200)]
     {
         users.set_admin(&staff, true);
-        let since = server.get(&format!("/api/{stream}/changes")).await.json["cursor"].clone();
-        let path = format!("/api/{stream}/changes?wait=20&since={}", since.as_str().expect("a cursor"));
+        // After the last time that something about her changed.
+        server.write("UPDATE topics SET locked = NOT locked").await;
+        let list = server.get(&format!("/api/{stream}/?limit=1")).await;
+        let path = format!("/api/{stream}/changes?wait=20&since={}", list.header("realtime-cursor"));
         if !waits {
             server.write(insert).await;
             server.write("UPDATE topics SET locked = NOT locked").await;

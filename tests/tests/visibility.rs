@@ -102,6 +102,52 @@ async fn who_sees_other_rows_is_shown_them_at_once() {
     assert_eq!(socket.next_event().await["action"], "create");
 }
 
+/// What was written while he was away is not all that he has missed.
+#[actix_web::test]
+async fn who_comes_back_after_he_has_become_another_one_does_not_go_on_from_what_he_was_told_before() {
+    let (kit, People { ann, bob, .. }) = start().await;
+    comment(&mut kit.client_of(&bob), "own", "draft").await;
+    let (mut hers, his) = (kit.client_of(&ann), kit.client_of(&bob));
+    let position = async |client: &Client| {
+        let mut socket = client.connect("/api/ws").await;
+        socket.events().await;
+        socket.request(json!({"action": "ping"})).await["data"]["cursor"].clone()
+    };
+    let come_back = async |client: &Client, since: &Json| {
+        let mut socket = client.connect("/api/ws").await;
+        let subscribe =
+            json!({"stream": "comments", "action": "subscribe", "since": since, "snapshot": true});
+        let recovered = socket.request(subscribe).await["data"]["recovered"].clone();
+        let rows = socket.events().await.iter().find_map(|message| message["data"].as_array().map(Vec::len));
+        (recovered, rows)
+    };
+    let before = position(&hers).await;
+    assert_eq!(come_back(&hers, &before).await, (json!(true), None));
+    kit.users.set_admin(&ann, true);
+    kit.app.realtime().refresh_user(ann.key);
+    assert_eq!(come_back(&hers, &before).await, (json!(false), Some(1)), "one of the staff sees drafts");
+    let path = format!("/api/comments/changes?wait=0&since={}", before.as_str().expect("a cursor"));
+    hers.get(&path).await.expect(410);
+    assert_eq!(come_back(&his, &before).await, (json!(true), None), "others go on");
+    // What she is told from now on she goes on from.
+    kit.write("UPDATE comments SET score = 1").await;
+    let now = position(&hers).await;
+    assert_eq!(come_back(&hers, &now).await, (json!(true), None));
+    // His sockets are closed because something about him has changed.
+    let mut open = hers.connect("/api/ws").await;
+    kit.users.set_admin(&ann, false);
+    kit.app.realtime().close_user(ann.key);
+    open.assert_closed(4401).await;
+    assert_eq!(come_back(&hers, &now).await, (json!(false), Some(0)));
+    // One of her sessions ends: she is who she was.
+    kit.write("UPDATE comments SET score = 2").await;
+    let now = position(&hers).await;
+    let mut open = hers.connect("/api/ws").await;
+    kit.app.realtime().close_other_sessions(ann.key, "another");
+    open.assert_closed(4401).await;
+    assert_eq!(come_back(&hers, &now).await, (json!(true), None));
+}
+
 /// The rows of a subscription are those that its holder sees, whatever is written while that changes.
 #[actix_web::test]
 async fn what_is_seen_is_right_however_often_it_changes() {

@@ -1,9 +1,10 @@
 //! Whose sockets shall be closed, or looked at anew.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use realtime_core::Value;
+use realtime_core::cursor::Position;
+use realtime_core::{Principal, Value};
 
 use super::Identity;
 
@@ -31,6 +32,14 @@ impl Revocation {
         }
     }
 
+    /// The user, as JSON, who may see other rows and fields from now on than before.
+    fn changes(&self) -> Option<String> {
+        match self {
+            Self::User(user) | Self::Refresh(user) => Some(user.to_json().to_string()),
+            Self::Session(_) | Self::OtherSessions(..) => None,
+        }
+    }
+
     /// Does the identity end, rather than change?
     pub(crate) fn ends(&self) -> bool {
         !matches!(self, Self::Refresh(_))
@@ -53,6 +62,32 @@ struct Said {
     recent: VecDeque<Revocation>,
     /// Those that the workers have not been told of.
     untold: Vec<Revocation>,
+    changed: Changed,
+}
+
+/// Up to where in the feed users may have been told what they could see before something about them changed.
+#[derive(Debug, Default)]
+struct Changed {
+    /// By the user's key as JSON; `None` until it is known.
+    positions: HashMap<String, Option<Position>>,
+    /// The same users, the one first that changed first.
+    order: VecDeque<String>,
+}
+
+impl Changed {
+    fn set(&mut self, user: String, position: Option<Position>) {
+        if let Some(known) = self.positions.get_mut(&user) {
+            *known = position;
+            return;
+        }
+        if self.order.len() == REMEMBERED
+            && let Some(first) = self.order.pop_front()
+        {
+            self.positions.remove(&first);
+        }
+        self.order.push_back(user.clone());
+        self.positions.insert(user, position);
+    }
 }
 
 /// What has been said of somebody since he was asked who he is.
@@ -84,12 +119,35 @@ impl Revocations {
             said.recent.pop_front();
         }
         said.recent.push_back(revocation.clone());
+        if let Some(user) = revocation.changes() {
+            said.changed.set(user, None);
+        }
         said.untold.push(revocation);
     }
 
-    /// Those that have not been taken yet, to be told to the workers.
-    pub(crate) fn take(&self) -> Vec<Revocation> {
-        std::mem::take(&mut self.said().untold)
+    /// Those that have not been taken yet, to be told to the workers, which have been told all up to a position.
+    pub(crate) fn take(&self, position: Position) -> Vec<Revocation> {
+        let mut said = self.said();
+        let untold = std::mem::take(&mut said.untold);
+        for user in untold.iter().filter_map(Revocation::changes) {
+            said.changed.set(user, Some(position));
+        }
+        untold
+    }
+
+    /// Somebody sees other rows or fields from a position on, as has been found out by asking.
+    pub(crate) fn sees_otherwise(&self, principal: &Principal, position: Position) {
+        if let Some(user) = principal.user_json() {
+            self.said().changed.set(user, Some(position));
+        }
+    }
+
+    /// May somebody have been told what he could see up to a position when he could see something else? Then what came
+    /// after it is not all that he has missed.
+    pub(crate) fn saw_otherwise(&self, identity: &Identity, position: Position) -> bool {
+        let Some(user) = identity.principal().user_json() else { return false };
+        let changed = self.said().changed.positions.get(&user).copied();
+        changed.is_some_and(|at| at.is_none_or(|at| position <= at))
     }
 
     /// What has been said of somebody since he was asked who he is. Where that is no longer known he has to ask anew.
@@ -110,8 +168,6 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
-    use realtime_core::Principal;
-
     use super::*;
 
     #[test]
@@ -153,8 +209,8 @@ mod tests {
             Since::Nothing,
             "made by hand"
         );
-        assert_eq!(revocations.take().len(), 4);
-        assert!(revocations.take().is_empty(), "each is told once");
+        assert_eq!(revocations.take(Position(0)).len(), 4);
+        assert!(revocations.take(Position(0)).is_empty(), "each is told once");
         let late = ann();
         for _ in 0..REMEMBERED {
             revocations.say(of_user(2));
@@ -162,5 +218,32 @@ mod tests {
         assert_eq!(revocations.since_asked(&late), Since::Nothing);
         revocations.say(of_user(2));
         assert_eq!(revocations.since_asked(&late), Since::Ended, "that is too long ago");
+    }
+
+    #[test]
+    fn what_somebody_was_told_before_he_changed_is_nothing_to_go_on_from() {
+        let revocations = Revocations::default();
+        let of = |key: i32| Identity::of(Principal::user(key)).in_session("a");
+        let saw = |key: i32| [4, 5, 6].map(|at| revocations.saw_otherwise(&of(key), Position(at)));
+        assert_eq!(saw(1), [false; 3], "nothing is known of him");
+        revocations.say(Revocation::Refresh(Value::Int(1)));
+        revocations.say(Revocation::User(Value::Int(2)));
+        revocations.say(Revocation::Session("a".into()));
+        revocations.say(Revocation::OtherSessions(Value::Int(3), "b".into()));
+        assert_eq!((saw(1), saw(2), saw(3)), ([true; 3], [true; 3], [false; 3]), "nobody knows from when on");
+        assert_eq!(revocations.take(Position(5)).len(), 4);
+        assert_eq!((saw(1), saw(2), saw(3)), ([true, true, false], [true, true, false], [false; 3]));
+        assert!(!revocations.saw_otherwise(&Identity::anonymous(), Position(4)));
+        revocations.sees_otherwise(&Principal::user(3), Position(4));
+        assert_eq!(saw(3), [true, false, false], "it was found out by asking");
+        // As many are remembered as may be, and none more often than once.
+        for key in 10..10 + i64::try_from(REMEMBERED).expect("a number") {
+            for _ in 0..2 {
+                revocations.say(Revocation::Refresh(Value::Int(key)));
+            }
+        }
+        assert_eq!((saw(1), saw(10)), ([false; 3], [true; 3]));
+        let changed = &revocations.said().changed;
+        assert_eq!((changed.order.len(), changed.positions.len()), (REMEMBERED, REMEMBERED));
     }
 }

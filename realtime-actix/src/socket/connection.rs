@@ -88,6 +88,9 @@ impl ConnectionActor {
             return;
         }
         let effects = self.socket.ask(|connection| connection.become_of(identity.principal()));
+        if effects.iter().any(|effect| matches!(effect, Effect::Narrow(..))) {
+            self.worker.sees_otherwise(identity.principal());
+        }
         *self.client.identity.borrow_mut() = identity;
         self.close_in_time(context);
         self.carry_out(effects, context);

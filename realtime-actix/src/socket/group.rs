@@ -73,7 +73,7 @@ impl GroupActor {
     /// Tells the relays whose connections end, or are to be looked at anew.
     fn tell_revocations(&mut self, context: &mut Context<Self>) {
         let workers: Vec<WorkerId> = self.relays.keys().copied().collect();
-        for revocation in self.revocations.take() {
+        for revocation in self.revocations.take(self.groups.cursor().position) {
             for worker in &workers {
                 self.tell(*worker, RelayMessage::Revoke(revocation.clone()), context);
             }

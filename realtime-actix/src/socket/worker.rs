@@ -16,7 +16,7 @@ use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
 use realtime_core::transition::Transition;
-use realtime_core::{Action, Code, Lag, Limits};
+use realtime_core::{Action, Code, Lag, Limits, Principal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Run;
@@ -211,8 +211,8 @@ impl Worker {
         let Some(since) = start.since else { return self.begin(follower) };
         let worker = Rc::clone(self);
         actix::spawn(async move {
-            let reached = worker.database().reaches_back_to(since).await;
-            match reached {
+            let identity = follower.client.identity.borrow().clone();
+            match worker.shared.can_go_on(&identity, since).await {
                 _ if follower.left.get() => {}
                 Ok(true) => worker.catch_up(follower, Step::Follow { after: since, lagged: false }),
                 // Its client knows of nothing after `since`: a page that was read after that serves.
@@ -586,6 +586,11 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(DRAIN_STEP_MS)).await;
         }
+    }
+
+    /// Whoever has been told of everything so far sees other rows or fields from now on.
+    pub(super) fn sees_otherwise(&self, principal: &Principal) {
+        self.shared.sees_otherwise(principal, self.told.get().position);
     }
 
     /// Names a member of groups.
