@@ -137,8 +137,12 @@ impl Revocations {
 
     /// Somebody sees other rows or fields from a position on, as has been found out by asking.
     pub(crate) fn sees_otherwise(&self, principal: &Principal, position: Position) {
-        if let Some(user) = principal.user_json() {
-            self.said().changed.set(user, Some(position));
+        let Some(user) = principal.user_json() else { return };
+        let mut said = self.said();
+        // What has been said of him reaches further, or nobody knows yet how far.
+        let known = said.changed.positions.get(&user).copied();
+        if known.is_none_or(|at| at.is_some_and(|at| at < position)) {
+            said.changed.set(user, Some(position));
         }
     }
 
@@ -236,6 +240,13 @@ mod tests {
         assert!(!revocations.saw_otherwise(&Identity::anonymous(), Position(4)));
         revocations.sees_otherwise(&Principal::user(3), Position(4));
         assert_eq!(saw(3), [true, false, false], "it was found out by asking");
+        revocations.sees_otherwise(&Principal::user(1), Position(4));
+        assert_eq!(saw(1), [true, true, false], "what was said reaches further");
+        revocations.sees_otherwise(&Principal::user(1), Position(6));
+        assert_eq!(saw(1), [true; 3]);
+        revocations.say(Revocation::Refresh(Value::Int(3)));
+        revocations.sees_otherwise(&Principal::user(3), Position(4));
+        assert_eq!(saw(3), [true; 3], "how far that reaches is not known yet");
         // As many are remembered as may be, and none more often than once.
         for key in 10..10 + i64::try_from(REMEMBERED).expect("a number") {
             for _ in 0..2 {

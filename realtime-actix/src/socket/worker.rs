@@ -647,6 +647,9 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
             } else if goes_on && identity.principal().may_become(now.principal()) {
                 *client.identity.borrow_mut() = now;
             } else {
+                if identity.principal().may_become(now.principal()) {
+                    worker.sees_otherwise(now.principal());
+                }
                 client.revoke();
             }
         }
