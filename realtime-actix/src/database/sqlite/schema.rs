@@ -48,7 +48,7 @@ impl Schema {
         match brought {
             Ok(statements) if statements.is_empty() => {}
             Ok(_) if self.install => {
-                tracing::info!("the schema has changed; the change log is up to date with it")
+                tracing::info!("the schema has changed; the change log is up to date with it");
             }
             Ok(statements) => tracing::warn!(
                 statements = statements.join("; "),
