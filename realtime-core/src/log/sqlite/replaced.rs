@@ -107,6 +107,16 @@ impl<'a> Replaceable<'a> {
         }
         let images: Vec<String> = (0..self.columns.len()).map(|at| format!("before_{at}")).collect();
         let images = images.join(", ");
+        if let ([number], true) = (&self.identity[..], self.uniques.is_empty()) {
+            // Only the number can have been in the way: the new row has it.
+            return format!(
+                "INSERT INTO realtime_log (layout, operation, {images}) SELECT layout, {}, {images} FROM {TABLE} \
+                 WHERE layout = {} AND key_0 = NEW.{}; ",
+                Entry::Delete.code(),
+                self.layout,
+                quoted(number),
+            );
+        }
         let same = |other: &dyn Fn(usize, &str) -> String, operator: &str| {
             let parts = self.identity.iter().enumerate();
             let parts = parts.map(|(at, key)| format!("o.{} {operator} {}", quoted(key), other(at, key)));
