@@ -2,9 +2,11 @@
 //! that it has lagged behind, and then what it has missed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use futures_util::future::join;
 use realtime_actix::{Lag, Limits};
-use realtime_tests::{Handshake, Incoming, Key, Server, Setup, Socket, View, at};
+use realtime_tests::{Handshake, Incoming, Key, Server, Setup, Socket, View, at, on_postgres};
 use serde_json::{Value as Json, json};
 
 async fn with_limits(change: impl FnOnce(&mut Limits)) -> Server {
@@ -228,6 +230,53 @@ async fn where_the_log_does_not_reach_back_a_snapshot_comes_unasked() {
         view.take(&event);
     }
     assert!(view.rows.is_empty());
+}
+
+/// What comes while it is found out that the log does not reach back is in the snapshot, and not told once more after it.
+#[tokio::test]
+async fn writes_while_a_snapshot_comes_unasked_are_told_once() {
+    let server = with_limits(|limits| {
+        limits.outbox_bytes = 128 << 10;
+        limits.feed_rows = 20;
+    })
+    .await;
+    let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
+    for _ in 0..8 {
+        comment(&server).await;
+        healthy.next_event().await;
+    }
+    for round in 0..12 {
+        let mut slow = stalled(&server).await;
+        let data = follow(&mut slow, "comments", json!({})).await;
+        let mut view = View::new("id").live(&data);
+        view.rows = listed(&mut healthy).await;
+        for number in 0..60 {
+            server
+                .write(format!("UPDATE comments SET body = '{number:03} {round:03}' || substr(body, 8)"))
+                .await;
+            healthy.catch_up(&server).await;
+        }
+        if on_postgres() {
+            // What is old is removed once a second.
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+        }
+        let write = async {
+            for number in 0..40 {
+                server.write(format!("UPDATE comments SET score = -{number} - 100 * {round}")).await;
+            }
+        };
+        let read = async {
+            while view.lagged.1 == 0 {
+                view.take(&slow.receive_json().await);
+            }
+        };
+        join(write, read).await;
+        for event in slow.events(&server).await {
+            view.take(&event);
+        }
+        assert!(view.is_whole());
+        assert_eq!(view.rows, listed(&mut healthy).await);
+    }
 }
 
 /// Each is told by itself, a ping's reply waits for all of them, and other requests are answered meanwhile.

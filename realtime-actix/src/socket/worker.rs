@@ -353,10 +353,12 @@ impl Worker {
         client.end_backlog(ticket);
     }
 
+    /// A client is no longer told what a group is. What it was to be told yet is none of what it goes on from next.
     pub(super) fn leave_group(&self, follower: &Follower) {
         if let Some(group) = follower.group.take() {
             self.remove_member(group, follower.member);
         }
+        follower.client.backlog.clear(follower.ticket);
     }
 
     fn add_member(&self, group: GroupId, id: u64, member: Member) {
@@ -503,11 +505,8 @@ impl Worker {
             return;
         }
         self.leave_group(&follower);
-        let backlog = &follower.client.backlog;
-        if backlog.holds(follower.ticket) {
-            // It catches up already and will find that it has been left behind once more.
-            backlog.clear(follower.ticket);
-        } else {
+        // One that catches up already will find that it has been left behind once more.
+        if !follower.client.backlog.holds(follower.ticket) {
             tracing::debug!(client = follower.client.id.0, "a client lags behind");
             self.catch_up(follower, Step::Follow { after: before, lagged: true });
         }
