@@ -188,7 +188,7 @@ pub enum Failure {
     /// A row that is referred to does not exist, or one that is removed is still referred to.
     ForeignKey,
     /// A column may not be `NULL`.
-    NotNull(Option<String>),
+    NotNull(Constraint),
     /// A check of the database refuses the row.
     Check(Constraint),
     /// A value is longer or greater than its column takes.
@@ -206,8 +206,8 @@ pub enum Constraint {
     Of(Vec<String>),
     /// Columns of the table of this name: a trigger or a hook may have written to another one than the resource's.
     OfTable(String, Vec<String>),
-    /// Its name; [`Transaction::constraint`] knows what it is about.
-    Named(String),
+    /// Its name, and that of its table where the database tells; [`Transaction::constraint`] knows what it is about.
+    Named(Option<String>, String),
 }
 
 /// How much a column takes.
@@ -256,7 +256,7 @@ pub trait Transaction {
     /// The foreign keys of a table.
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure>;
 
-    /// What a named constraint of a table is about, as SQL; `None` where it is not known.
+    /// What a named constraint of a table is about, as SQL; `None` where the table has none of that name.
     async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
         let _ = (table, name);
         Ok(None)
@@ -871,22 +871,19 @@ pub(crate) async fn write_failure<T: Transaction>(
             })
         }),
         Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
-        Failure::Unique(Constraint::Named(name)) => {
-            let about = about(transaction, &view, name).await;
+        Failure::Unique(constraint) => {
+            let about = about(transaction, &view, constraint).await;
             about.map(|about| explain(&view, Failure::Unique(about)))
         }
-        Failure::Unique(Constraint::OfTable(named, columns)) => {
-            match transaction.is_of_table(&named, table.descriptor().table).await {
-                Ok(true) => Ok(explain(&view, Failure::Unique(Constraint::Of(columns)))),
-                Ok(false) => Ok(explain(&view, Failure::Unique(Constraint::Of(Vec::new())))),
-                Err(failure) => return other_failure(&view, failure),
-            }
-        }
-        Failure::Check(Constraint::Named(name)) => {
-            let about = about(transaction, &view, name).await;
+        Failure::Check(constraint) => {
+            let about = about(transaction, &view, constraint).await;
             about.map(|about| explain(&view, Failure::Check(about)))
         }
-        failure => return other_failure(&view, failure),
+        Failure::NotNull(constraint) => {
+            let about = about(transaction, &view, constraint).await;
+            about.map(|about| explain(&view, Failure::NotNull(about)))
+        }
+        Failure::Unavailable(source) => return Refusal::Unavailable(source),
     };
     match explained {
         Ok(error) => error.seen_through(&view).into(),
@@ -894,15 +891,27 @@ pub(crate) async fn write_failure<T: Transaction>(
     }
 }
 
-/// What a named constraint is about.
+/// What a constraint is about; nothing where it is one of another table, which may have columns of the same names.
 async fn about<T: Transaction>(
     transaction: &mut T,
     view: &View<'_>,
-    name: String,
+    constraint: Constraint,
 ) -> Result<Constraint, Refusal> {
-    let found = transaction.constraint(view.descriptor().table, &name).await;
-    let found = found.map_err(|failure| other_failure(view, failure))?;
-    Ok(Constraint::Of(vec![found.unwrap_or(name)]))
+    let table = view.descriptor().table;
+    let fail = |failure| other_failure(view, failure);
+    let (named, about) = match constraint {
+        Constraint::Of(about) => (None, about),
+        Constraint::OfTable(named, about) => (Some(named), about),
+        Constraint::Named(named, name) => {
+            let about = transaction.constraint(table, &name).await.map_err(fail)?;
+            (named, about.into_iter().collect())
+        }
+    };
+    let is_ours = match named {
+        Some(named) => transaction.is_of_table(&named, table).await.map_err(fail)?,
+        None => true,
+    };
+    Ok(Constraint::Of(if is_ours { about } else { Vec::new() }))
 }
 
 /// The first value that is longer or greater than its column takes: databases do not say which one it is.
@@ -1026,8 +1035,7 @@ pub(crate) fn explain(view: &View<'_>, failure: Failure) -> Error {
                 format!("A check of the database refuses these values of {}.", several.join(", ")),
             ),
         },
-        Failure::NotNull(column) => {
-            let about = Constraint::Of(column.into_iter().collect());
+        Failure::NotNull(about) => {
             let field = concerned(view, &about).first().copied().unwrap_or(NON_FIELD_ERRORS);
             Error::validation(field, "This field may not be null.")
         }
@@ -1040,7 +1048,7 @@ fn concerned<'a>(view: &View<'a>, constraint: &Constraint) -> Vec<&'a str> {
     let about = match constraint {
         Constraint::Of(about) => about,
         Constraint::OfTable(table, about) if table.eq_ignore_ascii_case(view.descriptor().table) => about,
-        Constraint::OfTable(..) | Constraint::Named(_) => return Vec::new(),
+        Constraint::OfTable(..) | Constraint::Named(..) => return Vec::new(),
     };
     let named =
         view.fields().filter(|field| about.iter().any(|sql| sql == field.column || names(sql, field.column)));

@@ -6,8 +6,8 @@ mod deferred;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use realtime_actix::policy::AllowAny;
 use realtime_actix::types::{Decimal, Uuid};
-use realtime_actix::{RealtimeResource, Value};
-use realtime_tests::{Server, Setup, Socket, on_postgres};
+use realtime_actix::{Connect, RealtimeResource, Value};
+use realtime_tests::{Server, Setup, Socket, Store as Place, on_postgres};
 use serde_json::{Value as Json, json};
 
 /// One table, as two resources know it.
@@ -24,6 +24,16 @@ mod schema {
                 word -> realtime_actix::types::sql::U16,
                 small -> SmallInt,
                 price -> Nullable<realtime_actix::types::sql::DecimalNumber>,
+            }
+        }
+    }
+
+    pub(crate) mod partitioned {
+        diesel::table! {
+            readings (name) {
+                name -> Text,
+                code -> Nullable<Text>,
+                weight -> BigInt,
             }
         }
     }
@@ -69,6 +79,15 @@ struct Sample {
     #[realtime(default = 0)]
     small: i16,
     price: Option<Decimal>,
+}
+
+#[derive(RealtimeResource)]
+#[diesel(table_name = schema::partitioned::readings, primary_key(name))]
+#[realtime(permission = AllowAny)]
+struct Reading {
+    name: String,
+    code: Option<String>,
+    weight: i64,
 }
 
 #[derive(RealtimeResource)]
@@ -156,20 +175,76 @@ async fn a_constraint_of_the_database_is_answered_on_the_field_that_it_is_about(
 #[tokio::test]
 async fn another_tables_constraint_is_not_laid_to_a_field_of_this_one() {
     let server = start().await;
+    let table = "CREATE TABLE copies (
+        code varchar(9) UNIQUE CHECK (code <> 'b'), shelf integer NOT NULL, CONSTRAINT place_exists CHECK (code <> 'c')
+    );";
     let trigger = if on_postgres() {
-        "CREATE TABLE copies (code text UNIQUE);
-         CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS
-             $$BEGIN INSERT INTO copies VALUES (NEW.code); RETURN NULL; END$$;
-         CREATE TRIGGER copy AFTER INSERT ON samples FOR EACH ROW EXECUTE FUNCTION copy()"
+        "CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN INSERT INTO copies VALUES (NEW.code, NEW.shelf); RETURN NULL; END$$;
+         CREATE TRIGGER copy AFTER INSERT OR UPDATE ON samples FOR EACH ROW EXECUTE FUNCTION copy()"
     } else {
-        "CREATE TABLE copies (code TEXT UNIQUE);
-         CREATE TRIGGER copy AFTER INSERT ON samples BEGIN INSERT INTO copies VALUES (NEW.code); END"
+        "CREATE TRIGGER copy AFTER INSERT ON samples
+             BEGIN INSERT INTO copies VALUES (NEW.code, NEW.shelf); END;
+         CREATE TRIGGER copy_too AFTER UPDATE ON samples
+             BEGIN INSERT INTO copies VALUES (NEW.code, NEW.shelf); END;"
     };
-    server.connection().batch_execute(trigger).expect("the trigger is made");
-    server.create("samples", json!({"name": "one", "code": "a"})).await;
-    let refused = server.send("POST", "/api/samples/", &json!({"name": "two", "code": "a"})).await;
-    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("conflict")), "{}", refused.text);
-    assert_eq!(refused.json["errors"], json!({"non_field_errors": ["This value is already taken."]}));
+    server.connection().batch_execute(&format!("{table}{trigger}")).expect("the trigger is made");
+    server.create("samples", json!({"name": "one", "code": "a", "shelf": 1})).await;
+    let two = server.create("samples", json!({"name": "two", "code": "other", "shelf": 1})).await;
+    let check = "A check of the database refuses these values.";
+    for (with, status, message) in [
+        (json!({"code": "a", "shelf": 1}), 409, "This value is already taken."),
+        (json!({"code": "b", "shelf": 1}), 400, check),
+        (json!({"code": "d", "shelf": null}), 400, "This field may not be null."),
+    ] {
+        let mut created = with.clone();
+        created["name"] = json!("new");
+        let path = format!("/api/samples/{}/", two["id"]);
+        for (method, path, body) in [("POST", "/api/samples/", &created), ("PATCH", &path, &with)] {
+            let refused = server.send(method, path, body).await;
+            assert_eq!(refused.status, status, "{method} {body}: {}", refused.text);
+            assert_eq!(refused.json["errors"], json!({"non_field_errors": [message]}), "{method} {body}");
+        }
+    }
+    if on_postgres() {
+        // There a constraint of this name is another table's too, and says so.
+        let body = json!({"name": "new", "code": "c", "shelf": 1});
+        let refused = server.send("POST", "/api/samples/", &body).await;
+        assert_eq!(refused.json["errors"], json!({"non_field_errors": [check]}), "{}", refused.text);
+    }
+}
+
+/// What fails in a partition is told with the partition's name.
+#[tokio::test]
+async fn a_constraint_of_a_partition_is_answered_on_the_field_too() {
+    if !on_postgres() {
+        return;
+    }
+    let place = Place::fresh();
+    let tables = "
+        CREATE TABLE readings (name text PRIMARY KEY, code text, weight bigint NOT NULL CHECK (weight >= 0))
+            PARTITION BY HASH (name);
+        CREATE TABLE some_readings PARTITION OF readings FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        CREATE UNIQUE INDEX ON some_readings (code);
+        ALTER TABLE some_readings ALTER code SET NOT NULL";
+    place.connection().batch_execute(tables).expect("the tables are made");
+    let server = Setup::on(&place).configure(Connect::resource::<Reading>).start().await;
+    server.create("readings", json!({"name": "one", "code": "a", "weight": 1})).await;
+    for (body, status, field, message) in [
+        (json!({"name": "one", "code": "b", "weight": 1}), 409, "name", "This value is already taken."),
+        (json!({"name": "two", "code": "a", "weight": 1}), 409, "code", "This value is already taken."),
+        (
+            json!({"name": "two", "code": "b", "weight": -1}),
+            400,
+            "weight",
+            "A check of the database refuses this value.",
+        ),
+        (json!({"name": "two", "code": null, "weight": 1}), 400, "code", "This field may not be null."),
+    ] {
+        let refused = server.send("POST", "/api/readings/", &body).await;
+        assert_eq!(refused.status, status, "{body}: {}", refused.text);
+        assert_eq!(refused.json["errors"], json!({field: [message]}), "{body}");
+    }
 }
 
 #[tokio::test]

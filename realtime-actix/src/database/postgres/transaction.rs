@@ -1,7 +1,7 @@
 //! An open PostgreSQL transaction, as actions see it.
 
 use diesel::pg::Pg;
-use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{AsyncConnectionCore as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use realtime_core::__private::read;
@@ -209,15 +209,15 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
     match kind {
         DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
             let columns = information.details().map(columns_of).unwrap_or_default();
-            Failure::Unique(match information.table_name() {
-                Some(table) => Constraint::OfTable(table.to_owned(), columns),
-                None => Constraint::Of(columns),
-            })
+            Failure::Unique(about(&**information, columns))
         }
         DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => Failure::ForeignKey,
-        DatabaseErrorKind::NotNullViolation => Failure::NotNull(information.column_name().map(str::to_owned)),
+        DatabaseErrorKind::NotNullViolation => {
+            let column = information.column_name().map(str::to_owned);
+            Failure::NotNull(about(&**information, column.into_iter().collect()))
+        }
         DatabaseErrorKind::CheckViolation => Failure::Check(match information.constraint_name() {
-            Some(name) => Constraint::Named(name.to_owned()),
+            Some(name) => Constraint::Named(information.table_name().map(str::to_owned), name.to_owned()),
             None => Constraint::Of(Vec::new()),
         }),
         DatabaseErrorKind::SerializationFailure
@@ -229,6 +229,14 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         }
         _ if UNFIT.iter().any(|known| information.message().contains(known)) => Failure::TooLarge,
         _ => Failure::Fault(Box::new(error)),
+    }
+}
+
+/// Columns of the table that the database names.
+fn about(information: &dyn DatabaseErrorInformation, columns: Vec<String>) -> Constraint {
+    match information.table_name() {
+        Some(table) => Constraint::OfTable(table.to_owned(), columns),
+        None => Constraint::Of(columns),
     }
 }
 

@@ -105,27 +105,41 @@ impl Transaction for SqliteTransaction<'_> {
         // Where there is an index of that name, it comes before the table.
         Ok(match found.as_slice() {
             [index, _] => index.split_once('(').map(|(_, columns)| columns.to_owned()),
-            [table] => named_check(table, name),
+            [table] => check_of(table, name).map(str::to_owned),
             _ => None,
         })
     }
 }
 
-/// The expression of a table's check. SQLite tells the name of one that has a name, and the expression of another.
-fn named_check(table: &str, name: &str) -> Option<String> {
+/// The expression of the check of a table that SQLite calls `name`: the name of one that has a name, and the expression
+/// of another. Another table's check is none of this one.
+fn check_of<'a>(table: &'a str, name: &str) -> Option<&'a str> {
     let lower = table.to_ascii_lowercase();
-    let mut rest = 0;
-    while let Some(found) = lower[rest..].find("constraint") {
-        rest += found + "constraint".len();
-        let named = table[rest..].trim_start();
-        let unquoted = named.trim_start_matches(['"', '`', '[']);
-        let Some(after) = unquoted.strip_prefix(name) else { continue };
-        let after = after.trim_start_matches(['"', '`', ']']).trim_start();
-        if let Some(check) = after.get(..5).filter(|word| word.eq_ignore_ascii_case("check")) {
-            return in_parentheses(&after[check.len()..]).map(str::to_owned);
+    for (at, word) in lower.match_indices("check") {
+        let after = table[at + word.len()..].trim_start();
+        let Some(expression) = after.starts_with('(').then(|| in_parentheses(after)).flatten() else {
+            continue;
+        };
+        let constraint = lower[..at].rfind("constraint").map(|start| &table[start + "constraint".len()..at]);
+        let is_its_name = constraint.is_some_and(|named| is_called(named.trim(), name));
+        if is_its_name || is_called(expression.trim(), name) || begins_with(expression.trim(), name) {
+            return Some(expression);
         }
     }
     None
+}
+
+/// Is it the name, be it between quotes?
+fn is_called(sql: &str, name: &str) -> bool {
+    sql == name || begins_with(sql, name) && sql.len() == name.len() + 2
+}
+
+/// Does it begin with the name between quotes? SQLite calls an expression that does by that name alone.
+fn begins_with(sql: &str, name: &str) -> bool {
+    [('"', '"'), ('`', '`'), ('[', ']')].into_iter().any(|(open, close)| {
+        let rest = sql.strip_prefix(open).and_then(|rest| rest.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with(close))
+    })
 }
 
 /// What stands between a text's first parenthesis and the one that closes it.
@@ -156,31 +170,20 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
         return Failure::Fault(Box::new(error));
     };
     let message = information.message();
-    // "UNIQUE constraint failed: users.username, users.id"
-    let columns = || -> Vec<String> {
-        let list = message.split_once("failed: ").map_or("", |(_, list)| list);
-        list.split(", ")
-            .filter_map(|name| name.split_once('.'))
-            .map(|(_, column)| column.to_owned())
-            .collect()
-    };
     match kind {
         // "UNIQUE constraint failed: index 'users_lower_name'" where the index is of expressions.
         DatabaseErrorKind::UniqueViolation => Failure::Unique(match message.split_once("failed: index '") {
-            Some((_, name)) => Constraint::Named(name.trim_end_matches('\'').to_owned()),
-            None => match message.split_once("failed: ").and_then(|(_, list)| list.split_once('.')) {
-                Some((table, _)) => Constraint::OfTable(table.to_owned(), columns()),
-                None => Constraint::Of(columns()),
-            },
+            Some((_, name)) => Constraint::Named(None, name.trim_end_matches('\'').to_owned()),
+            None => about(message, "failed: "),
         }),
         DatabaseErrorKind::ForeignKeyViolation => Failure::ForeignKey,
-        DatabaseErrorKind::NotNullViolation => Failure::NotNull(columns().into_iter().next()),
+        DatabaseErrorKind::NotNullViolation => Failure::NotNull(about(message, "failed: ")),
         DatabaseErrorKind::CheckViolation => {
             let about = message.split_once("failed: ").map_or(message, |(_, about)| about);
-            Failure::Check(Constraint::Named(about.to_owned()))
+            Failure::Check(Constraint::Named(None, about.to_owned()))
         }
         // A column of a STRICT table: "cannot store TEXT value in INTEGER column samples.beds".
-        _ if message.contains("cannot store") => Failure::Check(Constraint::Of(vec![message.to_owned()])),
+        _ if message.contains("cannot store") => Failure::Check(about(message, " column ")),
         _ if [
             "database is locked",
             "database is full",
@@ -197,6 +200,17 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
     }
 }
 
+/// The columns that a message names, with their table, behind some words: "UNIQUE constraint failed: users.name, users.id".
+fn about(message: &str, behind: &str) -> Constraint {
+    let list = message.split_once(behind).map_or("", |(_, list)| list);
+    let names = list.split(", ").filter_map(|name| name.split_once('.'));
+    let columns = names.map(|(_, column)| column.to_owned()).collect();
+    match list.split_once('.') {
+        Some((table, _)) => Constraint::OfTable(table.to_owned(), columns),
+        None => Constraint::Of(columns),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,9 +219,35 @@ mod tests {
     fn a_named_check_is_found_in_the_tables_sql() {
         let table = "CREATE TABLE t (a INT CONSTRAINT \"positive\" CHECK (a > 0 AND (a < 9)), b TEXT,
             constraint short check(length(b) < 3 AND b <> ')'), CONSTRAINT shorter UNIQUE (a))";
-        assert_eq!(named_check(table, "positive").as_deref(), Some("a > 0 AND (a < 9)"));
-        assert_eq!(named_check(table, "short").as_deref(), Some("length(b) < 3 AND b <> ')'"));
-        assert_eq!(named_check(table, "shorter"), None);
-        assert_eq!(named_check("CREATE TABLE t (a CHECK (a", "a"), None);
+        assert_eq!(check_of(table, "positive"), Some("a > 0 AND (a < 9)"));
+        assert_eq!(check_of(table, "short"), Some("length(b) < 3 AND b <> ')'"));
+        assert_eq!(check_of(table, "shorter"), None);
+        assert_eq!(check_of("CREATE TABLE t (a CHECK (a", "a"), None);
+    }
+
+    #[test]
+    fn a_check_without_a_name_is_found_by_its_expression_and_only_in_its_own_table() {
+        let table = "CREATE TABLE t (a INT CHECK ( a > 0 ), b INT CHECK(\"b\" < 9), CHECK (a <> b))";
+        for (called, found) in [
+            ("a > 0", Some(" a > 0 ")),
+            ("b", Some("\"b\" < 9")),
+            ("a <> b", Some("a <> b")),
+            ("a > 1", None),
+            ("a", None),
+        ] {
+            assert_eq!(check_of(table, called), found, "{called}");
+        }
+    }
+
+    #[test]
+    fn columns_and_their_table_are_read_from_a_message() {
+        let columns = |table: &str, columns: &[&str]| {
+            Constraint::OfTable(table.to_owned(), columns.iter().map(|&column| column.to_owned()).collect())
+        };
+        let unique = about("UNIQUE constraint failed: users.name, users.id", "failed: ");
+        assert_eq!(unique, columns("users", &["name", "id"]));
+        let strict = about("cannot store TEXT value in INTEGER column samples.beds", " column ");
+        assert_eq!(strict, columns("samples", &["beds"]));
+        assert_eq!(about("UNIQUE constraint failed", "failed: "), Constraint::Of(Vec::new()));
     }
 }
