@@ -169,15 +169,31 @@ pub enum Outcome {
     DoneBefore(Replies, String),
 }
 
-/// A foreign key of a table.
+/// A foreign key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignKey {
-    /// The column that refers.
-    pub column: String,
-    /// The table that it refers to.
+    /// The table that refers.
     pub table: String,
-    /// The column that it refers to.
+    /// The table that it refers to.
     pub referenced: String,
+    /// The columns that refer, each with the one that it refers to.
+    pub columns: Vec<(String, String)>,
+}
+
+impl ForeignKey {
+    /// Foreign keys of which each column is told by itself, after what its foreign key is called.
+    pub fn of_columns(columns: impl IntoIterator<Item = (String, Self)>) -> Vec<Self> {
+        let mut last = None;
+        let mut whole: Vec<Self> = Vec::new();
+        for (called, part) in columns {
+            match whole.last_mut().filter(|_| last.as_ref() == Some(&called)) {
+                Some(foreign_key) => foreign_key.columns.extend(part.columns),
+                None => whole.push(part),
+            }
+            last = Some(called);
+        }
+        whole
+    }
 }
 
 /// Why a statement failed.
@@ -255,6 +271,12 @@ pub trait Transaction {
 
     /// The foreign keys of a table.
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure>;
+
+    /// The foreign keys of whichever table that refer to a table.
+    async fn foreign_keys_to(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
+        let _ = table;
+        Ok(Vec::new())
+    }
 
     /// What a named constraint of a table is about, as SQL; `None` where the table has none of that name.
     async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
@@ -726,7 +748,9 @@ impl<T: Transaction> Within<'_, T> {
         let made = match self.transaction.rows(&table, sql::insert(&table, values)?).await {
             Ok(rows) => rows.into_iter().next(),
             Err(failure) => {
-                return Err(write_failure(self.transaction, &table, values, self.context, failure).await);
+                return Err(
+                    write_failure(self.transaction, &table, (values, None), self.context, failure).await
+                );
             }
         };
         let made = made.ok_or_else(|| fault("an insert returned no row"))?;
@@ -747,10 +771,19 @@ impl<T: Transaction> Within<'_, T> {
         if !values.is_empty()
             && let Err(failure) = self.transaction.execute(sql::update(&table, key, values)?).await
         {
-            return Err(write_failure(self.transaction, &table, values, self.context, failure).await);
+            let before = match failure {
+                Failure::ForeignKey => find(self.transaction, &table, key, &Filter::all(), false).await?,
+                _ => None,
+            };
+            let written = (values.as_slice(), before.as_ref());
+            return Err(write_failure(self.transaction, &table, written, self.context, failure).await);
         }
         let key_now =
             values.iter().find(|(field, _)| *field == descriptor.key).map_or(key, |(_, value)| value);
+        if !key_now.is_same(key) {
+            // Others may refer to the one that it had.
+            self.touch(descriptor, key)?;
+        }
         self.touch(descriptor, key_now)?;
         // What he has written himself he is shown, also where it has just left what he can see.
         let row = find(self.transaction, &table, key_now, &Filter::all(), false).await?;
@@ -850,11 +883,14 @@ impl<T: Transaction> Access for Within<'_, T> {
     }
 }
 
+/// What is written to a row, and the row as it was; without one it is an insert, or all of its values are written.
+pub(crate) type Written<'a> = (&'a [(usize, Value<'static>)], Option<&'a Row>);
+
 /// What a failed insert or update is answered with: the constraint's message on the field that it is about.
 pub(crate) async fn write_failure<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
-    values: &[(usize, Value<'static>)],
+    (values, before): Written<'_>,
     context: &Context<'_>,
     failure: Failure,
 ) -> Refusal {
@@ -865,11 +901,7 @@ pub(crate) async fn write_failure<T: Transaction>(
             Ok(None) => return Refusal::Fault(source),
             Err(refusal) => Err(refusal),
         },
-        Failure::ForeignKey => missing_references(transaction, table, values).await.map(|missing| {
-            missing.unwrap_or_else(|| {
-                Error::validation(NON_FIELD_ERRORS, "An object that is referred to does not exist.")
-            })
-        }),
+        Failure::ForeignKey => reference_failure(transaction, table, &view, (values, before)).await,
         Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
         Failure::Unique(constraint) => {
             let about = about(transaction, &view, constraint).await;
@@ -972,35 +1004,121 @@ async fn without_encoding<T: Transaction>(
     Ok(found)
 }
 
-/// SQLite does not say which foreign key failed: look which of the values refer to nothing.
+/// What a foreign key is answered with: SQLite does not say which one failed.
+async fn reference_failure<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    view: &View<'_>,
+    written: Written<'_>,
+) -> Result<Error, Refusal> {
+    if let Some(missing) = missing_references(transaction, table, view, written).await? {
+        return Ok(missing);
+    }
+    if let (values, Some(before)) = written
+        && is_referred_to(transaction, table, before, values).await?
+    {
+        return Ok(commit::still_referred_to());
+    }
+    Ok(missing_object())
+}
+
+/// Something is referred to that is not there.
+pub(crate) fn missing_object() -> Error {
+    Error::validation(NON_FIELD_ERRORS, "An object that is referred to does not exist.")
+}
+
+/// The written values that refer to nothing.
 pub(crate) async fn missing_references<T: Transaction>(
     transaction: &mut T,
     table: &Table<T::Backend>,
-    values: &[(usize, Value<'static>)],
+    view: &View<'_>,
+    (values, before): Written<'_>,
 ) -> Result<Option<Error>, Refusal> {
     let descriptor = table.descriptor();
-    let fail = |failure| other_failure(&View::from(descriptor), failure);
+    let fail = |failure| other_failure(view, failure);
     let mut error: Option<Error> = None;
     for reference in transaction.foreign_keys(descriptor.table).await.map_err(fail)? {
-        let Some((field, value)) = values
-            .iter()
-            .find(|(field, value)| descriptor.fields[*field].column == reference.column && !value.is_null())
-        else {
-            continue;
-        };
-        let statement = sql::count_with(table, reference.table, vec![(reference.referenced, *field, value)])?;
-        if transaction.number(statement).await.map_err(fail)? == 0 {
-            let name = descriptor.fields[*field].name;
-            let mut json = String::new();
-            value.write_json(&mut json);
-            let message = format!("Invalid pk {json} - object does not exist.");
-            error = Some(match error {
-                Some(error) => error.and(name, message),
-                None => Error::validation(name, message),
-            });
+        let mut referring = Vec::new();
+        for (column, referenced) in &reference.columns {
+            let Some(field) = descriptor.fields.iter().position(|field| field.column == column) else {
+                break;
+            };
+            let written =
+                values.iter().find(|(written, _)| *written == field).map(|(_, value)| value.clone());
+            let value = written.or_else(|| before.map(|row| row.value(field).into_owned()));
+            // Where a part of it is `NULL` it refers to nothing at all.
+            let Some(value) = value.filter(|value| !value.is_null()) else { break };
+            referring.push((referenced, field, value));
         }
+        let is_written =
+            referring.iter().any(|(_, field, _)| values.iter().any(|(written, _)| written == field));
+        if !is_written || referring.len() < reference.columns.len() {
+            continue;
+        }
+        let columns = referring.iter().map(|(column, field, value)| (String::clone(column), *field, value));
+        let statement = sql::count_with(table, reference.referenced, columns.collect())?;
+        if transaction.number(statement).await.map_err(fail)? > 0 {
+            continue;
+        }
+        // What the server has put beside it is none of the caller's.
+        let is_his = |field: usize| view.shows(field) && !descriptor.fields[field].read_only;
+        let (name, message) =
+            match referring.iter().filter(|(_, field, _)| is_his(*field)).collect::<Vec<_>>()[..] {
+                [(_, field, value)] => invalid_pk(descriptor.fields[*field].name, value),
+                [] if let [(_, field, value)] = &referring[..] => {
+                    invalid_pk(descriptor.fields[*field].name, value)
+                }
+                [] => (NON_FIELD_ERRORS, "An object that is referred to does not exist.".to_owned()),
+                ref several => {
+                    let names: Vec<&str> =
+                        several.iter().map(|(_, field, _)| descriptor.fields[*field].name).collect();
+                    let names = names.join(", ");
+                    (NON_FIELD_ERRORS, format!("The fields {names} refer to an object that does not exist."))
+                }
+            };
+        error = Some(match error {
+            Some(error) => error.and(name, message),
+            None => Error::validation(name, message),
+        });
     }
     Ok(error)
+}
+
+fn invalid_pk<'a>(name: &'a str, value: &Value<'_>) -> (&'a str, String) {
+    let mut json = String::new();
+    value.write_json(&mut json);
+    (name, format!("Invalid pk {json} - object does not exist."))
+}
+
+/// Do other rows refer to what is changed in a row?
+async fn is_referred_to<T: Transaction>(
+    transaction: &mut T,
+    table: &Table<T::Backend>,
+    before: &Row,
+    values: &[(usize, Value<'static>)],
+) -> Result<bool, Refusal> {
+    let descriptor = table.descriptor();
+    let fail = |failure| other_failure(&View::from(descriptor), failure);
+    let is_changed = |field: usize| {
+        values.iter().any(|(written, value)| *written == field && !value.is_same(&before.value(field)))
+    };
+    for reference in transaction.foreign_keys_to(descriptor.table).await.map_err(fail)? {
+        let mut referred = Vec::new();
+        for (column, referenced) in &reference.columns {
+            let field = descriptor.fields.iter().position(|field| field.column == referenced);
+            referred.extend(field.map(|field| (column, field, before.value(field).into_owned())));
+        }
+        let is_known = referred.len() == reference.columns.len();
+        if !is_known || !referred.iter().any(|(_, field, _)| is_changed(*field)) {
+            continue;
+        }
+        let columns = referred.iter().map(|(column, field, value)| (String::clone(column), *field, value));
+        let statement = sql::count_with(table, reference.table, columns.collect())?;
+        if transaction.number(statement).await.map_err(fail)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {

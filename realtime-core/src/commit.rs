@@ -3,7 +3,7 @@
 
 use crate::action::{self, Constraint, Failure, Refusal, Request, Transaction};
 use crate::context::Context;
-use crate::error::{Code, Error, NON_FIELD_ERRORS};
+use crate::error::{Code, Error};
 use crate::filter::Filter;
 use crate::resource::Row;
 use crate::sql::{self, Table};
@@ -78,10 +78,11 @@ impl<T: Transaction> Search<'_, T> {
                 removed.push((at, row));
                 continue;
             };
+            let view = table.descriptor().seen_by(self.context.principal);
+            let values = values(&table, &stored);
             let missing =
-                action::missing_references(self.transaction, &table, &values(&table, &stored)).await?;
+                action::missing_references(self.transaction, &table, &view, (&values, None)).await?;
             if let Some(error) = missing {
-                let view = table.descriptor().seen_by(self.context.principal);
                 return Ok((at, error.seen_through(&view).into()));
             }
         }
@@ -90,39 +91,29 @@ impl<T: Transaction> Search<'_, T> {
                 return Ok((*at, still_referred_to().into()));
             }
         }
-        // By several columns, by a table that is no resource, or by what a statement of a hook has written.
+        // By other columns than the key, or by what a statement of a hook has written.
         Ok(match (removed.last(), self.written.last()) {
             (Some((at, _)), _) => (*at, still_referred_to().into()),
-            (None, Some((at, _))) => {
-                let message = "An object that is referred to does not exist.";
-                (*at, Error::validation(NON_FIELD_ERRORS, message).into())
-            }
+            (None, Some((at, _))) => (*at, action::missing_object().into()),
             (None, None) => (0, constraint().into()),
         })
     }
 
-    /// Does a row of some resource refer to one that is gone, by its key?
+    /// Does another row refer to one that is gone, by its key?
     async fn is_referred_to(&mut self, gone: &Touched) -> Result<bool, Refusal> {
         let table = self.tables[gone.table];
         let descriptor = table.descriptor();
         let fail = |failure| action::other_failure(&descriptor.seen_by(self.context.principal), failure);
-        let mut asked: Vec<&str> = Vec::new();
-        for other in self.tables.iter().map(|table| table.descriptor().table) {
-            if asked.contains(&other) {
+        for reference in self.transaction.foreign_keys_to(descriptor.table).await.map_err(fail)? {
+            // What it had in other columns is not known any more.
+            let [(column, referenced)] = &reference.columns[..] else { continue };
+            if referenced != descriptor.fields[descriptor.key].column {
                 continue;
             }
-            asked.push(other);
-            for reference in self.transaction.foreign_keys(other).await.map_err(fail)? {
-                let is_to_it = reference.table == descriptor.table
-                    && reference.referenced == descriptor.fields[descriptor.key].column;
-                if !is_to_it {
-                    continue;
-                }
-                let column = vec![(reference.column, descriptor.key, &gone.key)];
-                let referring = sql::count_with(&table, other.to_owned(), column)?;
-                if self.transaction.number(referring).await.map_err(fail)? > 0 {
-                    return Ok(true);
-                }
+            let column = vec![(column.clone(), descriptor.key, &gone.key)];
+            let referring = sql::count_with(&table, reference.table, column)?;
+            if self.transaction.number(referring).await.map_err(fail)? > 0 {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -183,7 +174,8 @@ impl<T: Transaction> Search<'_, T> {
             Some(stored) => values(&table, &stored),
             None => Vec::new(),
         };
-        let refusal = action::write_failure(self.transaction, &table, &values, self.context, failure).await;
+        let refusal =
+            action::write_failure(self.transaction, &table, (&values, None), self.context, failure).await;
         Ok((at, refusal))
     }
 }

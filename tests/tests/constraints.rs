@@ -2,6 +2,8 @@
 
 #[path = "constraints/deferred.rs"]
 mod deferred;
+#[path = "constraints/references.rs"]
+mod references;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use realtime_actix::policy::AllowAny;
@@ -34,6 +36,7 @@ mod schema {
                 name -> Text,
                 code -> Nullable<Text>,
                 weight -> BigInt,
+                after -> Nullable<Text>,
             }
         }
     }
@@ -88,6 +91,7 @@ struct Reading {
     name: String,
     code: Option<String>,
     weight: i64,
+    after: Option<String>,
 }
 
 #[derive(RealtimeResource)]
@@ -222,7 +226,8 @@ async fn a_constraint_of_a_partition_is_answered_on_the_field_too() {
     }
     let place = Place::fresh();
     let tables = "
-        CREATE TABLE readings (name text PRIMARY KEY, code text, weight bigint NOT NULL CHECK (weight >= 0))
+        CREATE TABLE readings (name text PRIMARY KEY, code text, weight bigint NOT NULL CHECK (weight >= 0),
+            after text REFERENCES readings)
             PARTITION BY HASH (name);
         CREATE TABLE some_readings PARTITION OF readings FOR VALUES WITH (MODULUS 1, REMAINDER 0);
         CREATE UNIQUE INDEX ON some_readings (code);
@@ -240,6 +245,12 @@ async fn a_constraint_of_a_partition_is_answered_on_the_field_too() {
             "A check of the database refuses this value.",
         ),
         (json!({"name": "two", "code": null, "weight": 1}), 400, "code", "This field may not be null."),
+        (
+            json!({"name": "two", "code": "b", "weight": 1, "after": "none"}),
+            400,
+            "after",
+            "Invalid pk \"none\" - object does not exist.",
+        ),
     ] {
         let refused = server.send("POST", "/api/readings/", &body).await;
         assert_eq!(refused.status, status, "{body}: {}", refused.text);

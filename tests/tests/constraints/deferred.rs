@@ -196,6 +196,9 @@ async fn what_others_refer_to_is_not_removed() {
     assert_eq!((refused.status, &refused.json["code"]), (409, &json!("conflict")), "{}", refused.text);
     assert_eq!(refused.json["detail"], "Other objects still refer to this one.");
     assert_eq!(refused.json["errors"], json!({"name": ["It is in use."]}), "the hook has its say");
+    let refused = server.send("PATCH", "/api/shelves/1/", &json!({"id": 9})).await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("conflict")), "{}", refused.text);
+    assert_eq!(refused.json["detail"], "Other objects still refer to this one.");
     assert_eq!(server.send("DELETE", "/api/shelves/2/", &Json::Null).await.status, 204);
     assert_eq!(server.read("/api/shelves/").await["count"], 1);
 }

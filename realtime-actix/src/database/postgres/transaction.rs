@@ -56,6 +56,35 @@ impl<'a> PgTransaction<'a> {
         loaded.map_err(failure_of)
     }
 
+    /// The foreign keys of which a column of `pg_constraint` is the table.
+    async fn foreign_keys_where(
+        &mut self,
+        column: &'static str,
+        table: &str,
+    ) -> Result<Vec<ForeignKey>, Failure> {
+        let mut statement = Statement::new(
+            "SELECT c.oid::text, r.relname::text, f.relname::text, a.attname::text, b.attname::text \
+             FROM pg_constraint c \
+             CROSS JOIN LATERAL unnest(c.conkey, c.confkey) WITH ORDINALITY AS k (own, other, place) \
+             JOIN pg_class r ON r.oid = c.conrelid \
+             JOIN pg_class f ON f.oid = c.confrelid \
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.own \
+             JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.other \
+             WHERE c.contype = 'f' AND pg_table_is_visible(r.oid) AND pg_table_is_visible(f.oid) \
+             AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid) AND ",
+        );
+        // One to a partitioned table is in the catalog once more for each partition: that is what is left out.
+        statement.sql(column).sql(" = to_regclass(quote_ident(");
+        statement.bind::<Text, _>(table.to_owned()).sql(")) ORDER BY c.oid, k.place");
+        let name = |columns: &dyn Columns<Pg>, at| read::<String, Text, Pg>(columns, at);
+        let columns = self.load(statement, |columns| {
+            let (table, referenced) = (name(columns, 1)?, name(columns, 2)?);
+            let column = (name(columns, 3)?, name(columns, 4)?);
+            Ok((name(columns, 0)?, ForeignKey { table, referenced, columns: vec![column] }))
+        });
+        Ok(ForeignKey::of_columns(columns.await?))
+    }
+
     /// What comes after a failure only looks for its reason, so it may do so in another transaction; a savepoint before
     /// each statement would cost all those that succeed.
     async fn go_on(&mut self) -> QueryResult<()> {
@@ -103,24 +132,11 @@ impl Transaction for PgTransaction<'_> {
     }
 
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
-        let mut statement = Statement::new(
-            "SELECT a.attname::text, f.relname::text, b.attname::text FROM pg_constraint c \
-             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
-             JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1] \
-             JOIN pg_class f ON f.oid = c.confrelid \
-             WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND pg_table_is_visible(f.oid) \
-             AND c.conrelid = to_regclass(quote_ident(",
-        );
-        statement.bind::<Text, _>(table.to_owned()).sql(")) ORDER BY c.oid");
-        let name = |columns: &dyn Columns<Pg>, at| read::<String, Text, Pg>(columns, at);
-        self.load(statement, |columns| {
-            Ok(ForeignKey {
-                column: name(columns, 0)?,
-                table: name(columns, 1)?,
-                referenced: name(columns, 2)?,
-            })
-        })
-        .await
+        self.foreign_keys_where("c.conrelid", table).await
+    }
+
+    async fn foreign_keys_to(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
+        self.foreign_keys_where("c.confrelid", table).await
     }
 
     async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {

@@ -10,7 +10,7 @@ use realtime_core::action::{Constraint, Failure, ForeignKey, Transaction};
 use realtime_core::commit::Touched;
 use realtime_core::log::sqlite::Cells;
 use realtime_core::sql::{Statement, Table};
-use realtime_core::{AfterCommit, Row};
+use realtime_core::{AfterCommit, Columns, Row};
 
 pub(super) struct SqliteTransaction<'a> {
     connection: &'a mut SqliteConnection,
@@ -31,12 +31,31 @@ impl<'a> SqliteTransaction<'a> {
     fn load<T>(
         &mut self,
         statement: Statement<Sqlite>,
-        decode: impl Fn(&dyn realtime_core::Columns<Sqlite>) -> diesel::deserialize::Result<T>,
+        decode: impl Fn(&dyn Columns<Sqlite>) -> diesel::deserialize::Result<T>,
     ) -> QueryResult<Vec<T>> {
         self.connection
             .load(statement)?
             .map(|row| decode(&Cells(&row?)).map_err(DieselError::DeserializationError))
             .collect()
+    }
+
+    /// The foreign keys of which a column is the table: the one that refers, or the one that is referred to.
+    fn foreign_keys_where(&mut self, column: &'static str, table: &str) -> Result<Vec<ForeignKey>, Failure> {
+        // A foreign key without named columns refers to the primary key.
+        let mut statement = Statement::new(
+            "SELECT t.name || ' ' || k.id, t.name, k.\"table\", k.\"from\", coalesce(k.\"to\", \
+             (SELECT i.name FROM pragma_table_info(k.\"table\") AS i WHERE i.pk = k.seq + 1)) \
+             FROM sqlite_schema AS t JOIN pragma_foreign_key_list(t.name) AS k WHERE t.type = 'table' AND ",
+        );
+        statement.sql(column).sql(" = ");
+        statement.bind::<Text, _>(table.to_owned()).sql(" COLLATE NOCASE ORDER BY t.rowid, k.id, k.seq");
+        let name = |columns: &dyn Columns<Sqlite>, at| read::<String, Text, Sqlite>(columns, at);
+        let columns = self.load(statement, |columns| {
+            let (table, referenced) = (name(columns, 1)?, name(columns, 2)?);
+            let column = (name(columns, 3)?, name(columns, 4)?);
+            Ok((name(columns, 0)?, ForeignKey { table, referenced, columns: vec![column] }))
+        });
+        Ok(ForeignKey::of_columns(columns.map_err(failure_of)?))
     }
 }
 
@@ -75,23 +94,11 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     async fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
-        // A foreign key without a named column refers to the primary key.
-        let mut statement = Statement::new(
-            "SELECT k.\"from\", k.\"table\", coalesce(k.\"to\", (SELECT name FROM pragma_table_info(k.\"table\") WHERE pk = 1)) \
-             FROM pragma_foreign_key_list(",
-        );
-        // One of several columns is refused as a whole.
-        statement.bind::<Text, _>(table.to_owned());
-        statement.sql(") AS k WHERE 1 = (SELECT count(*) FROM pragma_foreign_key_list(");
-        statement.bind::<Text, _>(table.to_owned()).sql(") AS o WHERE o.id = k.id)");
-        self.load(statement, |columns| {
-            Ok(ForeignKey {
-                column: read::<String, Text, Sqlite>(columns, 0)?,
-                table: read::<String, Text, Sqlite>(columns, 1)?,
-                referenced: read::<String, Text, Sqlite>(columns, 2)?,
-            })
-        })
-        .map_err(failure_of)
+        self.foreign_keys_where("t.name", table)
+    }
+
+    async fn foreign_keys_to(&mut self, table: &str) -> Result<Vec<ForeignKey>, Failure> {
+        self.foreign_keys_where("k.\"table\"", table)
     }
 
     async fn constraint(&mut self, table: &str, name: &str) -> Result<Option<String>, Failure> {
@@ -182,6 +189,8 @@ pub(super) fn failure_of(error: DieselError) -> Failure {
             let about = message.split_once("failed: ").map_or(message, |(_, about)| about);
             Failure::Check(Constraint::Named(None, about.to_owned()))
         }
+        // What is `RESTRICT` SQLite has a trigger of its own say.
+        _ if message == "FOREIGN KEY constraint failed" => Failure::ForeignKey,
         // A column of a STRICT table: "cannot store TEXT value in INTEGER column samples.beds".
         _ if message.contains("cannot store") => Failure::Check(about(message, " column ")),
         _ if [
