@@ -324,7 +324,9 @@ async fn a_schema_that_changes_later_is_found_out() {
         place.connection().batch_execute("CREATE TABLE beside (id INTEGER)").expect("a table is made");
     }
     let first = server.send("POST", "/api/books/", &body).await;
-    assert!([409, 503].contains(&first.status), "{}", first.text);
+    // Or the service has looked at the schema by itself in between.
+    let knows_already = first.status == 400 && first.json["errors"] == json!({"shelf": missing(9)});
+    assert!(knows_already || [409, 503].contains(&first.status), "{}", first.text);
     assert!(server.realtime().is_ready());
     let next = server.send("POST", "/api/books/", &body).await;
     assert_eq!((next.status, &next.json["errors"]), (400, &json!({"shelf": missing(9)})), "{}", next.text);
