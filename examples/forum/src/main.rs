@@ -15,7 +15,6 @@ mod throttle;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::middleware::Compress;
@@ -31,8 +30,11 @@ use realtime_actix::{ChangeSource, Lag, Limits, Realtime, socket_options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// How long a stopping server waits for requests that run.
-const DRAIN: Duration = Duration::from_secs(8);
+/// Seconds that requests have to finish when the last socket of a stopping server has been closed.
+const GRACE: u64 = 2;
+
+// The server looks once a second whether it is done.
+const _: () = assert!(options::DRAIN as u64 + GRACE + 1 < 10, "it ends within ten seconds");
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -126,7 +128,7 @@ async fn run(options: Options) -> Result<(), String> {
     .on_connect(socket_options)
     .h1_allow_half_closed(false)
     .workers(options.workers.map_or_else(default_workers, usize::from))
-    .shutdown_timeout(DRAIN.as_secs())
+    .shutdown_timeout(u64::from(options.drain) + GRACE)
     .disable_signals()
     .bind(options.listen)
     .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
@@ -142,8 +144,8 @@ async fn run(options: Options) -> Result<(), String> {
     let stop = async {
         wait_for_signal().await?;
         tracing::info!("draining");
-        realtime.drain().await;
-        handle.stop(true).await;
+        // No connection is accepted any more while those that there are come to their ends.
+        futures_util::future::join(realtime.drain(), handle.stop(true)).await;
         Ok::<(), String>(())
     };
     let (served, stopped) = futures_util::future::join(running, stop).await;

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use clap::{Parser, Subcommand, ValueEnum};
 use realtime_actix::IpNet;
 
+/// Seconds over which sockets are closed, where nothing else is said.
+pub(crate) const DRAIN: u16 = 6;
+
 /// A live forum: topics and comments that everybody sees change.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -62,7 +65,7 @@ pub(crate) struct Options {
     pub(crate) outbox_bytes: Option<u32>,
 
     /// Seconds over which the sockets are closed when the program is told to end
-    #[arg(long, env = "FORUM_DRAIN", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=600))]
+    #[arg(long, env = "FORUM_DRAIN", value_name = "SECONDS", default_value_t = DRAIN, value_parser = clap::value_parser!(u16).range(0..=600))]
     pub(crate) drain: u16,
 
     /// What is logged to standard error, as a `tracing` filter

@@ -3,6 +3,8 @@
 use diesel::connection::SimpleConnection;
 use realtime_tests::within;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::running::{Forum, open, scratch};
 
@@ -139,4 +141,44 @@ async fn it_is_alive_and_not_ready_while_the_database_cannot_be_written_to() {
     };
     within("it to be ready", ready).await;
     assert_eq!(forum.post("/api/topics/", Some(&ann), topic).await.status, 201);
+}
+
+/// Nobody comes in, sockets are told, and what has begun is finished.
+#[tokio::test]
+async fn a_forum_that_is_told_to_end_finishes_what_has_begun() {
+    let forum = Forum::start().await;
+    let ann = forum.demo("ann").await;
+    let mut socket = forum.socket(Some(&ann)).await;
+    let mut request = TcpStream::connect(forum.address).await.expect("a connection");
+    let body = json!({"title": "the last one"}).to_string();
+    let (begun, rest) = body.split_at(8);
+    let head = format!(
+        "POST /api/topics/ HTTP/1.1\r\nhost: forum\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\nexpect: 100-continue\r\n\r\n",
+        ann.token,
+        body.len()
+    );
+    request.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut going_on = [0; 25];
+    within("the request to be begun", request.read_exact(&mut going_on)).await.expect("a line");
+    assert_eq!(&going_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    request.write_all(begun.as_bytes()).await.expect("it is sent");
+
+    forum.terminate().await;
+    assert_eq!(within("the socket to be closed", socket.closed()).await, Some(1001));
+    let closed = async {
+        while TcpStream::connect(forum.address).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within("connections to be refused", closed).await;
+
+    request.write_all(rest.as_bytes()).await.expect("it is sent");
+    let mut answer = String::new();
+    within("an answer", request.read_to_string(&mut answer)).await.expect("text");
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    let (status, directory) = forum.ended().await;
+    assert!(status.success(), "{status}");
+    let again = Forum::start_in(directory, &[]).await;
+    assert_eq!(again.send("GET", "/api/topics/?title=the+last+one", &[], "").await.json["count"], 1);
 }

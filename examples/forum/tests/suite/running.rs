@@ -120,11 +120,21 @@ impl Forum {
         Self { address: address.expect("an address"), child, http, directory, store }
     }
 
-    /// Ends it as an operator does, and leaves its files.
-    pub(crate) async fn stop(mut self) -> (ExitStatus, TempDir) {
+    /// Tells it to end, as an operator does.
+    pub(crate) async fn terminate(&self) {
         let pid = self.child.id().expect("it runs").to_string();
         let told = Command::new("kill").args(["-s", "TERM", &pid]).status().await.expect("kill runs");
         assert!(told.success());
+    }
+
+    /// Ends it, and leaves its files.
+    pub(crate) async fn stop(self) -> (ExitStatus, TempDir) {
+        self.terminate().await;
+        self.ended().await
+    }
+
+    /// Waits for its end, and leaves its files.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, TempDir) {
         (within("the program to end", self.child.wait()).await.expect("it ends"), self.directory)
     }
 
