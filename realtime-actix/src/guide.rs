@@ -555,7 +555,7 @@
 //! ```
 //! # use diesel::connection::SimpleConnection as _;
 //! # use realtime_actix::testing::{TestApp, Users};
-//! # use realtime_actix::{Realtime, RealtimeResource};
+//! # use realtime_actix::{Principal, Realtime, RealtimeResource};
 //! # use serde_json::json;
 //! # use diesel::prelude::*;
 //! # diesel::table! { comments (id) { id -> Integer, topic_id -> Integer, body -> Text, score -> Integer, } }
@@ -595,6 +595,20 @@
 //!     .await
 //!     .expect("the database writes");
 //! assert_eq!(socket.next_event().await["pk"], made.id);
+//!
+//! // With somebody's rights.
+//! let nobodys = realtime.resource::<Comment>().acting_for(Principal::anonymous());
+//! assert_eq!(nobodys.delete(made.id).await.expect_err("nobody may").status(), 401);
+//!
+//! // Of every change it is told too, whoever has made it; but nobody is of what is written silently.
+//! let (tell, told) = std::sync::mpsc::channel();
+//! realtime.on_change::<Comment>(move |_, change| {
+//!     let _ = tell.send(change.after_as::<Comment>().map(|comment| comment.score));
+//! });
+//! resource.silently().update(made.id, json!({"score": 6})).await.expect("it is acceptable");
+//! realtime.resource::<Comment>().update(made.id, json!({"score": 7})).await.expect("it is acceptable");
+//! assert_eq!(socket.next_event().await["diff"], json!({"score": 7}));
+//! assert_eq!(told.try_iter().collect::<Vec<_>>(), [Some(7)]);
 //! # }
 //! ```
 //!

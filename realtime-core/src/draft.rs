@@ -199,6 +199,28 @@ pub trait Hooks: RealtimeResource {
     ///
     /// `before` is the row as it is, `None` for a create. It runs inside the transaction of the write.
     ///
+    /// ```
+    /// # use realtime_core::{Context, Draft, Error, Hooks, RealtimeResource};
+    /// # diesel::table! { comments (id) { id -> Integer, author_id -> Integer, body -> Text, pinned -> Bool, } }
+    /// # #[derive(RealtimeResource)]
+    /// # #[diesel(table_name = comments)]
+    /// # #[realtime(hooks)]
+    /// # struct Comment { #[realtime(read_only)] id: i32, author_id: i32, body: String, pinned: bool }
+    /// impl Hooks for Comment {
+    ///     fn validate(draft: &mut Draft, before: Option<&Self>, context: &Context<'_>) -> Result<(), Error> {
+    ///         let author: i32 = context.user_key()?;
+    ///         draft.set("author_id", author);
+    ///         if draft.value::<String>("body").is_some_and(|body| body.trim().is_empty()) {
+    ///             draft.refuse("body", "Say something.");
+    ///         }
+    ///         if before.is_some_and(|before| before.pinned && before.author_id != author) {
+    ///             return Err(Error::permission_denied("It is pinned by somebody else."));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// Whatever the request shall be answered with. Messages about fields are better collected with [`Draft::refuse`].
     fn validate(draft: &mut Draft, before: Option<&Self>, context: &Context<'_>) -> Result<(), Error> {
