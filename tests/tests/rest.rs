@@ -175,6 +175,8 @@ async fn a_method_that_there_is_not_is_a_405_with_those_that_there_are() {
         ("PUT", "/api/topic-feed/1/", "GET, HEAD, OPTIONS"),
         ("TRACE", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
         ("BREW", "/api/topics/", "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/api/ws", "GET"),
+        ("OPTIONS", "/api/ws/topics/", "GET"),
     ] {
         let answer = server.send(method, path, &json!({})).await;
         assert_problem(&answer, 405, "action_not_allowed");

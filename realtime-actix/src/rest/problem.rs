@@ -70,7 +70,7 @@ pub(crate) fn response(error: &Error) -> HttpResponse {
 }
 
 /// 405 with the methods that there are.
-pub(super) fn method_not_allowed(allow: &str, error: &Error) -> HttpResponse {
+pub(crate) fn method_not_allowed(allow: &str, error: &Error) -> HttpResponse {
     let mut response = response(error);
     if let Ok(allow) = header::HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);

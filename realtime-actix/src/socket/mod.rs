@@ -18,7 +18,7 @@ pub(crate) mod worker;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use realtime_core::connection::Connection;
@@ -47,7 +47,7 @@ pub(crate) async fn handshake(
             let socket = SocketState::new(connection.of(identity.principal().clone()).sharing(known));
             worker.connect(response, payload, socket, identity, seat)
         }
-        Err(error) => problem::response(&error),
+        Err(error) => refused(&error),
     }
 }
 
@@ -59,7 +59,14 @@ pub(crate) async fn echo(request: HttpRequest, payload: web::Payload, worker: Rc
             let socket = SocketState::new(Connection::new(Arc::clone(worker.surface()), None, 0)).echoing();
             worker.connect(response, payload, socket, identity, seat)
         }
-        Err(error) => problem::response(&error),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &Error) -> HttpResponse {
+    match error.code() {
+        Code::ActionNotAllowed => problem::method_not_allowed(Method::GET.as_str(), error),
+        _ => problem::response(error),
     }
 }
 
@@ -67,6 +74,9 @@ async fn upgrade(
     request: &HttpRequest,
     worker: &Worker,
 ) -> Result<(actix_web::HttpResponseBuilder, Identity, Seat), Error> {
+    if *request.method() != Method::GET {
+        return Err(Error::new(Code::ActionNotAllowed, "A socket is opened by GET."));
+    }
     if worker.is_draining() {
         return Err(Error::new(Code::Unavailable, "The server is shutting down.").retry_after(1.0));
     }
