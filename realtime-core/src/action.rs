@@ -795,18 +795,14 @@ impl<T: Transaction> Within<'_, T> {
         match self.transaction.execute(sql::delete(&table, key)?).await {
             Ok(_) => self.touch(descriptor, key),
             Err(Failure::ForeignKey) => Err(commit::still_referred_to().into()),
-            Err(failure) => Err(other_failure(&descriptor.seen_by(self.context.principal), failure)),
+            Err(failure) => Err(without_values(failure)),
         }
     }
 
     async fn execute(&mut self, statement: AnyStatement) -> Result<usize, Refusal> {
         let statement = Statement::of(T::Backend::of_any(statement));
-        self.transaction.execute(statement).await.map_err(|failure| match failure {
-            Failure::Unavailable(source) => Refusal::Unavailable(source),
-            Failure::Fault(source) => Refusal::Fault(source),
-            // Of which table it is, is not known.
-            _ => commit::constraint().into(),
-        })
+        // Of which table a constraint is, is not known.
+        self.transaction.execute(statement).await.map_err(without_values)
     }
 
     /// Keeps a failure, and says what the hook is told of it.
@@ -1119,6 +1115,15 @@ async fn is_referred_to<T: Transaction>(
         }
     }
     Ok(false)
+}
+
+/// What a statement fails with that writes no values of a payload: nobody has given one that could be another.
+fn without_values(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Unavailable(source) => Refusal::Unavailable(source),
+        Failure::Fault(source) => Refusal::Fault(source),
+        _ => commit::constraint().into(),
+    }
 }
 
 pub(crate) fn other_failure(view: &View<'_>, failure: Failure) -> Refusal {

@@ -61,7 +61,7 @@ struct OwnFolder {
     place: Option<i32>,
 }
 
-/// Racks 1 and 2 are referred to by nothing yet, rack 3 by a table that is no resource.
+/// Racks 1 and 2 are referred to by nothing yet, racks 3 and 4 by tables that are no resources.
 async fn start() -> Server {
     let place = Place::fresh();
     let (key, number) = if on_postgres() {
@@ -81,8 +81,10 @@ async fn start() -> Server {
             FOREIGN KEY (room, place) REFERENCES racks (room, place)
         );
         CREATE TABLE stickers (rack integer REFERENCES racks (id));
-        INSERT INTO racks (id, room, place) VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3);
-        INSERT INTO stickers VALUES (3);"
+        CREATE TABLE plates (rack integer NOT NULL REFERENCES racks ON DELETE SET NULL);
+        INSERT INTO racks (id, room, place) VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4);
+        INSERT INTO stickers VALUES (3);
+        INSERT INTO plates VALUES (4);"
     );
     place.connection().batch_execute(&tables).expect("the tables are made");
     let connect = Setup::on(&place)
@@ -142,6 +144,10 @@ async fn what_others_refer_to_is_not_changed() {
         assert_eq!((&answer.json["code"], &answer.json["errors"]), (&json!("conflict"), &Json::Null));
         assert_eq!(answer.json["detail"], "Other objects still refer to this one.");
     }
+    // What goes with it cannot: no value that anybody has given is at fault.
+    let plated = server.send("DELETE", "/api/racks/4/", &Json::Null).await;
+    assert_eq!((plated.status, &plated.json["errors"]), (409, &Json::Null), "{}", plated.text);
+    assert_eq!(plated.json["detail"], "A constraint of the database refuses the change.");
     // What nobody refers to may change, the key too.
     for (path, body) in [
         ("/api/racks/1/", json!({"place": 9})),
