@@ -899,18 +899,9 @@ pub(crate) async fn write_failure<T: Transaction>(
         },
         Failure::ForeignKey => reference_failure(transaction, table, &view, (values, before)).await,
         Failure::TooLarge => too_large(transaction, table.descriptor(), values).await,
-        Failure::Unique(constraint) => {
-            let about = about(transaction, &view, constraint).await;
-            about.map(|about| explain(&view, Failure::Unique(about)))
-        }
-        Failure::Check(constraint) => {
-            let about = about(transaction, &view, constraint).await;
-            about.map(|about| explain(&view, Failure::Check(about)))
-        }
-        Failure::NotNull(constraint) => {
-            let about = about(transaction, &view, constraint).await;
-            about.map(|about| explain(&view, Failure::NotNull(about)))
-        }
+        Failure::Unique(constraint) => explained(transaction, &view, constraint, Failure::Unique).await,
+        Failure::Check(constraint) => explained(transaction, &view, constraint, Failure::Check).await,
+        Failure::NotNull(constraint) => explained(transaction, &view, constraint, Failure::NotNull).await,
         Failure::Unavailable(source) => return Refusal::Unavailable(source),
     };
     match explained {
@@ -919,12 +910,14 @@ pub(crate) async fn write_failure<T: Transaction>(
     }
 }
 
-/// What a constraint is about; nothing where it is one of another table, which may have columns of the same names.
-async fn about<T: Transaction>(
+/// What a constraint is answered with: the message on the fields that it is about, on none where it is one of another table,
+/// which may have columns of the same names.
+async fn explained<T: Transaction>(
     transaction: &mut T,
     view: &View<'_>,
     constraint: Constraint,
-) -> Result<Constraint, Refusal> {
+    failure: fn(Constraint) -> Failure,
+) -> Result<Error, Refusal> {
     let table = view.descriptor().table;
     let fail = |failure| other_failure(view, failure);
     let (named, about) = match constraint {
@@ -939,7 +932,7 @@ async fn about<T: Transaction>(
         Some(named) => transaction.is_of_table(&named, table).await.map_err(fail)?,
         None => true,
     };
-    Ok(Constraint::Of(if is_ours { about } else { Vec::new() }))
+    Ok(explain(view, failure(Constraint::Of(if is_ours { about } else { Vec::new() }))))
 }
 
 /// The first value that is longer or greater than its column takes: databases do not say which one it is.

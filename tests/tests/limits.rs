@@ -113,21 +113,44 @@ async fn a_connection_makes_as_many_requests_at_once_as_it_may_and_is_closed_whe
     assert_eq!(Socket::open(&server).await.request(json!({"action": "ping"})).await["status"], 200);
 }
 
+/// Keeps the one writer of SQLite busy.
+struct HeldWriter {
+    release: std::sync::mpsc::Sender<()>,
+    writing: tokio::task::JoinHandle<()>,
+}
+
+impl HeldWriter {
+    async fn of(server: &Server) -> Self {
+        let (release, released) = std::sync::mpsc::channel();
+        let (holding, held) = tokio::sync::oneshot::channel();
+        let realtime = server.realtime().clone();
+        let writing = tokio::spawn(async move {
+            let wait = move |_: &mut _| {
+                let _ = holding.send(());
+                released.recv().map_err(|error| error.to_string())
+            };
+            realtime.write::<(), String>(wait).await.expect("a commit");
+        });
+        held.await.expect("the writer is held");
+        Self { release, writing }
+    }
+
+    /// Lets it go on.
+    fn release(&self) {
+        self.release.send(()).expect("the writer waits");
+    }
+
+    /// Waits until it has gone on.
+    async fn ended(self) {
+        self.writing.await.expect("no panic");
+    }
+}
+
 /// A client has some writes that wait for the writer, and sends a ping. The replies in the order in which they come, by
 /// their `request_id`.
 async fn order_of_replies(server: &Server, writes: usize) -> Vec<Json> {
     let mut socket = Socket::open(server).await;
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (holding, held) = tokio::sync::oneshot::channel();
-    let realtime = server.realtime().clone();
-    let blocking = tokio::spawn(async move {
-        let wait = move |_: &mut _| {
-            let _ = holding.send(());
-            released.recv().map_err(|error| error.to_string())
-        };
-        realtime.write::<(), String>(wait).await
-    });
-    held.await.expect("the writer is held");
+    let held = HeldWriter::of(server).await;
     for number in 1..=writes {
         let name = format!("{writes} {number}");
         let create = json!({"request_id": number, "stream": "labels/create", "payload": {"name": name}});
@@ -139,11 +162,11 @@ async fn order_of_replies(server: &Server, writes: usize) -> Vec<Json> {
         // The ping is answered while the writes wait.
         seen.push(socket.receive_json().await["request_id"].clone());
     }
-    release.send(()).expect("the writer waits");
+    held.release();
     while seen.len() <= writes {
         seen.push(socket.receive_json().await["request_id"].clone());
     }
-    blocking.await.expect("no panic").expect("a commit");
+    held.ended().await;
     seen
 }
 
@@ -175,17 +198,7 @@ async fn as_many_writes_wait_for_the_database_as_may_and_those_beyond_are_refuse
     }
     const LIMIT: usize = 3;
     let server = with_limits(|limits| limits.waiting_writes = LIMIT).await;
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (holding, held) = tokio::sync::oneshot::channel();
-    let realtime = server.realtime().clone();
-    let blocking = tokio::spawn(async move {
-        let wait = move |_: &mut _| {
-            let _ = holding.send(());
-            released.recv().map_err(|error| error.to_string())
-        };
-        realtime.write::<(), String>(wait).await
-    });
-    held.await.expect("the writer is held");
+    let held = HeldWriter::of(&server).await;
     let mut waiting = Vec::new();
     for number in 1..=LIMIT {
         // It waits as soon as it has been asked for.
@@ -201,10 +214,10 @@ async fn as_many_writes_wait_for_the_database_as_may_and_those_beyond_are_refuse
         server.http("POST", "/api/labels/", &[("content-type", "application/json")], r#"{"name": "x"}"#);
     let answer = answer.await;
     assert_eq!((answer.status, answer.json["code"].as_str()), (503, Some("unavailable")));
-    release.send(()).expect("the writer waits");
+    held.release();
     for write in waiting {
         write.await.expect("a commit");
     }
-    blocking.await.expect("no panic").expect("a commit");
+    held.ended().await;
     assert_eq!(socket.request(create).await["status"], 201);
 }

@@ -23,7 +23,7 @@ impl Schema {
         connection: &mut SqliteConnection,
         (watch, install): (log::Watch, bool),
     ) -> QueryResult<Self> {
-        let (version, defers) = (version(connection)?, defers(connection)?);
+        let (version, defers) = (log::schema_version(connection)?, defers(connection)?);
         Ok(Self { watch, install, version, defers })
     }
 
@@ -33,7 +33,7 @@ impl Schema {
     ///
     /// What is in the way of that is no reason to refuse what is written.
     pub(super) fn follow(&self, connection: &mut SqliteConnection) -> QueryResult<Option<(i64, bool)>> {
-        if version(connection)? == self.version {
+        if log::schema_version(connection)? == self.version {
             return Ok(None);
         }
         let brought = connection.transaction(|connection| {
@@ -58,28 +58,18 @@ impl Schema {
                 tracing::error!(%error, "the schema has changed, and the change log cannot follow it");
             }
         }
-        Ok(Some((version(connection)?, defers(connection)?)))
+        Ok(Some((log::schema_version(connection)?, defers(connection)?)))
     }
-}
-
-/// A number that changes with the schema.
-fn version(connection: &mut SqliteConnection) -> QueryResult<i64> {
-    number(connection, "PRAGMA schema_version")
 }
 
 /// Does a table refer to others by a key that is asked at the commit only? No pragma tells; that a name or a comment has
 /// the word costs no more than commits.
 fn defers(connection: &mut SqliteConnection) -> QueryResult<bool> {
-    let count = number(
-        connection,
+    let statement = Statement::<Sqlite>::new(
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%deferred%'",
     );
-    Ok(count? > 0)
-}
-
-fn number(connection: &mut SqliteConnection, sql: &'static str) -> QueryResult<i64> {
-    let mut rows = connection.load(Statement::<Sqlite>::new(sql))?;
+    let mut rows = connection.load(statement)?;
     let row = rows.next().ok_or(DieselError::NotFound)??;
-    let number = read::<i64, BigInt, Sqlite>(&log::Cells(&row), 0);
-    number.map_err(DieselError::DeserializationError)
+    let count = read::<i64, BigInt, Sqlite>(&log::Cells(&row), 0);
+    Ok(count.map_err(DieselError::DeserializationError)? > 0)
 }

@@ -847,6 +847,14 @@ pub fn data_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
     number(connection, Statement::new("PRAGMA data_version"))
 }
 
+/// A number that changes with the schema.
+///
+/// # Errors
+/// Where the database refuses.
+pub fn schema_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    number(connection, Statement::new("PRAGMA schema_version"))
+}
+
 fn number(connection: &mut SqliteConnection, statement: Statement<Sqlite>) -> QueryResult<i64> {
     let mut rows = connection.load(statement)?;
     let row = rows.next().ok_or(diesel::result::Error::NotFound)??;

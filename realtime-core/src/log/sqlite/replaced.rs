@@ -106,32 +106,42 @@ impl<'a> Replaceable<'a> {
             return String::new();
         }
         let images: Vec<String> = (0..self.columns.len()).map(|at| format!("before_{at}")).collect();
-        let images = images.join(", ");
-        if let ([number], true) = (&self.identity[..], self.uniques.is_empty()) {
+        let is_gone = match self.number() {
             // Only the number can have been in the way: the new row has it.
-            return format!(
-                "INSERT INTO realtime_log (layout, operation, {images}) SELECT layout, {}, {images} FROM {TABLE} \
-                 WHERE layout = {} AND key_0 = NEW.{}; ",
-                Entry::Delete.code(),
-                self.layout,
-                quoted(number),
-            );
-        }
-        let same = |other: &dyn Fn(usize, &str) -> String, operator: &str| {
-            let parts = self.identity.iter().enumerate();
-            let parts = parts.map(|(at, key)| format!("o.{} {operator} {}", quoted(key), other(at, key)));
-            parts.collect::<Vec<_>>().join(" AND ")
+            Some(number) => format!("gone.key_0 = NEW.{}", quoted(number)),
+            // The new one may have the place of the one that has gone.
+            None => format!(
+                "NOT EXISTS (SELECT 1 FROM {} AS o WHERE {} AND NOT ({}))",
+                quoted(self.table),
+                self.same("=", |at, _| format!("gone.key_{at}")),
+                self.same("IS", |_, key| format!("NEW.{key}")),
+            ),
         };
-        // The new one may have the place of the one that has gone.
         format!(
             "INSERT INTO realtime_log (layout, operation, {images}) SELECT layout, {}, {images} FROM {TABLE} AS gone \
-             WHERE layout = {} AND NOT EXISTS (SELECT 1 FROM {} AS o WHERE {} AND NOT ({})); ",
+             WHERE layout = {} AND {is_gone}; ",
             Entry::Delete.code(),
             self.layout,
-            quoted(self.table),
-            same(&|at, _| format!("gone.key_{at}"), "="),
-            same(&|_, key| format!("NEW.{}", quoted(key)), "IS"),
+            images = images.join(", "),
         )
+    }
+
+    /// What SQLite calls the number of a row, where nothing else of it can be in the way of another.
+    fn number(&self) -> Option<&str> {
+        match &self.identity[..] {
+            [number] if self.uniques.is_empty() => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Is the row `o` the same as another one? `other` gives what each part of what rows are told apart by is compared with: of its
+    /// place and its quoted name.
+    fn same(&self, operator: &str, other: impl Fn(usize, &str) -> String) -> String {
+        let parts = self.identity.iter().enumerate().map(|(at, key)| {
+            let key = quoted(key);
+            format!("o.{key} {operator} {}", other(at, &key))
+        });
+        parts.collect::<Vec<_>>().join(" AND ")
     }
 
     /// The triggers that note what is in the way, and the one that logs what an updated row has replaced: name and text.
@@ -149,11 +159,7 @@ impl<'a> Replaceable<'a> {
             );
             (name, sql)
         };
-        let is_new = |place: &dyn Fn(&str) -> String| {
-            let parts = self.identity.iter().map(|key| format!("{} IS NEW.{}", place(key), quoted(key)));
-            parts.collect::<Vec<_>>().join(" AND ")
-        };
-        let mut conflicts = vec![is_new(&|key| format!("o.{}", quoted(key)))];
+        let mut conflicts = vec![self.same("IS", |_, key| format!("NEW.{key}"))];
         for unique in &self.uniques {
             let same = unique.iter().map(|(column, collation)| {
                 format!("o.{0} = NEW.{0} COLLATE {1}", quoted(column), quoted(collation))
@@ -176,15 +182,15 @@ impl<'a> Replaceable<'a> {
                 conflicts = conflicts.join(" OR "),
             )
         };
-        let numbered = match (&self.identity[..], self.uniques.is_empty()) {
+        let numbered = match self.number() {
             // A row that is to be given its number has none in its way; -1 stands for that. What another has left is to be
             // forgotten all the same.
-            ([number], true) => format!(
+            Some(number) => format!(
                 "WHEN NEW.{} <> -1 OR EXISTS (SELECT 1 FROM {TABLE} WHERE layout = {}) ",
                 quoted(number),
                 self.layout
             ),
-            _ => String::new(),
+            None => String::new(),
         };
         let mut triggers = vec![trigger("insert_replaces", "BEFORE INSERT", &numbered, &note(""))];
         if !self.held.is_empty() {
@@ -195,8 +201,7 @@ impl<'a> Replaceable<'a> {
             );
             let moved = held.iter().map(|column| format!("OLD.{column} IS NOT NEW.{column} COLLATE BINARY"));
             let moved = format!("WHEN {} ", moved.collect::<Vec<_>>().join(" OR "));
-            let itself = self.identity.iter().map(|key| format!("o.{0} IS OLD.{0}", quoted(key)));
-            let others = format!(" AND NOT ({})", itself.collect::<Vec<_>>().join(" AND "));
+            let others = format!(" AND NOT ({})", self.same("IS", |_, key| format!("OLD.{key}")));
             triggers.push(trigger("update_replaces", &before, &moved, &note(&others)));
             triggers.push(trigger("update_replaced", &after, &moved, &self.logged()));
         }
