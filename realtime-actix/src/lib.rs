@@ -62,7 +62,7 @@
 //! |---|---|
 //! | [`macro@RealtimeResource`], [`macro@RealtimeEnum`] | the derives |
 //! | [`Realtime`], [`Connect`] | starting, the application's own writes, stopping |
-//! | [`RealtimeScope`], [`socket_options`] | what an `App` mounts, and what its server sets on connections |
+//! | [`RealtimeScope`], [`prepare_connection`] | what an `App` mounts, and what its server sets on connections |
 //! | [`IpNet`] | where proxies are that are trusted |
 //! | [`macro@actions`] | functions that clients can call |
 //! | [`Hooks`], [`Draft`], [`Context`], [`Principal`] | what the application adds to writes, and on whose behalf they are made |
@@ -133,5 +133,5 @@ pub use realtime_derive::{
 pub use rest::body::json_object;
 pub use rest::problem::Problem;
 pub use scope::RealtimeScope;
-pub use server::socket_options;
+pub use server::prepare_connection;
 pub use service::{RefusedOf, Resource, Within};

@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use diesel_async::SimpleAsyncConnection as _;
-use realtime_actix::{ChangeSource, Connect, Principal, Realtime, socket_options};
+use realtime_actix::{ChangeSource, Connect, Principal, Realtime, prepare_connection};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -261,7 +261,7 @@ async fn serve(url: String, workers: usize, configure: Vec<Configure>, report: o
         let realtime = connect.start().await.map_err(|error| error.to_string())?;
         let mounted = realtime.clone();
         let server = HttpServer::new(move || App::new().service(mounted.scope("/api")))
-            .on_connect(socket_options)
+            .on_connect(prepare_connection)
             .h1_allow_half_closed(false)
             .workers(workers)
             .disable_signals()

@@ -26,7 +26,7 @@ use demo::Demo;
 use identity::Sessions;
 use models::{Comment, FeedItem, Note, Topic, User};
 use options::{LagChoice, LimitsChoice, Options, Print, SourceChoice};
-use realtime_actix::{ChangeSource, Lag, Limits, Realtime, socket_options};
+use realtime_actix::{ChangeSource, Lag, Limits, Realtime, prepare_connection};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -125,7 +125,7 @@ async fn run(options: Options) -> Result<(), String> {
             .configure(|config| auth::routes(config, &auth))
             .service(mounted.scope("/api"))
     })
-    .on_connect(socket_options)
+    .on_connect(prepare_connection)
     .h1_allow_half_closed(false)
     .workers(options.workers.map_or_else(default_workers, usize::from))
     .shutdown_timeout(u64::from(options.drain) + GRACE)

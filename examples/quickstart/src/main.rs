@@ -3,7 +3,7 @@
 use actix_web::{App, HttpServer};
 use diesel::prelude::*;
 use realtime_actix::policy::AllowAny;
-use realtime_actix::{Realtime, RealtimeResource, socket_options};
+use realtime_actix::{Realtime, RealtimeResource, prepare_connection};
 
 mod schema {
     diesel::table! {
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     HttpServer::new(move || App::new().service(realtime.scope("/api")))
-        .on_connect(socket_options)
+        .on_connect(prepare_connection)
         .h1_allow_half_closed(false)
         .bind("127.0.0.1:8080")?
         .run()

@@ -44,7 +44,7 @@ pub(crate) struct Client {
     pub(super) id: ClientId,
     /// Whose it is.
     pub(super) identity: RefCell<Identity>,
-    pub(super) outbox: Outbox,
+    pub(super) outbox: Rc<Outbox>,
     pub(super) backlog: Backlog,
     pub(super) snapshots: Semaphore,
     /// What it follows, each with the ticket that it was begun with. Most follow little: they are looked through.
@@ -413,7 +413,10 @@ impl Stream for OutboxStream {
 impl Drop for OutboxStream {
     fn drop(&mut self) {
         match self.client.socket() {
-            Some(socket) => socket.tell(Stop),
+            Some(socket) => {
+                self.client.outbox.disconnect();
+                socket.tell(Stop);
+            }
             None => {
                 self.client.outbox.end();
                 self.worker.forget(&self.client);

@@ -14,6 +14,7 @@ mod inbound;
 mod outbox;
 mod relay;
 pub(crate) mod worker;
+pub(crate) mod writer;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use realtime_core::{Code, Error};
 
 use self::client::SocketState;
 use self::worker::Worker;
+use self::writer::take_second;
 use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::rest::problem;
@@ -45,7 +47,7 @@ pub(crate) async fn handshake(
         Ok((response, identity, seat)) => {
             let known = Arc::clone(worker.shared().known());
             let socket = SocketState::new(connection.of(identity.principal().clone()).sharing(known));
-            worker.connect(response, payload, socket, identity, seat)
+            worker.connect(response, (payload, take_second(&request)), socket, identity, seat)
         }
         Err(error) => refused(&error),
     }
@@ -57,7 +59,7 @@ pub(crate) async fn echo(request: HttpRequest, payload: web::Payload, worker: Rc
     match upgrade(&request, &worker).await {
         Ok((response, identity, seat)) => {
             let socket = SocketState::new(Connection::new(Arc::clone(worker.surface()), None, 0)).echoing();
-            worker.connect(response, payload, socket, identity, seat)
+            worker.connect(response, (payload, take_second(&request)), socket, identity, seat)
         }
         Err(error) => refused(&error),
     }

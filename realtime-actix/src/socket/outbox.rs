@@ -2,15 +2,23 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice, Write as _};
+use std::net::TcpStream;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use tokio::task::JoinHandle;
 
 use super::heartbeat::Progress;
+use super::writer::{Writer, take_more};
 use crate::gate::Gate;
 
 /// The part of the room that events leave to replies.
 const PART_FOR_REPLIES: usize = 4;
+
+/// Parcels that are given to the system in one call. It takes more at once, but a client seldom has as many.
+const PARCELS_AT_ONCE: usize = 32;
 
 /// The queue was full: the client does not keep up.
 #[derive(Debug)]
@@ -20,6 +28,7 @@ pub(super) struct Overflow;
 #[derive(Debug)]
 pub(super) struct Outbox {
     state: RefCell<State>,
+    me: Weak<Self>,
     gate: Gate,
     max_bytes: usize,
     max_frames: usize,
@@ -30,6 +39,8 @@ struct State {
     ready: VecDeque<Parcel>,
     /// Events that wait for the reply to the write that caused them.
     held: VecDeque<Parcel>,
+    /// Is a part of the first parcel written? Then nothing goes before it, and it stays.
+    is_begun: bool,
     /// How often something was taken to be written.
     taken: u64,
     /// Does a frame wait that went before all others?
@@ -45,11 +56,27 @@ struct State {
     closed: bool,
     /// The stream ends once the queue is empty.
     ended: bool,
+    way: Way,
+    /// The response body.
     reader: Option<Waker>,
     /// Has the reader found nothing, and not been woken since? He stays where he is: he comes back for every event.
     is_awaited: bool,
     /// Those who wait for room.
     writers: Vec<Waker>,
+}
+
+/// How what waits is written.
+#[derive(Debug, Default)]
+enum Way {
+    /// The HTTP server takes it, as it takes the body of any answer.
+    #[default]
+    Body,
+    /// To the socket, by the writer of its worker. Is it about to?
+    Socket { socket: TcpStream, writer: Rc<Writer>, is_due: bool },
+    /// The socket takes nothing more at present. The task that waits until it does has it.
+    Blocked(JoinHandle<()>),
+    /// The peer is gone.
+    Gone,
 }
 
 /// Frames that are shared by several connections, end to end.
@@ -62,8 +89,82 @@ struct Parcel {
 }
 
 impl Outbox {
-    pub(super) fn new(gate: Gate, max_bytes: usize, max_frames: usize) -> Self {
-        Self { state: RefCell::default(), gate, max_bytes, max_frames }
+    pub(super) fn new(gate: Gate, max_bytes: usize, max_frames: usize) -> Rc<Self> {
+        let state = RefCell::default();
+        Rc::new_cyclic(|me| Self { state, me: Weak::clone(me), gate, max_bytes, max_frames })
+    }
+
+    /// From now on what waits is written to the socket, and the body has nothing more than its end.
+    ///
+    /// Everything that the HTTP server has taken before must have left it.
+    pub(super) fn write_to(&self, socket: TcpStream, writer: Rc<Writer>) {
+        let mut state = self.state.borrow_mut();
+        state.way = Way::Socket { socket, writer, is_due: false };
+        self.wake(&mut state);
+    }
+
+    /// Tells whoever writes that there is something to write.
+    fn wake(&self, state: &mut State) {
+        match &mut state.way {
+            Way::Body => state.wake_reader(),
+            Way::Socket { is_due: true, .. } | Way::Blocked(_) | Way::Gone => {}
+            Way::Socket { writer, is_due, .. } => {
+                // It is always there: it is what this is called on.
+                if let Some(me) = self.me.upgrade() {
+                    writer.add(me);
+                    *is_due = true;
+                }
+            }
+        }
+    }
+
+    /// Writes to the socket what waits, until it takes nothing more.
+    pub(super) fn write(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Way::Socket { is_due, .. } = &mut state.way {
+            *is_due = false;
+        }
+        while let Way::Socket { socket, .. } = &state.way
+            && let Some(first) = state.ready.front()
+        {
+            let written = if state.ready.len() == 1 {
+                (&*socket).write(&first.bytes)
+            } else {
+                let mut slices = [IoSlice::new(&[]); PARCELS_AT_ONCE];
+                let parcels = slices.iter_mut().zip(&state.ready);
+                let count = parcels.map(|(slice, parcel)| *slice = IoSlice::new(&parcel.bytes)).count();
+                (&*socket).write_vectored(slices.get(..count).unwrap_or_default())
+            };
+            match written {
+                Ok(0) => state.lose_peer(),
+                Ok(bytes) => state.take(bytes),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(&mut state),
+                Err(_) => state.lose_peer(),
+            }
+        }
+        if state.ended && state.ready.is_empty() {
+            // The body ends.
+            state.wake_reader();
+        }
+    }
+
+    /// Goes on once the socket takes something again.
+    fn block(&self, state: &mut State) {
+        let Some(me) = self.me.upgrade() else { return };
+        if let Way::Socket { socket, writer, .. } = std::mem::replace(&mut state.way, Way::Gone) {
+            state.way = Way::Blocked(actix::spawn(async move {
+                match take_more(socket).await {
+                    Ok(socket) => me.write_to(socket, writer),
+                    Err(_) => me.disconnect(),
+                }
+            }));
+        }
+    }
+
+    /// The connection is over: its socket is let go.
+    pub(super) fn disconnect(&self) {
+        self.state.borrow_mut().lose_peer();
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -82,7 +183,7 @@ impl Outbox {
             return Err(Overflow);
         }
         let hold = self.must_hold(&state);
-        state.push(Parcel { bytes, frames, is_reply: false }, hold);
+        self.push(&mut state, Parcel { bytes, frames, is_reply: false }, hold);
         Ok(())
     }
 
@@ -107,8 +208,14 @@ impl Outbox {
         if is_full && !has_part && !state.closed {
             return Err(Overflow);
         }
-        state.push(Parcel { bytes, frames: 1, is_reply: true }, hold);
+        self.push(state, Parcel { bytes, frames: 1, is_reply: true }, hold);
         Ok(())
+    }
+
+    fn push(&self, state: &mut State, parcel: Parcel, hold: bool) {
+        if state.push(parcel, hold) {
+            self.wake(state);
+        }
     }
 
     fn must_hold(&self, state: &State) -> bool {
@@ -122,8 +229,9 @@ impl Outbox {
             state.urgent = true;
             state.bytes += bytes.len();
             state.frames += 1;
-            state.ready.push_front(Parcel { bytes, frames: 1, is_reply: false });
-            state.wake();
+            let place = usize::from(state.is_begun);
+            state.ready.insert(place, Parcel { bytes, frames: 1, is_reply: false });
+            self.wake(&mut state);
         }
     }
 
@@ -166,7 +274,7 @@ impl Outbox {
         if !state.held.is_empty() {
             let mut held = std::mem::take(&mut state.held);
             state.ready.append(&mut held);
-            state.wake();
+            self.wake(&mut state);
         }
     }
 
@@ -177,14 +285,12 @@ impl Outbox {
             return;
         }
         if drop_waiting {
-            state.ready.clear();
-            (state.bytes, state.frames) = (0, 0);
-            (state.reply_bytes, state.reply_frames) = (0, 0);
+            state.drop_waiting();
         }
         state.held.clear();
         state.ready.push_back(Parcel { bytes: last, frames: 1, is_reply: false });
         state.closed = true;
-        state.wake();
+        self.wake(&mut state);
         state.wake_writers();
     }
 
@@ -204,7 +310,7 @@ impl Outbox {
         state.closed = true;
         state.ended = true;
         state.held.clear();
-        state.wake();
+        self.wake(&mut state);
         state.wake_writers();
     }
 
@@ -221,21 +327,16 @@ impl Outbox {
     /// The next bytes to write; `None` at the end.
     pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.state.borrow_mut();
-        match state.ready.pop_front() {
-            Some(parcel) => {
-                state.bytes = state.bytes.saturating_sub(parcel.bytes.len());
-                state.frames = state.frames.saturating_sub(parcel.frames);
-                if parcel.is_reply {
-                    state.reply_bytes -= parcel.bytes.len();
-                    state.reply_frames -= parcel.frames;
-                }
-                state.taken += 1;
-                // One that went before all others is the first to be taken.
-                state.urgent = false;
-                state.wake_writers();
-                Poll::Ready(Some(parcel.bytes))
+        let first = match state.way {
+            Way::Body => state.ready.front().map(|first| first.bytes.clone()),
+            _ => None,
+        };
+        match first {
+            Some(bytes) => {
+                state.take(bytes.len());
+                Poll::Ready(Some(bytes))
             }
-            None if state.ended => Poll::Ready(None),
+            None if state.ended && state.ready.is_empty() => Poll::Ready(None),
             None => {
                 if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
                     state.reader = Some(context.waker().clone());
@@ -248,9 +349,10 @@ impl Outbox {
 }
 
 impl State {
-    fn push(&mut self, parcel: Parcel, hold: bool) {
+    /// Queues a parcel. Is there something to write now?
+    fn push(&mut self, parcel: Parcel, hold: bool) -> bool {
         if self.closed {
-            return;
+            return false;
         }
         self.bytes += parcel.bytes.len();
         self.frames += parcel.frames;
@@ -266,11 +368,65 @@ impl State {
                 self.ready.reserve_exact(2);
             }
             self.ready.push_back(parcel);
-            self.wake();
+        }
+        !hold
+    }
+
+    /// So many bytes of what waits have been written.
+    fn take(&mut self, mut bytes: usize) {
+        self.taken += 1;
+        while let Some(first) = self.ready.front_mut() {
+            let taken = first.bytes.len().min(bytes);
+            let is_whole = taken == first.bytes.len();
+            if !is_whole {
+                first.bytes.advance(taken);
+            }
+            bytes -= taken;
+            self.bytes = self.bytes.saturating_sub(taken);
+            if first.is_reply {
+                self.reply_bytes -= taken;
+            }
+            if !is_whole {
+                self.is_begun |= taken > 0;
+                break;
+            }
+            self.is_begun = false;
+            self.frames = self.frames.saturating_sub(first.frames);
+            if first.is_reply {
+                self.reply_frames -= first.frames;
+            }
+            self.ready.pop_front();
+            // One that went before all others is among the first to be taken.
+            self.urgent = false;
+        }
+        self.wake_writers();
+    }
+
+    /// Forgets what waits, but for what the peer has the beginning of.
+    fn drop_waiting(&mut self) {
+        let begun = self.ready.drain(..).next().filter(|_| self.is_begun);
+        (self.bytes, self.frames) = (0, 0);
+        (self.reply_bytes, self.reply_frames) = (0, 0);
+        if let Some(Parcel { bytes, frames, .. }) = begun {
+            (self.bytes, self.frames) = (bytes.len(), frames);
+            self.ready.push_back(Parcel { bytes, frames, is_reply: false });
         }
     }
 
-    fn wake(&mut self) {
+    /// Nothing more can be written.
+    fn lose_peer(&mut self) {
+        if let Way::Blocked(waits) = std::mem::replace(&mut self.way, Way::Gone) {
+            waits.abort();
+        }
+        self.is_begun = false;
+        self.drop_waiting();
+        self.held.clear();
+        (self.closed, self.ended) = (true, true);
+        self.wake_writers();
+        self.wake_reader();
+    }
+
+    fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.as_ref().filter(|_| self.is_awaited) {
             reader.wake_by_ref();
             self.is_awaited = false;
@@ -299,7 +455,8 @@ mod tests {
 
     #[test]
     fn a_delivery_allocates_nothing() {
-        let outboxes: Vec<Outbox> = (0..100).map(|_| Outbox::new(Gate::default(), 1 << 20, 1_000)).collect();
+        let outboxes: Vec<Rc<Outbox>> =
+            (0..100).map(|_| Outbox::new(Gate::default(), 1 << 20, 1_000)).collect();
         let frame = Bytes::from(vec![b'x'; 200]);
         let context = Context::from_waker(Waker::noop());
         let round = |in_flight: usize| {
@@ -423,6 +580,160 @@ mod tests {
         for (frames, fits) in [(1, true), (2, true), (3, false)] {
             assert_eq!(is_taken(&[(1, 20)], &vec![1; frames - 1], None, 1), fits, "{frames} replies");
         }
+    }
+
+    /// Both ends of a connection whose sender and receiver have as little room as the system gives.
+    async fn connected() -> (TcpStream, tokio::net::TcpStream) {
+        use socket2::SockRef;
+        let listener = tokio::net::TcpSocket::new_v4().expect("a socket");
+        listener.set_recv_buffer_size(1).expect("an option");
+        listener.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = listener.listen(1).expect("a listener");
+        let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        SockRef::from(&near).set_send_buffer_size(1).expect("an option");
+        near.set_nonblocking(true).expect("an option");
+        (near, listener.accept().await.expect("a connection").0)
+    }
+
+    fn settled() -> impl Future<Output = ()> {
+        tokio::time::sleep(std::time::Duration::from_millis(1))
+    }
+
+    /// The number and the size of each frame that is read. They are sent as a line each.
+    fn lines(read: &[u8]) -> Vec<(String, usize)> {
+        let text = std::str::from_utf8(read).expect("it is whole");
+        let line = |line: &str| {
+            let number: String = line.chars().take_while(char::is_ascii_digit).collect();
+            assert!(line[number.len()..].bytes().all(|byte| byte == b'x'), "in the middle of {number}");
+            (number, line.len() + 1)
+        };
+        assert!(text.is_empty() || text.ends_with('\n'), "it ends with a whole frame");
+        text.lines().map(line).collect()
+    }
+
+    fn line(number: usize, size: usize) -> Bytes {
+        let number = number.to_string();
+        Bytes::from(format!("{number}{}\n", "x".repeat(size.saturating_sub(number.len() + 1))))
+    }
+
+    /// Frames of random sizes go to a socket that is read now and then: whatever goes before others, is dropped, or comes
+    /// last, the peer reads whole frames, in order.
+    #[actix::test]
+    async fn what_is_written_to_a_socket_are_whole_frames_in_order() {
+        use proptest::prelude::*;
+        use proptest::strategy::ValueTree as _;
+        use proptest::test_runner::TestRunner;
+        use tokio::io::AsyncReadExt as _;
+
+        let mut runner = TestRunner::deterministic();
+        let step = prop_oneof![
+            4 => (1_usize..30_000).prop_map(|size| ("event", size)),
+            4 => (1_usize..300).prop_map(|size| ("event", size)),
+            1 => Just(("urgent", 0)),
+            3 => (1_usize..60_000).prop_map(|size| ("read", size)),
+            1 => Just(("settle", 0)),
+        ];
+        let steps = prop::collection::vec(step, 0..60);
+        let (mut cut, mut blocked) = (0, 0);
+        for case in 0..100 {
+            let (near, mut far) = connected().await;
+            let (writer, outbox) = (Writer::start(), Outbox::new(Gate::default(), 200_000, 1_000));
+            let mut sent = Vec::new();
+            let mut read = Vec::new();
+            let mut begin = Some(near);
+            for (what, size) in steps.new_tree(&mut runner).expect("a case").current() {
+                match what {
+                    "event" => {
+                        let bytes = line(sent.len() + 1, size);
+                        if outbox.push_events(bytes.clone(), 1).is_ok() {
+                            sent.push(bytes.len());
+                        }
+                    }
+                    "urgent" => outbox.push_urgent(line(0, 0)),
+                    "read" => {
+                        let mut some = vec![0; size];
+                        let got = far.try_read(&mut some).unwrap_or_default();
+                        read.extend_from_slice(&some[..got]);
+                    }
+                    _ => settled().await,
+                }
+                // What was queued before the socket is written to is not lost.
+                if let Some(near) = begin.take_if(|_| sent.len() > 3) {
+                    outbox.write_to(near, Rc::clone(&writer));
+                }
+                blocked += usize::from(matches!(outbox.state.borrow().way, Way::Blocked(_)));
+            }
+            if let Some(near) = begin {
+                outbox.write_to(near, Rc::clone(&writer));
+            }
+            let is_cut = case % 2 == 0;
+            outbox.close(Bytes::from_static(b"99\n"), is_cut);
+            outbox.end();
+            // The end of the body is the end of the connection.
+            let mut body = Box::pin(std::future::poll_fn(|context| outbox.poll_next(context)));
+            loop {
+                tokio::select! {
+                    end = &mut body => {
+                        assert_eq!(end, None);
+                        break;
+                    }
+                    got = far.read_buf(&mut read) => assert!(got.expect("it is read") > 0),
+                }
+            }
+            outbox.disconnect();
+            far.read_to_end(&mut read).await.expect("it ends");
+            assert!(!outbox.progress().waits);
+            let mut seen = lines(&read);
+            assert_eq!(seen.pop(), Some(("99".to_owned(), 3)));
+            seen.retain(|(number, _)| number != "0");
+            let all: Vec<_> = (1..).map(|number: usize| number.to_string()).zip(sent).collect();
+            assert_eq!(seen, all[..seen.len()], "case {case}");
+            assert!(is_cut || seen.len() == all.len(), "case {case}");
+            cut += usize::from(seen.len() < all.len());
+        }
+        assert!(cut > 10 && blocked > 100, "{cut} of them cut off, {blocked} times blocked");
+    }
+
+    #[actix::test]
+    async fn what_waits_for_a_client_is_written_in_one_call() {
+        let (near, mut far) = connected().await;
+        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        outbox.write_to(near, Writer::start());
+        for frame in [&b"1"[..], b"2", b"3"] {
+            outbox.push_events(Bytes::from_static(frame), 1).expect("room");
+        }
+        settled().await;
+        assert_eq!(outbox.progress(), Progress { taken: 1, waits: false });
+        outbox.disconnect();
+        let mut read = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut far, &mut read).await.expect("it ends");
+        assert_eq!(read, "123");
+    }
+
+    #[actix::test]
+    async fn a_peer_that_is_gone_ends_the_body_and_its_socket_is_let_go() {
+        let (near, far) = connected().await;
+        let outbox = Outbox::new(Gate::default(), 200_000, 1_000);
+        outbox.write_to(near, Writer::start());
+        outbox.push_events(line(1, 199_000), 1).expect("room");
+        settled().await;
+        assert!(matches!(outbox.state.borrow().way, Way::Blocked(_)));
+        drop(far);
+        std::future::poll_fn(|context| outbox.poll_next(context)).await;
+        assert!(outbox.is_closed() && !outbox.progress().waits);
+        outbox.push_events(line(2, 10), 1).expect("it is dropped");
+        assert!(!outbox.progress().waits);
+
+        let (near, mut far) = connected().await;
+        let outbox = Outbox::new(Gate::default(), 200_000, 1_000);
+        outbox.write_to(near, Writer::start());
+        outbox.push_events(line(1, 199_000), 1).expect("room");
+        settled().await;
+        // The HTTP server has ended the connection while the socket takes nothing.
+        outbox.disconnect();
+        let mut read = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut far, &mut read).await.expect("nobody holds it open");
+        assert!(read.len() < 199_000);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::burst::{Burst, Frames};
 use super::group::RelayMessage;
 use super::worker::{RELAY_QUEUE, Worker};
+use super::writer::Writer;
 
 pub(super) struct Relay {
     worker: Rc<Worker>,
@@ -53,7 +54,8 @@ impl Actor for Relay {
 
     fn started(&mut self, context: &mut Self::Context) {
         if let Some(messages) = self.messages.take() {
-            Self::add_stream(Turns::new(messages), context);
+            let writer = Rc::clone(self.worker.writer());
+            Self::add_stream(Turns::new(messages, writer), context);
         }
     }
 }
@@ -73,6 +75,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(1);
 /// alone does not wait.
 struct Turns {
     messages: mpsc::Receiver<RelayMessage>,
+    writer: Rc<Writer>,
     phase: Phase,
     /// Did the last turn have several batches?
     was_crowded: bool,
@@ -89,9 +92,9 @@ enum Phase {
 }
 
 impl Turns {
-    fn new(messages: mpsc::Receiver<RelayMessage>) -> Self {
+    fn new(messages: mpsc::Receiver<RelayMessage>, writer: Rc<Writer>) -> Self {
         let rest = Box::pin(sleep(Duration::ZERO));
-        Self { messages, phase: Phase::Ready, was_crowded: false, rest }
+        Self { messages, writer, phase: Phase::Ready, was_crowded: false, rest }
     }
 
     /// How long to wait for more.
@@ -116,6 +119,7 @@ impl Stream for Turns {
             return Poll::Pending;
         }
         if let Phase::Behind(given) = self.phase {
+            ready!(self.writer.poll_idle(context));
             self.phase = match self.pause(given) {
                 Some(pause) => {
                     self.rest.as_mut().reset((Instant::now() + pause).into());
@@ -193,7 +197,7 @@ mod tests {
         let seen = Rc::new(RefCell::new(Vec::new()));
         LocalSet::new().block_on(&runtime, async {
             let (sender, receiver) = mpsc::channel(RELAY_QUEUE);
-            let mut turns = Turns::new(receiver);
+            let mut turns = Turns::new(receiver, Rc::default());
             (1..=3).for_each(|number| sender.try_send(message(number)).expect("room"));
             let told = Rc::clone(&seen);
             let relay = spawn_local(async move {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use super::connection::ConnectionActor;
 use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::relay::Relay;
+use super::writer::Writer;
 use crate::admission::Seat;
 use crate::auth::{Identity, Revocation, Since};
 use crate::database::Database;
@@ -53,6 +55,7 @@ pub(crate) struct Worker {
     clients: RefCell<HashMap<ClientId, Rc<Client>>>,
     members: RefCell<HashMap<GroupId, BTreeMap<u64, Member>>>,
     waiting: RefCell<HashMap<u64, Waiting>>,
+    writer: Rc<Writer>,
     next: Cell<u64>,
     draining: Cell<bool>,
     /// The position up to which every member here has been told of everything.
@@ -99,6 +102,7 @@ impl Worker {
             clients: RefCell::default(),
             members: RefCell::default(),
             waiting: RefCell::default(),
+            writer: Writer::start(),
             next: Cell::new(0),
             draining: Cell::new(false),
             told: Cell::new(Cursor::NOWHERE),
@@ -125,6 +129,10 @@ impl Worker {
         Arc::clone(self.shared.database())
     }
 
+    pub(super) fn writer(&self) -> &Rc<Writer> {
+        &self.writer
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
@@ -133,14 +141,15 @@ impl Worker {
     pub(super) fn connect(
         self: &Rc<Self>,
         mut response: HttpResponseBuilder,
-        payload: actix_web::web::Payload,
+        (payload, second): (actix_web::web::Payload, Option<TcpStream>),
         socket: SocketState,
         identity: Identity,
         seat: Seat,
     ) -> HttpResponse {
         let socket = Rc::new(socket);
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
-        let actor = ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload);
+        let actor =
+            ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload, second);
         socket.set_address(actor.start());
         self.look_once_more(&client);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })

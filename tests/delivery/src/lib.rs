@@ -15,11 +15,12 @@ use std::time::Duration;
 use actix_http::HttpService;
 use actix_service::{Service as _, ServiceFactory as _, map_config};
 use actix_web::App;
-use actix_web::dev::{AppConfig, Extensions, Server};
+use actix_web::dev::{AppConfig, Server};
+use actix_web::rt::net::TcpStream;
 use actix_web::rt::{System, SystemRunner, net::TcpListener};
 use diesel::prelude::*;
 use realtime_actix::policy::AllowAny;
-use realtime_actix::{Limits, Realtime, RealtimeResource, socket_options};
+use realtime_actix::{Limits, Realtime, RealtimeResource, prepare_connection};
 use tokio::sync::mpsc as channel;
 
 use crowd::{Crowd, Socket};
@@ -169,6 +170,7 @@ async fn worker(realtime: &Realtime) -> SocketAddr {
     });
     // Whoever counts may make it slow: no handshake is too late.
     let build = build.client_request_timeout(Duration::ZERO);
+    let build = build.on_connect_ext(|stream: &TcpStream, extensions| prepare_connection(stream, extensions));
     let factory = build.h1(map_config(app, |()| AppConfig::default())).tcp();
     let service = factory.new_service(()).await.expect("the application starts");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -177,7 +179,6 @@ async fn worker(realtime: &Realtime) -> SocketAddr {
         let _server = server;
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
-            socket_options(&stream, &mut Extensions::new());
             actix_web::rt::spawn(service.call(stream));
         }
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use diesel::connection::SimpleConnection as _;
-use realtime_actix::{Limits, Realtime, socket_options};
+use realtime_actix::{Limits, Realtime, prepare_connection};
 use realtime_tests::{AllResources as _, SCHEMA};
 
 /// The suite's longest messages have 16 MiB.
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .start()
             .await?;
         let server = HttpServer::new(move || App::new().service(realtime.scope("/api").with_echo()))
-            .on_connect(socket_options)
+            .on_connect(prepare_connection)
             .h1_allow_half_closed(false)
             // The server ends the connection at once when both have sent a close frame, as the suite likes it.
             .client_disconnect_timeout(Duration::ZERO)
