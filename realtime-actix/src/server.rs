@@ -12,8 +12,8 @@ use crate::socket::writer::open_second;
 /// Prepares a connection for delivery. To be given to `HttpServer::on_connect`.
 ///
 /// What is told to a WebSocket's client is then written past the HTTP server, which costs a fifth less of the processor.
-/// For that each socket is opened a second time, so that a connection has two file descriptors; where the system has no
-/// more, or the connection is one of TLS, the HTTP server writes.
+/// For that each socket is opened a second time, so that a connection has two file descriptors; where the process has few
+/// left, or the connection is one of TLS, the HTTP server writes.
 ///
 /// And the options are set that delivery relies on:
 /// `TCP_NODELAY`, because a frame must not wait for the next one; `TCP_USER_TIMEOUT` of 40 seconds, because a peer that

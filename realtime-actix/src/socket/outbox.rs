@@ -103,6 +103,17 @@ impl Outbox {
         self.wake(&mut state);
     }
 
+    /// Gives the socket back, if it has one that takes what is written: the body drains it again.
+    pub(super) fn give_back(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let has_socket = matches!(state.way, Way::Socket { .. });
+        if has_socket {
+            state.way = Way::Body;
+            state.wake_reader();
+        }
+        has_socket
+    }
+
     /// Tells whoever writes that there is something to write.
     fn wake(&self, state: &mut State) {
         match &mut state.way {

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use super::connection::ConnectionActor;
 use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::relay::Relay;
-use super::writer::Writer;
+use super::writer::{Second, Writer};
 use crate::admission::Seat;
 use crate::auth::{Identity, Revocation, Since};
 use crate::database::Database;
@@ -41,6 +40,10 @@ pub(super) const RELAY_QUEUE: usize = 256;
 
 /// Milliseconds between two steps of closing all clients.
 const DRAIN_STEP_MS: u64 = 50;
+
+/// Clients whose second descriptor is given back when a new one finds that there are few. As none is opened for a while
+/// then, so many new connections find room before the next one finds so again.
+const GIVEN_BACK: usize = 16;
 
 /// How many of those who are left are to be closed at the next of the steps that are left: all at the last one.
 fn share(clients: usize, steps: u64) -> usize {
@@ -141,11 +144,20 @@ impl Worker {
     pub(super) fn connect(
         self: &Rc<Self>,
         mut response: HttpResponseBuilder,
-        (payload, second): (actix_web::web::Payload, Option<TcpStream>),
+        (payload, second): (actix_web::web::Payload, Second),
         socket: SocketState,
         identity: Identity,
         seat: Seat,
     ) -> HttpResponse {
+        let second = match second {
+            Second::Open(second) => Some(second),
+            Second::Scarce => {
+                let clients = self.clients.borrow();
+                clients.values().filter(|client| client.outbox.give_back()).take(GIVEN_BACK).for_each(drop);
+                None
+            }
+            Second::None => None,
+        };
         let socket = Rc::new(socket);
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
         let actor =

@@ -12,7 +12,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::rc::{Rc, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
 
@@ -21,24 +23,54 @@ use super::outbox::Outbox;
 /// Outboxes that are written before others of the worker's tasks have their turn: about half a millisecond.
 const OUTBOXES_AT_ONCE: usize = 64;
 
-/// What stands in a connection's extensions: the socket once more, for whoever answers a handshake on it.
-struct Second(Cell<Option<TcpStream>>);
+/// The part of the process's descriptors that is left to new connections.
+const PART_FOR_CONNECTIONS: u64 = 16;
+
+/// How long no socket is opened twice after descriptors have been few.
+const WHILE_SCARCE: Duration = Duration::from_secs(60);
+
+/// When the process last had few descriptors left.
+static SCARCE: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// A connection's socket once more, for whoever answers a handshake on it.
+pub(super) enum Second {
+    Open(TcpStream),
+    /// The process has few descriptors left.
+    Scarce,
+    /// It had few not long ago, or the connection is not a socket's alone.
+    None,
+}
+
+/// What stands in a connection's extensions.
+struct Kept(Cell<Second>);
 
 /// Opens the socket once more, if the connection is one without TLS.
 pub(crate) fn open_second(connection: &dyn Any, extensions: &mut Extensions) {
-    // The system may have no more: then the HTTP server writes.
     #[cfg(unix)]
     if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-        use std::os::fd::AsFd as _;
-        if let Ok(second) = stream.as_fd().try_clone_to_owned() {
-            extensions.insert(Second(Cell::new(Some(second.into()))));
-        }
+        use std::os::fd::{AsFd as _, AsRawFd as _};
+
+        use rustix::process::{Resource, getrlimit};
+
+        // The system gives the lowest number that is free, so a high one says that few are left.
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+        let mut scarce = SCARCE.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = if number >= most - most / PART_FOR_CONNECTIONS {
+            *scarce = Some(Instant::now());
+            Second::Scarce
+        } else if scarce.is_some_and(|since| since.elapsed() < WHILE_SCARCE) {
+            Second::None
+        } else {
+            stream.as_fd().try_clone_to_owned().map_or(Second::None, |second| Second::Open(second.into()))
+        };
+        extensions.insert(Kept(Cell::new(second)));
     }
 }
 
-/// The socket that a request has come from, once.
-pub(super) fn take_second(request: &actix_web::HttpRequest) -> Option<TcpStream> {
-    request.conn_data::<Second>()?.0.take()
+/// The second socket of the connection that a request has come on. It is given once.
+pub(super) fn take_second(request: &actix_web::HttpRequest) -> Second {
+    request.conn_data::<Kept>().map_or(Second::None, |kept| kept.0.replace(Second::None))
 }
 
 /// Waits until a socket takes something again.

@@ -100,6 +100,8 @@ pub(crate) struct Crowd {
     members: Vec<Member>,
     topics: Vec<Topic>,
     posts: Vec<Post>,
+    /// The one that is looked at first.
+    next_post: usize,
     pub(crate) tally: Tally,
     /// The characters of a comment.
     pub(crate) length: usize,
@@ -121,6 +123,7 @@ impl Crowd {
             members: Vec::new(),
             topics: topics.collect(),
             posts: Vec::new(),
+            next_post: 0,
             tally: Tally::default(),
             length,
             events: Vec::with_capacity(1024),
@@ -234,7 +237,12 @@ impl Crowd {
 
     /// Says something in a topic. False if no connection is free for it.
     pub(crate) fn say(&mut self, topic: usize) -> Result<bool, String> {
-        let Some(post) = self.posts.iter_mut().find(|post| post.is_answered()) else { return Ok(false) };
+        // In turn: the server ends a connection on which nothing comes for some seconds.
+        let next = self.next_post.min(self.posts.len());
+        let (before, from) = self.posts.split_at_mut(next);
+        let mut in_turn = from.iter_mut().chain(before).enumerate();
+        let Some((skipped, post)) = in_turn.find(|(_, post)| post.is_answered()) else { return Ok(false) };
+        self.next_post = (self.next_post + skipped + 1) % POSTING;
         let Topic { key, said, members } = &mut self.topics[topic];
         let mark = wire::mark(topic as u64 * OF_TOPIC + said.len() as u64);
         if said.len() as u64 + 1 >= OF_TOPIC {
