@@ -7,7 +7,7 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 
-use crate::socket::writer::open_second;
+use crate::socket::descriptor::open_second;
 
 /// Prepares a connection for delivery. To be given to `HttpServer::on_connect`.
 ///
@@ -33,5 +33,5 @@ pub fn prepare_connection(connection: &dyn Any, extensions: &mut Extensions) {
         let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(40)));
         let _ = socket.set_tcp_notsent_lowat(16 << 10);
     }
-    open_second(connection, extensions);
+    open_second(stream, extensions);
 }

@@ -6,6 +6,7 @@ mod burst;
 mod catch_up;
 mod client;
 mod connection;
+pub(crate) mod descriptor;
 mod follower;
 mod frame;
 pub(crate) mod group;
@@ -14,20 +15,20 @@ mod inbound;
 mod outbox;
 mod relay;
 pub(crate) mod worker;
-pub(crate) mod writer;
+mod writer;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use actix_web_actors::ws;
 use realtime_core::connection::Connection;
 use realtime_core::{Code, Error};
 
 use self::client::SocketState;
+use self::descriptor::{Second, take_second};
 use self::worker::Worker;
-use self::writer::take_second;
 use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::rest::problem;
@@ -44,10 +45,10 @@ pub(crate) async fn handshake(
     let address = request.match_info().get("address").filter(|address| !address.is_empty());
     let connection = Connection::new(Arc::clone(worker.surface()), address.map(str::to_owned), 0);
     match upgrade(&request, &worker).await {
-        Ok((response, identity, seat)) => {
+        Ok(handshake) => {
             let known = Arc::clone(worker.shared().known());
-            let socket = SocketState::new(connection.of(identity.principal().clone()).sharing(known));
-            worker.connect(response, (payload, take_second(&request)), socket, identity, seat)
+            let principal = handshake.identity.principal().clone();
+            worker.connect(handshake, payload, SocketState::new(connection.of(principal).sharing(known)))
         }
         Err(error) => refused(&error),
     }
@@ -57,9 +58,9 @@ pub(crate) async fn handshake(
 #[cfg(feature = "conformance")]
 pub(crate) async fn echo(request: HttpRequest, payload: web::Payload, worker: Rc<Worker>) -> HttpResponse {
     match upgrade(&request, &worker).await {
-        Ok((response, identity, seat)) => {
+        Ok(handshake) => {
             let socket = SocketState::new(Connection::new(Arc::clone(worker.surface()), None, 0)).echoing();
-            worker.connect(response, (payload, take_second(&request)), socket, identity, seat)
+            worker.connect(handshake, payload, socket)
         }
         Err(error) => refused(&error),
     }
@@ -72,10 +73,15 @@ fn refused(error: &Error) -> HttpResponse {
     }
 }
 
-async fn upgrade(
-    request: &HttpRequest,
-    worker: &Worker,
-) -> Result<(actix_web::HttpResponseBuilder, Identity, Seat), Error> {
+/// A handshake that nothing is against.
+struct Handshake {
+    response: HttpResponseBuilder,
+    identity: Identity,
+    seat: Seat,
+    second: Option<Second>,
+}
+
+async fn upgrade(request: &HttpRequest, worker: &Worker) -> Result<Handshake, Error> {
     if *request.method() != Method::GET {
         return Err(Error::new(Code::ActionNotAllowed, "A socket is opened by GET."));
     }
@@ -96,7 +102,7 @@ async fn upgrade(
     // Last: a ticket is used up by it.
     let identity = worker.shared().identify_handshake(request, &offered).await?;
     seat.pass_to(identity.principal())?;
-    Ok((response, identity, seat))
+    Ok(Handshake { response, identity, seat, second: take_second(request) })
 }
 
 fn offered_subprotocols(request: &HttpRequest) -> Option<Vec<String>> {

@@ -19,15 +19,17 @@ use realtime_core::transition::Transition;
 use realtime_core::{Action, Code, Lag, Limits, Principal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Handshake;
 use super::backlog::Run;
 use super::burst::Burst;
 use super::catch_up::{CatchUp, Step};
 use super::client::{Client, ClientId, OutboxStream, SocketState, Transport};
 use super::connection::ConnectionActor;
+use super::descriptor::{GIVEN_BACK, Second};
 use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
 use super::relay::Relay;
-use super::writer::{Second, Writer};
+use super::writer::Writer;
 use crate::admission::Seat;
 use crate::auth::{Identity, Revocation, Since};
 use crate::database::Database;
@@ -40,10 +42,6 @@ pub(super) const RELAY_QUEUE: usize = 256;
 
 /// Milliseconds between two steps of closing all clients.
 const DRAIN_STEP_MS: u64 = 50;
-
-/// Clients whose second descriptor is given back when a new one finds that there are few. As none is opened for a while
-/// then, so many new connections find room before the next one finds so again.
-const GIVEN_BACK: usize = 16;
 
 /// How many of those who are left are to be closed at the next of the steps that are left: all at the last one.
 fn share(clients: usize, steps: u64) -> usize {
@@ -143,20 +141,18 @@ impl Worker {
     /// Begins the actor of a connection and answers the handshake with the body that its frames go to.
     pub(super) fn connect(
         self: &Rc<Self>,
-        mut response: HttpResponseBuilder,
-        (payload, second): (actix_web::web::Payload, Second),
+        Handshake { mut response, identity, seat, second }: Handshake,
+        payload: actix_web::web::Payload,
         socket: SocketState,
-        identity: Identity,
-        seat: Seat,
     ) -> HttpResponse {
         let second = match second {
-            Second::Open(second) => Some(second),
-            Second::Scarce => {
+            Some(Second::Open(second)) => Some(second),
+            Some(Second::Scarce) => {
                 let clients = self.clients.borrow();
                 clients.values().filter(|client| client.outbox.give_back()).take(GIVEN_BACK).for_each(drop);
                 None
             }
-            Second::None => None,
+            None => None,
         };
         let socket = Rc::new(socket);
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
