@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,7 @@ pub(crate) struct Admission {
 struct Counts {
     all: usize,
     /// By the user's key as JSON.
-    users: HashMap<String, usize>,
+    users: HashMap<Arc<str>, usize>,
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -33,7 +34,8 @@ struct Counts {
 pub(crate) struct Seat {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
-    user: RefCell<Option<String>>,
+    /// As in the counts, and the same allocation.
+    user: RefCell<Option<Arc<str>>>,
 }
 
 impl Admission {
@@ -59,7 +61,7 @@ impl Admission {
                 .retry_after(RETRY_AFTER));
         }
         if let Some(address) = address
-            && !count(&mut counts.addresses, address, self.of_address)
+            && count(&mut counts.addresses, address, self.of_address).is_none()
         {
             tracing::warn!(
                 %address,
@@ -86,15 +88,15 @@ impl Seat {
     pub(crate) fn pass_to(&self, principal: &Principal) -> Result<(), Error> {
         let user = principal.user_json();
         let mut own = self.user.borrow_mut();
-        if *own == user {
+        if own.as_deref() == user.as_deref() {
             return Ok(());
         }
         let mut counts = self.admission.counts();
-        if let Some(user) = &user
-            && !count(&mut counts.users, user.clone(), self.admission.of_user)
-        {
-            return Err(too_many("this user", "connections_per_user"));
-        }
+        let counted = user.map(|user| {
+            count(&mut counts.users, Arc::from(user), self.admission.of_user)
+                .ok_or_else(|| too_many("this user", "connections_per_user"))
+        });
+        let user = counted.transpose()?;
         if let Some(before) = own.take() {
             uncount(&mut counts.users, before);
         }
@@ -116,21 +118,23 @@ impl Drop for Seat {
     }
 }
 
-fn count<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K, limit: usize) -> bool {
+/// Counts one more and gives what it is counted by. `None` where there are as many as may be.
+fn count<K: Clone + Hash + Eq>(counts: &mut HashMap<K, usize>, key: K, limit: usize) -> Option<K> {
     match counts.entry(key) {
         Entry::Occupied(mut count) if *count.get() < limit => {
             *count.get_mut() += 1;
-            true
+            Some(count.key().clone())
         }
         Entry::Vacant(count) if limit > 0 => {
+            let key = count.key().clone();
             count.insert(1);
-            true
+            Some(key)
         }
-        _ => false,
+        _ => None,
     }
 }
 
-fn uncount<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
+fn uncount<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
     if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() -= 1;
         if *count.get() == 0 {
@@ -211,9 +215,9 @@ mod tests {
         other.pass_to(&ann).expect_err("she has two");
         drop(first);
         other.pass_to(&ann).expect("one has gone");
-        assert_eq!(admission.counts().users, HashMap::from([("1".to_owned(), 2)]));
+        assert_eq!(admission.counts().users, HashMap::from([("1".into(), 2)]));
         other.pass_to(&Principal::anonymous()).expect("nobody has no limit of his own");
-        assert_eq!(admission.counts().users, HashMap::from([("1".to_owned(), 1)]));
+        assert_eq!(admission.counts().users, HashMap::from([("1".into(), 1)]));
     }
 
     #[test]

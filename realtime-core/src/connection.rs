@@ -1,6 +1,6 @@
 //! One client's side of the protocol: messages in, effects out. It reads no clock, opens nothing and sends nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -160,23 +160,31 @@ enum Unsubscribe {
 pub struct Connection {
     surface: Arc<Surface>,
     known: Option<Arc<Known>>,
-    default_address: Option<String>,
+    default_address: Option<Box<str>>,
     principal: Principal,
     /// Most hold few: they are looked through.
     held: Vec<Held>,
-    pending: HashMap<Ticket, Pending>,
+    /// As few as may run at a time: they are looked through, too.
+    pending: Vec<(Ticket, Pending)>,
     queue: VecDeque<Queued>,
     /// Is an ordered request running?
     busy: bool,
-    /// Is it not known whose the next requests are?
-    authenticating: bool,
-    /// The `authenticate` that is to be known by, until it is its turn. Nothing is queued behind it.
-    login: Option<(Head, String)>,
-    /// Texts that have come after it.
-    held_back: VecDeque<String>,
+    /// Nothing for most of a connection's life.
+    login: Option<Box<Login>>,
     next_ticket: u64,
     bucket: Bucket,
     closed: bool,
+}
+
+/// Somebody logs in: it is not known whose the next requests are.
+#[derive(Debug, Default)]
+struct Login {
+    /// Is it not known yet?
+    unknown: bool,
+    /// The `authenticate` that is to be known by, until it is its turn. Nothing is queued behind it.
+    asked: Option<(Head, String)>,
+    /// Texts that have come after it.
+    held_back: VecDeque<String>,
 }
 
 /// The request-rate limit: a bucket of tokens that fills with time.
@@ -225,15 +233,13 @@ impl Connection {
         Self {
             surface,
             known: None,
-            default_address,
+            default_address: default_address.map(String::into_boxed_str),
             principal: Principal::anonymous(),
             held: Vec::new(),
-            pending: HashMap::new(),
+            pending: Vec::new(),
             queue: VecDeque::new(),
             busy: false,
-            authenticating: false,
             login: None,
-            held_back: VecDeque::new(),
             next_ticket: 0,
             bucket: Bucket { tokens, at_ms: now_ms, refused_in_a_row: 0 },
             closed: false,
@@ -242,8 +248,9 @@ impl Connection {
 
     /// Are as many requests running or waiting as may be? Then nothing more is to be read.
     pub fn is_full(&self) -> bool {
-        let waiting = self.queue.len() + usize::from(self.login.is_some()) + self.held_back.len();
-        self.pending.len() + waiting >= self.surface.limits.running_requests
+        let login = self.login.as_ref();
+        let held = login.map_or(0, |login| usize::from(login.asked.is_some()) + login.held_back.len());
+        self.pending.len() + self.queue.len() + held >= self.surface.limits.running_requests
     }
 
     /// A text frame has come.
@@ -260,21 +267,23 @@ impl Connection {
             return self.throttled(&head);
         }
         match parsed {
-            Ok(_) if self.authenticating => {
-                self.held_back.push_back(text.to_owned());
-                Vec::new()
-            }
-            Ok(message) => self.request(message),
+            Ok(message) => match &mut self.login {
+                Some(login) if login.unknown => {
+                    login.held_back.push_back(text.to_owned());
+                    Vec::new()
+                }
+                _ => self.request(message),
+            },
             Err(malformed) => refuse(&malformed.0, &malformed.1),
         }
     }
 
     /// The next text that has waited until it is known whose it is, if that is known now.
     pub fn next_held_back(&mut self) -> Option<String> {
-        let next = if self.authenticating || self.closed { None } else { self.held_back.pop_front() };
-        if self.held_back.is_empty() {
-            // As the queue, it need not keep its room.
-            self.held_back = VecDeque::new();
+        let login = self.login.as_mut().filter(|login| !login.unknown && !self.closed)?;
+        let next = login.held_back.pop_front();
+        if login.held_back.is_empty() {
+            self.login = None;
         }
         next
     }
@@ -437,8 +446,9 @@ impl Connection {
             let ticket = self.issue(Pending::answer(message.head, false));
             return Ok(vec![Effect::AskPosition(ticket)]);
         };
-        self.authenticating = true;
-        self.login = Some((message.head, token));
+        let login = self.login.get_or_insert_default();
+        login.unknown = true;
+        login.asked = Some((message.head, token));
         Ok(self.advance())
     }
 
@@ -464,7 +474,7 @@ impl Connection {
     fn issue(&mut self, pending: Pending) -> Ticket {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.pending.insert(ticket, pending);
+        self.pending.push((ticket, pending));
         ticket
     }
 
@@ -493,7 +503,7 @@ impl Connection {
             let Some(Queued { head, resource, descriptor, work }) = self.queue.pop_front() else {
                 // Most connections ask for something once and listen from then on.
                 self.queue = VecDeque::new();
-                if let Some((head, token)) = self.login.take() {
+                if let Some((head, token)) = self.login.as_mut().and_then(|login| login.asked.take()) {
                     self.busy = true;
                     let ticket = self.issue(Pending::answer(head, true));
                     effects.push(Effect::Authenticate(ticket, token));
@@ -602,12 +612,13 @@ impl Connection {
 
     /// A request is no longer waited for.
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
-        let pending = self.pending.remove(&ticket);
+        let at = self.pending.iter().position(|(asked, _)| *asked == ticket)?;
+        let (_, pending) = self.pending.swap_remove(at);
         if self.pending.is_empty() {
             // As the queue, it need not keep its room.
-            self.pending = HashMap::new();
+            self.pending = Vec::new();
         }
-        pending
+        Some(pending)
     }
 
     /// The subscription is followed from now on: its events begin after the cursor. Is that the one that was asked for?
@@ -669,7 +680,9 @@ impl Connection {
         result: Result<(&Principal, Option<DateTime<Utc>>), Error>,
     ) -> Vec<Effect> {
         let Some(pending) = self.take_pending(ticket) else { return Vec::new() };
-        self.authenticating = false;
+        if let Some(login) = &mut self.login {
+            login.unknown = false;
+        }
         self.busy = false;
         let (principal, expires_at) = match result {
             Ok(known) => known,
@@ -694,7 +707,7 @@ impl Connection {
                 && subscription.is_known_to(descriptor, principal)
         };
         let held = self.held.iter().map(|held| &held.subscription);
-        let begun = self.pending.values().filter_map(|pending| pending.waits_for.subscription());
+        let begun = self.pending.iter().filter_map(|(_, pending)| pending.waits_for.subscription());
         let waiting = self.queue.iter().filter_map(|queued| match &queued.work {
             Work::Subscribe(asked) => Some(&asked.subscription),
             _ => None,

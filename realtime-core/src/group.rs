@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::change::{Batch, Change, ResourceId};
@@ -21,14 +22,14 @@ pub struct WorkerId(pub usize);
 /// One group, for as long as it has members. In the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId {
-    number: u64,
+    number: NonZeroU64,
     slot: Slot,
 }
 
 impl GroupId {
     /// Which group it is of all that there ever were, from 1 on.
     pub fn number(self) -> u64 {
-        self.number
+        self.number.get()
     }
 }
 
@@ -79,7 +80,7 @@ struct Group {
 pub struct Groups {
     descriptors: Vec<&'static Descriptor>,
     cursor: Cursor,
-    next: u64,
+    next: NonZeroU64,
     /// By slot; `None` is free.
     groups: Pieces<Option<Group>>,
     free: Vec<Slot>,
@@ -106,7 +107,7 @@ impl Groups {
             indexes: descriptors.iter().map(|descriptor| Index::new(descriptor)).collect(),
             descriptors,
             cursor,
-            next: 0,
+            next: NonZeroU64::MIN,
             groups: Pieces::default(),
             free: Vec::new(),
             hashes: Hashes::default(),
@@ -166,12 +167,12 @@ impl Groups {
     }
 
     fn add(&mut self, subscription: &Arc<Subscription>, hash: u64) -> GroupId {
-        self.next += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.groups.push(None);
             Slot::try_from(self.groups.len() - 1).expect("memory ends before 2^31 groups")
         });
         let id = GroupId { number: self.next, slot };
+        self.next = self.next.saturating_add(1);
         self.groups[slot as usize] = Some(Group {
             id,
             subscription: Arc::clone(subscription),

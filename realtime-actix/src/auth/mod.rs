@@ -29,7 +29,7 @@ pub use self::tokens::{Anonymous, Tokens};
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     principal: Principal,
-    session: Option<String>,
+    session: Option<Box<str>>,
     expires_at: Option<DateTime<Utc>>,
     proof: Option<Proof>,
     /// How many revocations there had been when the application was asked.
@@ -66,7 +66,7 @@ impl Identity {
     /// finds his sockets. It need not be secret, and should not be.
     #[must_use]
     pub fn in_session(self, session: impl Into<String>) -> Self {
-        Self { session: Some(session.into()), ..self }
+        Self { session: Some(session.into().into()), ..self }
     }
 
     /// Says when it ends. His sockets are closed then.

@@ -96,7 +96,7 @@ impl CatchUp {
     /// much for one, it begins anew.
     async fn become_other(&self, transition: Arc<Transition>, after: Cursor) -> Result<Step, Stop> {
         let Self { worker, follower, .. } = self;
-        let Ok(_turn) = follower.client.snapshots.acquire().await else { return Err(Stop::Over) };
+        let Ok(_turn) = follower.client.snapshots().acquire().await else { return Err(Stop::Over) };
         let (limits, database) = (worker.limits(), worker.database());
         let bytes = limits.snapshot_bytes.min(limits.outbox_bytes / PART_OF_QUEUE).max(1);
         let most = (limits.snapshot_rows.min(limits.outbox_frames / PART_OF_QUEUE).max(1), bytes);
@@ -154,7 +154,7 @@ impl CatchUp {
         self.follower.answer(&self.worker, at, true, false);
         if std::mem::take(lagged) {
             let mut bytes = BytesMut::new();
-            self.follower.append_lagged(&mut bytes, Resync::Events, at, at);
+            self.follower.append_lagged(&self.worker, &mut bytes, Resync::Events, at, at);
             self.push(bytes.freeze(), 1).await?;
         }
         Ok(())
@@ -182,7 +182,7 @@ impl CatchUp {
         let Self { worker, follower, .. } = self;
         let client = &follower.client;
         let limits = worker.limits();
-        let Ok(_turn) = client.snapshots.acquire().await else { return Err(Stop::Over) };
+        let Ok(_turn) = client.snapshots().acquire().await else { return Err(Stop::Over) };
         let mut request = PageRequest {
             subscription: Arc::clone(&follower.subscription),
             after: None,
@@ -206,7 +206,13 @@ impl CatchUp {
             let mut bytes = BytesMut::with_capacity(page.text.len() + 64);
             let mut frames = 1;
             if std::mem::take(&mut lagged) {
-                follower.append_lagged(&mut bytes, Resync::Snapshot, page.cursor, Cursor::NOWHERE);
+                follower.append_lagged(
+                    &self.worker,
+                    &mut bytes,
+                    Resync::Snapshot,
+                    page.cursor,
+                    Cursor::NOWHERE,
+                );
                 frames += 1;
             }
             client.append(&mut bytes, "snapshot", page.done.then_some(page.cursor), &page.text);

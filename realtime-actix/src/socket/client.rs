@@ -16,7 +16,7 @@ use realtime_core::{Error, Lag, Limits, Principal};
 use tokio::sync::Semaphore;
 
 use super::backlog::Backlog;
-use super::connection::{Carry, ConnectionActor, Linger, Recheck, Stop};
+use super::connection::{Carry, ConnectionActor, Linger, Look, Recheck, Stop};
 use super::follower::Follower;
 use super::frame;
 use super::heartbeat::Progress;
@@ -27,7 +27,6 @@ use super::worker::Worker;
 use crate::admission::Seat;
 use crate::auth::Identity;
 use crate::fault;
-use crate::gate::Gate;
 use crate::sse;
 
 /// Snapshots of one client that are read at the same time. Others wait in turn.
@@ -46,7 +45,8 @@ pub(crate) struct Client {
     pub(super) identity: RefCell<Identity>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) backlog: Backlog,
-    pub(super) snapshots: Semaphore,
+    /// Most never have one read, or no longer.
+    snapshots: OnceCell<Box<Semaphore>>,
     /// What it follows, each with the ticket that it was begun with. Most follow little: they are looked through.
     followers: RefCell<Vec<Rc<Follower>>>,
     transport: Transport,
@@ -71,7 +71,8 @@ pub(super) struct SocketState {
     address: OnceCell<Addr<ConnectionActor>>,
     /// The task that reads the socket, while it pauses.
     paused: RefCell<Option<Waker>>,
-    opened: Instant,
+    /// When the actor is to look at it next, of the worker's clock. Zero where it is not.
+    look_at: Cell<u64>,
     /// How often something has come.
     received: Cell<u64>,
     /// Is everything sent back that comes?
@@ -85,7 +86,7 @@ impl SocketState {
             connection: RefCell::new(connection),
             address: OnceCell::new(),
             paused: RefCell::new(None),
-            opened: Instant::now(),
+            look_at: Cell::new(0),
             received: Cell::new(0),
             #[cfg(feature = "conformance")]
             echoes: false,
@@ -153,9 +154,9 @@ impl SocketState {
         self.received.get()
     }
 
-    /// Milliseconds since the connection was opened: the clock that core is given.
-    pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Sets when the actor is to look at it next, and gives when it was to do so.
+    pub(super) fn set_look_at(&self, at: u64) -> u64 {
+        self.look_at.replace(at)
     }
 
     fn tell<M>(&self, message: M)
@@ -207,9 +208,9 @@ impl Client {
         Self {
             id,
             identity: RefCell::new(identity),
-            outbox: Outbox::new(Gate::default(), limits.outbox_bytes, limits.outbox_frames),
+            outbox: Outbox::new(limits.outbox_bytes, limits.outbox_frames),
             backlog: Backlog::new(limits.outbox_bytes / part, limits.outbox_frames / part),
-            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            snapshots: OnceCell::new(),
             followers: RefCell::default(),
             transport,
             seat: RefCell::new(Some(seat)),
@@ -244,6 +245,11 @@ impl Client {
 
     pub(super) fn is_event_stream(&self) -> bool {
         matches!(self.transport, Transport::EventStream(_))
+    }
+
+    /// Has a snapshot wait until it may be read.
+    pub(super) fn snapshots(&self) -> &Semaphore {
+        self.snapshots.get_or_init(|| Box::new(Semaphore::new(SNAPSHOTS_AT_ONCE)))
     }
 
     /// It follows something under a ticket that names nothing else.
@@ -356,6 +362,13 @@ impl Client {
         self.outbox.close_after_reply(frame::close(4401, "the session has ended"));
         if self.outbox.is_closed() {
             socket.tell(Linger);
+        }
+    }
+
+    /// It is time that the actor looks at the socket.
+    pub(super) fn look(&self) {
+        if let Some(socket) = self.socket() {
+            socket.tell(Look);
         }
     }
 

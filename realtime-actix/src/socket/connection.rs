@@ -3,14 +3,13 @@
 //! It is an ordinary actor beside the response body, not inside of it as `WebsocketContext` is: its timers and its
 //! requests go on while the client does not read.
 
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, SpawnHandle,
-    StreamHandler, WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, StreamHandler,
+    WrapFuture as _,
 };
 use actix_web::web;
 use chrono::Utc;
@@ -25,56 +24,42 @@ use super::inbound::{Inbound, InboundStream};
 use super::worker::Worker;
 use crate::auth::{Credentials, Identity, Since};
 
-/// Timers of the runtime reach no further than some years: a longer one is set anew.
-const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long a peer has to answer a close frame.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How long one that breaks the rules must have sent nothing: its answer cannot be counted on.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// What it holds there is as many times as there are sockets: with more than 72 bytes, its task is a size larger.
 pub(super) struct ConnectionActor {
     client: Rc<Client>,
     socket: Rc<SocketState>,
     worker: Rc<Worker>,
     heartbeat: Heartbeat,
-    /// When the application is asked again whether the socket may go on, in milliseconds since it was opened.
+    /// When the application is asked again whether the socket may go on, of the worker's clock.
     recheck_at: u64,
     /// How often somebody has logged in by a message.
     logins: u32,
-    /// What closes the socket when its identity ends.
-    end: Option<SpawnHandle>,
-    payload: Option<web::Payload>,
-    /// What the outbox is to be written to, once it is certain that the HTTP server has written what it had.
-    second: Option<TcpStream>,
-    pongs: u64,
 }
 
 impl ConnectionActor {
-    pub(super) fn new(
+    /// Begins to read the messages of a client.
+    pub(super) fn start_reading(
+        payload: web::Payload,
         client: Rc<Client>,
         socket: Rc<SocketState>,
         worker: Rc<Worker>,
-        payload: web::Payload,
-        second: Option<TcpStream>,
-    ) -> Self {
-        let now = socket.now_ms();
-        let heartbeat = Heartbeat::new(worker.limits().heartbeat_ms, now);
-        let mut actor = Self {
-            client,
-            socket,
-            worker,
-            heartbeat,
-            recheck_at: 0,
-            logins: 0,
-            end: None,
-            payload: Some(payload),
-            second,
-            pongs: 0,
-        };
-        actor.recheck_after(now);
-        actor
+    ) -> Addr<Self> {
+        Self::create(|context| {
+            let inbound = InboundStream::new(payload, worker.limits().message_bytes, Rc::clone(&socket));
+            Self::add_stream(inbound, context);
+            let now = worker.now_ms();
+            let heartbeat = Heartbeat::new(now);
+            let mut actor = Self { client, socket, worker, heartbeat, recheck_at: 0, logins: 0 };
+            actor.recheck_after(now);
+            actor.look_later();
+            actor
+        })
     }
 
     fn recheck_after(&mut self, now: u64) {
@@ -99,48 +84,45 @@ impl ConnectionActor {
             self.worker.sees_otherwise(identity.principal());
         }
         *self.client.identity.borrow_mut() = identity;
-        self.close_in_time(context);
+        self.look_later();
         self.carry_out(effects, context);
     }
 
-    fn close_in_time(&mut self, context: &mut Context<Self>) {
-        if let Some(end) = self.end.take() {
-            context.cancel_future(end);
-        }
+    /// Sets when to look at the socket again: after the peer, at whose it is, or because that ends then.
+    fn look_later(&self) {
+        let now = self.worker.now_ms();
+        let mut at = self.heartbeat.next_look(self.heartbeat_interval()).min(self.recheck_at);
         let expires_at = self.client.identity.borrow().expires_at();
-        if let Some(expires_at) = expires_at {
-            // One that is over already ends at once.
-            let left = (expires_at - Utc::now()).to_std().unwrap_or_default().min(LONGEST_TIMER);
-            self.end = Some(context.run_later(left, |actor, context| {
-                if actor.client.identity.borrow().expires_at().is_some_and(|end| end <= Utc::now()) {
-                    actor.client.revoke();
-                } else {
-                    actor.close_in_time(context);
-                }
-            }));
+        // Once it ends, it need not be ended.
+        if let Some(expires_at) = expires_at.filter(|_| !self.client.outbox.is_ending()) {
+            let left = u64::try_from((expires_at - Utc::now()).num_milliseconds()).unwrap_or_default();
+            at = at.min(now.saturating_add(left));
         }
+        self.worker.look_at(&self.client, at.max(now + 1));
     }
 
-    /// Looks again after the peer when it is time, and asks again whose the socket is. One timer for both: there are as
-    /// many as there are sockets.
-    fn look_later(&self, context: &mut Context<Self>) {
-        let now = self.socket.now_ms();
-        let pause = self.heartbeat.pause(now).min(self.recheck_at.saturating_sub(now).max(1));
-        context.run_later(Duration::from_millis(pause).min(LONGEST_TIMER), |actor, context| {
-            let now = actor.socket.now_ms();
-            if now >= actor.recheck_at {
-                actor.recheck_after(now);
-                actor.recheck(context);
-            }
-            let progress = actor.client.outbox.progress();
-            match actor.heartbeat.look(now, progress, !actor.socket.is_paused()) {
-                Beat::Over => return actor.client.cut_off("no pong in time"),
-                // Before what waits: a client that is slow to read is not silent.
-                Beat::Ping => actor.client.outbox.push_urgent(frame::ping()),
-                Beat::Wait => {}
-            }
-            actor.look_later(context);
-        });
+    fn look(&mut self, context: &mut Context<Self>) {
+        let now = self.worker.now_ms();
+        let is_over = self.client.identity.borrow().expires_at().is_some_and(|end| end <= Utc::now());
+        if is_over {
+            self.client.revoke();
+        }
+        if now >= self.recheck_at {
+            self.recheck_after(now);
+            self.recheck(context);
+        }
+        let (progress, is_read) = (self.client.outbox.progress(), !self.socket.is_paused());
+        match self.heartbeat.look(now, self.heartbeat_interval(), progress, is_read) {
+            Beat::Over => return self.client.cut_off("no pong in time"),
+            // Before what waits: a client that is slow to read is not silent.
+            Beat::Ping => self.client.outbox.push_urgent(frame::ping()),
+            Beat::Wait => {}
+        }
+        self.look_later();
+    }
+
+    fn heartbeat_interval(&self) -> u64 {
+        self.worker.limits().heartbeat_ms.max(1)
     }
 
     fn recheck(&self, context: &mut Context<Self>) {
@@ -182,7 +164,7 @@ impl ConnectionActor {
                 actor.client.checked();
                 *actor.client.identity.borrow_mut() = identity;
                 actor.logins = actor.logins.wrapping_add(1);
-                actor.close_in_time(context);
+                actor.look_later();
             }
             actor.carry_out(effects, context);
             // What came after it has waited, as long as he may be here at all.
@@ -246,24 +228,10 @@ impl ConnectionActor {
         }));
     }
 
-    /// A client sends nothing before it has read the answer to its handshake, and a pong once it has read a ping (RFC 6455,
-    /// sections 4.1 and 5.5.3). So whatever the HTTP server has been given is written if it was nothing but pings.
-    fn write_past_server(&mut self, message: &Inbound) {
-        if self.second.is_none() {
-            return;
-        }
-        self.pongs += u64::from(*message == Inbound::Pong);
-        if self.client.outbox.progress().taken <= self.pongs
-            && let Some(socket) = self.second.take()
-        {
-            self.client.outbox.write_to(socket, Rc::clone(self.worker.writer()));
-        }
-    }
-
     fn receive(&mut self, message: Inbound, context: &mut Context<Self>) {
-        let now = self.socket.now_ms();
+        let now = self.worker.now_ms();
         self.heartbeat.heard(now);
-        self.write_past_server(&message);
+        self.client.outbox.heard(message == Inbound::Pong, self.worker.writer());
         #[cfg(feature = "conformance")]
         if let Some(frame) = self.socket.echo(&message) {
             if self.client.outbox.push_frame(frame).is_err() {
@@ -308,16 +276,6 @@ impl ConnectionActor {
 
 impl Actor for ConnectionActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        let limits = self.worker.limits();
-        if let Some(payload) = self.payload.take() {
-            let inbound = InboundStream::new(payload, limits.message_bytes, Rc::clone(&self.socket));
-            Self::add_stream(inbound, context);
-        }
-        self.close_in_time(context);
-        self.look_later(context);
-    }
 }
 
 /// Whatever ends the actor, also a panic: the client is forgotten.
@@ -364,6 +322,19 @@ impl Handler<Linger> for ConnectionActor {
         // What it was a member of is left at once: nothing may follow the close frame.
         self.worker.forget(&self.client);
         context.run_later(LINGER, |_, context| context.stop());
+    }
+}
+
+/// It is time to look at the socket.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Look;
+
+impl Handler<Look> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, context: &mut Self::Context) {
+        self.look(context);
     }
 }
 

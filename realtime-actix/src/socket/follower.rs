@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use realtime_core::Error;
 use realtime_core::connection::{Start, Ticket};
 use realtime_core::cursor::Cursor;
 use realtime_core::group::GroupId;
 use realtime_core::snapshot::{Resync, lagged};
 use realtime_core::subscription::Subscription;
-use realtime_core::{Descriptor, Error};
 
 use super::backlog::Parcel;
 use super::burst::Burst;
@@ -26,7 +26,6 @@ pub(super) struct Follower {
     /// Names it to its client.
     pub(super) ticket: Ticket,
     pub(super) subscription: Arc<Subscription>,
-    pub(super) descriptor: &'static Descriptor,
     pub(super) start: Start,
     /// The group that it is a member of.
     pub(super) group: Cell<Option<GroupId>>,
@@ -68,7 +67,7 @@ impl Follower {
         if snapshot {
             bytes.extend_from_slice(&sse::id(Cursor::NOWHERE));
         } else if self.tells_gap() && !recovered {
-            self.append_lagged(&mut bytes, Resync::Snapshot, cursor, cursor);
+            self.append_lagged(worker, &mut bytes, Resync::Snapshot, cursor, cursor);
         } else {
             bytes.extend_from_slice(&sse::id(cursor));
         }
@@ -88,8 +87,15 @@ impl Follower {
     }
 
     /// Appends what tells of a gap that the client goes on from `id` to close.
-    pub(super) fn append_lagged(&self, bytes: &mut BytesMut, resync: Resync, cursor: Cursor, id: Cursor) {
-        let text = lagged(self.descriptor, &self.subscription, resync, cursor);
+    pub(super) fn append_lagged(
+        &self,
+        worker: &Worker,
+        bytes: &mut BytesMut,
+        resync: Resync,
+        cursor: Cursor,
+        id: Cursor,
+    ) {
+        let text = lagged(worker.descriptor(&self.subscription), &self.subscription, resync, cursor);
         self.client.append(bytes, "lagged", Some(id), &text);
     }
 

@@ -1,4 +1,5 @@
-//! When a peer is pinged, and since when it has been silent. Times are milliseconds since the connection was opened.
+//! When a peer is pinged, and since when it has been silent. Times are milliseconds of one
+//! clock.
 
 /// Intervals of silence after which a peer is given up.
 const SILENT_INTERVALS: u64 = 2;
@@ -6,7 +7,6 @@ const SILENT_INTERVALS: u64 = 2;
 /// The signs of life of one connection.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    interval: u64,
     heard: u64,
     pinged: u64,
     outbox: Progress,
@@ -29,9 +29,8 @@ pub(super) enum Beat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(interval: u64, now: u64) -> Self {
-        let interval = interval.max(1);
-        Self { interval, heard: now, pinged: now, outbox: Progress::default() }
+    pub(super) fn new(now: u64) -> Self {
+        Self { heard: now, pinged: now, outbox: Progress::default() }
     }
 
     /// Something has come from the peer.
@@ -39,17 +38,17 @@ impl Heartbeat {
         self.heard = now;
     }
 
-    /// Looks whether the peer lives. A peer that is not read cannot be heard.
-    pub(super) fn look(&mut self, now: u64, outbox: Progress, is_read: bool) -> Beat {
+    /// Looks whether the peer lives that is to be pinged at an interval. A peer that is not read cannot be heard.
+    pub(super) fn look(&mut self, now: u64, interval: u64, outbox: Progress, is_read: bool) -> Beat {
         // What waits for a slow client, in its kernel too, may hold its pongs back for long.
         let reads_on = self.outbox.waits && outbox.taken > self.outbox.taken;
         self.outbox = outbox;
         if reads_on || !is_read {
             self.heard = now;
         }
-        if now >= self.silent_at() {
+        if now >= self.silent_at(interval) {
             Beat::Over
-        } else if now >= self.pinged.saturating_add(self.interval) {
+        } else if now >= self.pinged.saturating_add(interval) {
             self.pinged = now;
             Beat::Ping
         } else {
@@ -57,13 +56,13 @@ impl Heartbeat {
         }
     }
 
-    /// How long after `now` to look again.
-    pub(super) fn pause(&self, now: u64) -> u64 {
-        self.silent_at().min(self.pinged.saturating_add(self.interval)).saturating_sub(now).max(1)
+    /// When to look again.
+    pub(super) fn next_look(&self, interval: u64) -> u64 {
+        self.silent_at(interval).min(self.pinged.saturating_add(interval))
     }
 
-    fn silent_at(&self) -> u64 {
-        self.heard.saturating_add(self.interval.saturating_mul(SILENT_INTERVALS))
+    fn silent_at(&self, interval: u64) -> u64 {
+        self.heard.saturating_add(interval.saturating_mul(SILENT_INTERVALS))
     }
 }
 
@@ -75,19 +74,14 @@ mod tests {
     const IDLE: Progress = Progress { taken: 0, waits: false };
 
     /// Looks whenever it is time, up to a moment or the end, and gives what was done when.
-    fn run(
-        beats: &mut Heartbeat,
-        mut now: u64,
-        until: u64,
-        outbox: impl Fn(u64) -> Progress,
-    ) -> Vec<(u64, Beat)> {
+    fn run(beats: &mut Heartbeat, until: u64, outbox: impl Fn(u64) -> Progress) -> Vec<(u64, Beat)> {
         let mut seen = Vec::new();
         loop {
-            now += beats.pause(now);
+            let now = beats.next_look(INTERVAL);
             if now > until {
                 return seen;
             }
-            let beat = beats.look(now, outbox(now), true);
+            let beat = beats.look(now, INTERVAL, outbox(now), true);
             seen.push((now, beat));
             if beat == Beat::Over {
                 return seen;
@@ -98,16 +92,15 @@ mod tests {
     #[test]
     fn a_peer_is_over_two_intervals_after_its_last_sign_whenever_that_was() {
         for last in [0, 1, 19_999, 20_000, 20_001, 39_999, 40_000, 123_456] {
-            let mut beats = Heartbeat::new(INTERVAL, 0);
+            let mut beats = Heartbeat::new(0);
             // It answers every ping up to its last sign.
-            let mut now = 0;
-            while now + beats.pause(now) <= last {
-                now += beats.pause(now);
-                assert_eq!(beats.look(now, IDLE, true), Beat::Ping);
+            while beats.next_look(INTERVAL) <= last {
+                let now = beats.next_look(INTERVAL);
+                assert_eq!(beats.look(now, INTERVAL, IDLE, true), Beat::Ping);
                 beats.heard(now);
             }
             beats.heard(last);
-            let seen = run(&mut beats, last, u64::MAX / 2, |_| IDLE);
+            let seen = run(&mut beats, u64::MAX / 2, |_| IDLE);
             let (end, pings) = seen.split_last().expect("it ends");
             assert_eq!(*end, (last + 2 * INTERVAL, Beat::Over));
             assert!(!pings.is_empty() && pings.iter().all(|(_, beat)| *beat == Beat::Ping), "{pings:?}");
@@ -116,11 +109,10 @@ mod tests {
 
     #[test]
     fn a_peer_that_answers_costs_one_look_for_each_ping() {
-        let mut beats = Heartbeat::new(INTERVAL, 0);
-        let mut now = 0;
+        let mut beats = Heartbeat::new(0);
         for ping in 1..=100 {
-            now += beats.pause(now);
-            assert_eq!((now, beats.look(now, IDLE, true)), (ping * INTERVAL, Beat::Ping));
+            let now = beats.next_look(INTERVAL);
+            assert_eq!((now, beats.look(now, INTERVAL, IDLE, true)), (ping * INTERVAL, Beat::Ping));
             beats.heard(now + 3);
         }
     }
@@ -128,22 +120,19 @@ mod tests {
     #[test]
     fn a_peer_that_takes_what_waits_is_not_silent_and_one_that_takes_nothing_is() {
         let reading = |now| Progress { taken: now / 1_000, waits: true };
-        let mut beats = Heartbeat::new(INTERVAL, 0);
-        assert!(run(&mut beats, 0, 50 * INTERVAL, reading).iter().all(|(_, beat)| *beat != Beat::Over));
+        let mut beats = Heartbeat::new(0);
+        assert!(run(&mut beats, 50 * INTERVAL, reading).iter().all(|(_, beat)| *beat != Beat::Over));
         let stuck = |_| Progress { taken: 7, waits: true };
-        let mut beats = Heartbeat::new(INTERVAL, 0);
-        assert_eq!(run(&mut beats, 0, 50 * INTERVAL, stuck).last(), Some(&(2 * INTERVAL, Beat::Over)));
+        let mut beats = Heartbeat::new(0);
+        assert_eq!(run(&mut beats, 50 * INTERVAL, stuck).last(), Some(&(2 * INTERVAL, Beat::Over)));
     }
 
     #[test]
     fn a_peer_that_is_not_read_is_not_silent() {
-        let mut beats = Heartbeat::new(INTERVAL, 0);
+        let mut beats = Heartbeat::new(0);
         for at in 1..=10 {
-            assert_eq!(beats.look(at * INTERVAL, IDLE, false), Beat::Ping);
+            assert_eq!(beats.look(at * INTERVAL, INTERVAL, IDLE, false), Beat::Ping);
         }
-        assert_eq!(
-            run(&mut beats, 10 * INTERVAL, u64::MAX / 2, |_| IDLE).last(),
-            Some(&(12 * INTERVAL, Beat::Over))
-        );
+        assert_eq!(run(&mut beats, u64::MAX / 2, |_| IDLE).last(), Some(&(12 * INTERVAL, Beat::Over)));
     }
 }

@@ -197,7 +197,11 @@ impl Assembler {
                     return Some(parsed);
                 }
                 None => {
-                    let byte = *self.chunk.first()?;
+                    let Some(&byte) = self.chunk.first() else {
+                        // Where nothing is left of it, its room is the server's again, to read into.
+                        self.chunk = Bytes::new();
+                        return None;
+                    };
                     self.chunk.advance(1);
                     self.header[self.header_bytes] = byte;
                     self.header_bytes += 1;

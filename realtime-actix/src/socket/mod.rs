@@ -6,6 +6,7 @@ mod burst;
 mod catch_up;
 mod client;
 mod connection;
+mod deadlines;
 pub(crate) mod descriptor;
 mod follower;
 mod frame;
@@ -43,7 +44,8 @@ pub(crate) async fn handshake(
     worker: Rc<Worker>,
 ) -> HttpResponse {
     let address = request.match_info().get("address").filter(|address| !address.is_empty());
-    let connection = Connection::new(Arc::clone(worker.surface()), address.map(str::to_owned), 0);
+    let address = address.map(str::to_owned);
+    let connection = Connection::new(Arc::clone(worker.surface()), address, worker.now_ms());
     match upgrade(&request, &worker).await {
         Ok(handshake) => {
             let known = Arc::clone(worker.shared().known());
@@ -59,7 +61,9 @@ pub(crate) async fn handshake(
 pub(crate) async fn echo(request: HttpRequest, payload: web::Payload, worker: Rc<Worker>) -> HttpResponse {
     match upgrade(&request, &worker).await {
         Ok(handshake) => {
-            let socket = SocketState::new(Connection::new(Arc::clone(worker.surface()), None, 0)).echoing();
+            let socket =
+                SocketState::new(Connection::new(Arc::clone(worker.surface()), None, worker.now_ms()))
+                    .echoing();
             worker.connect(handshake, payload, socket)
         }
         Err(error) => refused(&error),

@@ -1,6 +1,6 @@
 //! The bounded queue of one connection: what waits to be written to its socket.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice, Write as _};
 use std::net::TcpStream;
@@ -29,7 +29,8 @@ pub(super) struct Overflow;
 pub(super) struct Outbox {
     state: RefCell<State>,
     me: Weak<Self>,
-    gate: Gate,
+    /// There is one as soon as something is written to the database.
+    gate: OnceCell<Gate>,
     max_bytes: usize,
     max_frames: usize,
 }
@@ -37,8 +38,8 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Parcel>,
-    /// Events that wait for the reply to the write that caused them.
-    held: VecDeque<Parcel>,
+    /// Nothing for most of a connection's life, in which it awaits no reply.
+    behind_reply: Option<Box<BehindReply>>,
     /// Is a part of the first parcel written? Then nothing goes before it, and it stays.
     is_begun: bool,
     /// How often something was taken to be written.
@@ -50,8 +51,6 @@ struct State {
     /// What of these are replies.
     reply_bytes: usize,
     reply_frames: usize,
-    /// A last frame that waits for a reply, as events do.
-    last: Option<Bytes>,
     /// The last frame is queued; nothing may follow it.
     closed: bool,
     /// The stream ends once the queue is empty.
@@ -65,18 +64,33 @@ struct State {
     writers: Vec<Waker>,
 }
 
-/// How what waits is written.
+/// What waits for the reply to a write.
 #[derive(Debug, Default)]
+struct BehindReply {
+    /// Events that the write caused, and what followed them.
+    events: VecDeque<Parcel>,
+    /// A last frame.
+    last: Option<Bytes>,
+}
+
+/// How what waits is written.
+#[derive(Debug)]
 enum Way {
-    /// The HTTP server takes it, as it takes the body of any answer.
-    #[default]
-    Body,
+    /// The HTTP server takes it, as it takes the body of any answer. The socket waits for its turn, if there is one, and
+    /// so many pongs have come meanwhile.
+    Body { next: Option<TcpStream>, pongs: u32 },
     /// To the socket, by the writer of its worker. Is it about to?
     Socket { socket: TcpStream, writer: Rc<Writer>, is_due: bool },
     /// The socket takes nothing more at present. The task that waits until it does has it.
     Blocked(JoinHandle<()>),
     /// The peer is gone.
     Gone,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self::Body { next: None, pongs: 0 }
+    }
 }
 
 /// Frames that are shared by several connections, end to end.
@@ -89,9 +103,31 @@ struct Parcel {
 }
 
 impl Outbox {
-    pub(super) fn new(gate: Gate, max_bytes: usize, max_frames: usize) -> Rc<Self> {
-        let state = RefCell::default();
+    pub(super) fn new(max_bytes: usize, max_frames: usize) -> Rc<Self> {
+        let (state, gate) = (RefCell::default(), OnceCell::new());
         Rc::new_cyclic(|me| Self { state, me: Weak::clone(me), gate, max_bytes, max_frames })
+    }
+
+    /// What waits is to be written to the socket, once it is certain that the HTTP server has written what it had.
+    pub(super) fn write_later_to(&self, socket: TcpStream) {
+        self.state.borrow_mut().way = Way::Body { next: Some(socket), pongs: 0 };
+    }
+
+    /// The peer has sent something: a pong, or something else.
+    ///
+    /// A client sends nothing before it has read the answer to its handshake, and a pong once it has read a ping (RFC 6455,
+    /// sections 4.1 and 5.5.3). So whatever the HTTP server has been given is written if it was nothing but pings.
+    pub(super) fn heard(&self, is_pong: bool, writer: &Rc<Writer>) {
+        let mut state = self.state.borrow_mut();
+        let taken = state.taken;
+        let Way::Body { next, pongs } = &mut state.way else { return };
+        *pongs = pongs.saturating_add(u32::from(is_pong));
+        if taken <= u64::from(*pongs)
+            && let Some(socket) = next.take()
+        {
+            drop(state);
+            self.write_to(socket, Rc::clone(writer));
+        }
     }
 
     /// From now on what waits is written to the socket, and the body has nothing more than its end.
@@ -106,9 +142,9 @@ impl Outbox {
     /// Gives the socket back, if it has one that takes what is written: the body drains it again.
     pub(super) fn give_back(&self) -> bool {
         let mut state = self.state.borrow_mut();
-        let has_socket = matches!(state.way, Way::Socket { .. });
+        let has_socket = matches!(state.way, Way::Socket { .. } | Way::Body { next: Some(_), .. });
         if has_socket {
-            state.way = Way::Body;
+            state.way = Way::default();
             state.wake_reader();
         }
         has_socket
@@ -117,7 +153,7 @@ impl Outbox {
     /// Tells whoever writes that there is something to write.
     fn wake(&self, state: &mut State) {
         match &mut state.way {
-            Way::Body => state.wake_reader(),
+            Way::Body { .. } => state.wake_reader(),
             Way::Socket { is_due: true, .. } | Way::Blocked(_) | Way::Gone => {}
             Way::Socket { writer, is_due, .. } => {
                 // It is always there: it is what this is called on.
@@ -179,7 +215,7 @@ impl Outbox {
     }
 
     pub(super) fn gate(&self) -> &Gate {
-        &self.gate
+        self.gate.get_or_init(Gate::default)
     }
 
     /// Queues events; while a reply is awaited they wait for it. They leave a quarter of the room to replies: a client
@@ -229,8 +265,12 @@ impl Outbox {
         }
     }
 
+    fn is_open(&self) -> bool {
+        self.gate.get().is_none_or(Gate::is_open)
+    }
+
     fn must_hold(&self, state: &State) -> bool {
-        !self.gate.is_open() || !state.held.is_empty()
+        !self.is_open() || state.behind_reply.as_ref().is_some_and(|behind| !behind.events.is_empty())
     }
 
     /// Queues a frame of a few bytes before all others, unless one that went before them waits already.
@@ -274,19 +314,17 @@ impl Outbox {
 
     /// Lets the events go that waited for a reply, unless another one is awaited.
     pub(super) fn release(&self) {
-        if !self.gate.is_open() {
+        if !self.is_open() {
             return;
         }
-        let last = self.state.borrow_mut().last.take();
-        if let Some(last) = last {
+        let mut state = self.state.borrow_mut();
+        let Some(mut behind) = state.behind_reply.take() else { return };
+        if let Some(last) = behind.last {
+            drop(state);
             return self.close(last, false);
         }
-        let mut state = self.state.borrow_mut();
-        if !state.held.is_empty() {
-            let mut held = std::mem::take(&mut state.held);
-            state.ready.append(&mut held);
-            self.wake(&mut state);
-        }
+        state.ready.append(&mut behind.events);
+        self.wake(&mut state);
     }
 
     /// Queues a last frame, in place of what still waits if there was too much of it.
@@ -298,7 +336,7 @@ impl Outbox {
         if drop_waiting {
             state.drop_waiting();
         }
-        state.held.clear();
+        state.behind_reply = None;
         state.ready.push_back(Parcel { bytes: last, frames: 1, is_reply: false });
         state.closed = true;
         self.wake(&mut state);
@@ -308,10 +346,10 @@ impl Outbox {
     /// Queues a last frame behind the reply to a commit that is known already. Events that wait for the reply are
     /// dropped.
     pub(super) fn close_after_reply(&self, last: Bytes) {
-        if self.gate.is_open() {
+        if self.is_open() {
             self.close(last, false);
         } else {
-            self.state.borrow_mut().last.get_or_insert(last);
+            self.state.borrow_mut().behind_reply.get_or_insert_default().last.get_or_insert(last);
         }
     }
 
@@ -320,7 +358,7 @@ impl Outbox {
         let mut state = self.state.borrow_mut();
         state.closed = true;
         state.ended = true;
-        state.held.clear();
+        state.behind_reply = None;
         self.wake(&mut state);
         state.wake_writers();
     }
@@ -332,14 +370,14 @@ impl Outbox {
     /// Is it closed, or about to be once a reply has been queued?
     pub(super) fn is_ending(&self) -> bool {
         let state = self.state.borrow();
-        state.closed || state.last.is_some()
+        state.closed || state.behind_reply.as_ref().is_some_and(|behind| behind.last.is_some())
     }
 
     /// The next bytes to write; `None` at the end.
     pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.state.borrow_mut();
         let first = match state.way {
-            Way::Body => state.ready.front().map(|first| first.bytes.clone()),
+            Way::Body { .. } => state.ready.front().map(|first| first.bytes.clone()),
             _ => None,
         };
         match first {
@@ -372,11 +410,11 @@ impl State {
             self.reply_frames += parcel.frames;
         }
         if hold {
-            self.held.push_back(parcel);
+            self.behind_reply.get_or_insert_default().events.push_back(parcel);
         } else {
             if self.ready.capacity() == 0 {
                 // Most connections have one that waits, and there are many of them.
-                self.ready.reserve_exact(2);
+                self.ready.reserve_exact(1);
             }
             self.ready.push_back(parcel);
         }
@@ -431,7 +469,7 @@ impl State {
         }
         self.is_begun = false;
         self.drop_waiting();
-        self.held.clear();
+        self.behind_reply = None;
         (self.closed, self.ended) = (true, true);
         self.wake_writers();
         self.wake_reader();
@@ -466,8 +504,7 @@ mod tests {
 
     #[test]
     fn a_delivery_allocates_nothing() {
-        let outboxes: Vec<Rc<Outbox>> =
-            (0..100).map(|_| Outbox::new(Gate::default(), 1 << 20, 1_000)).collect();
+        let outboxes: Vec<Rc<Outbox>> = (0..100).map(|_| Outbox::new(1 << 20, 1_000)).collect();
         let frame = Bytes::from(vec![b'x'; 200]);
         let context = Context::from_waker(Waker::noop());
         let round = |in_flight: usize| {
@@ -490,7 +527,7 @@ mod tests {
 
     #[test]
     fn events_wait_for_the_reply_to_the_write_that_caused_them() {
-        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        let outbox = Outbox::new(1_000, 10);
         outbox.push_events(Bytes::from_static(b"earlier"), 1).expect("room");
         let hold = outbox.gate().hold();
         outbox.push_events(Bytes::from_static(b"caused"), 1).expect("room");
@@ -504,7 +541,7 @@ mod tests {
 
     #[test]
     fn who_ends_his_own_session_still_gets_the_reply() {
-        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        let outbox = Outbox::new(1_000, 10);
         let hold = outbox.gate().hold();
         outbox.push_events(Bytes::from_static(b"caused"), 1).expect("room");
         outbox.close_after_reply(Bytes::from_static(b"bye"));
@@ -518,7 +555,7 @@ mod tests {
 
     #[test]
     fn an_event_does_not_overtake_held_ones_after_the_gate_has_opened() {
-        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        let outbox = Outbox::new(1_000, 10);
         let hold = outbox.gate().hold();
         outbox.push_events(Bytes::from_static(b"1"), 1).expect("room");
         drop(hold);
@@ -529,7 +566,7 @@ mod tests {
 
     #[test]
     fn events_leave_room_to_replies_and_an_urgent_frame_goes_before_both() {
-        let outbox = Outbox::new(Gate::default(), 100, 8);
+        let outbox = Outbox::new(100, 8);
         outbox.push_events(Bytes::from_static(&[b'e'; 200]), 20).expect("one parcel always fits");
         assert!(outbox.push_events(Bytes::from_static(b"x"), 1).is_err());
         outbox.push_frame(Bytes::from_static(b"1")).expect("a reply's room");
@@ -554,7 +591,7 @@ mod tests {
         events: Option<(usize, usize)>,
         reply: usize,
     ) -> bool {
-        let outbox = Outbox::new(Gate::default(), 100, 8);
+        let outbox = Outbox::new(100, 8);
         let parcel = |bytes: usize| Bytes::from(vec![0; bytes]);
         for (bytes, frames) in waiting {
             outbox.push_events(parcel(*bytes), *frames).expect("it waits");
@@ -648,7 +685,7 @@ mod tests {
         let (mut cut, mut blocked) = (0, 0);
         for case in 0..100 {
             let (near, mut far) = connected().await;
-            let (writer, outbox) = (Writer::start(), Outbox::new(Gate::default(), 200_000, 1_000));
+            let (writer, outbox) = (Writer::start(), Outbox::new(200_000, 1_000));
             let mut sent = Vec::new();
             let mut read = Vec::new();
             let mut begin = Some(near);
@@ -708,7 +745,7 @@ mod tests {
     #[actix::test]
     async fn what_waits_for_a_client_is_written_in_one_call() {
         let (near, mut far) = connected().await;
-        let outbox = Outbox::new(Gate::default(), 1_000, 10);
+        let outbox = Outbox::new(1_000, 10);
         outbox.write_to(near, Writer::start());
         for frame in [&b"1"[..], b"2", b"3"] {
             outbox.push_events(Bytes::from_static(frame), 1).expect("room");
@@ -724,7 +761,7 @@ mod tests {
     #[actix::test]
     async fn a_peer_that_is_gone_ends_the_body_and_its_socket_is_let_go() {
         let (near, far) = connected().await;
-        let outbox = Outbox::new(Gate::default(), 200_000, 1_000);
+        let outbox = Outbox::new(200_000, 1_000);
         outbox.write_to(near, Writer::start());
         outbox.push_events(line(1, 199_000), 1).expect("room");
         settled().await;
@@ -736,7 +773,7 @@ mod tests {
         assert!(!outbox.progress().waits);
 
         let (near, mut far) = connected().await;
-        let outbox = Outbox::new(Gate::default(), 200_000, 1_000);
+        let outbox = Outbox::new(200_000, 1_000);
         outbox.write_to(near, Writer::start());
         outbox.push_events(line(1, 199_000), 1).expect("room");
         settled().await;
@@ -749,7 +786,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded_by_bytes_and_by_frames() {
-        let outbox = Outbox::new(Gate::default(), 10, 3);
+        let outbox = Outbox::new(10, 3);
         outbox.push_frame(Bytes::from_static(&[0; 20])).expect("one parcel always fits");
         assert!(outbox.push_frame(Bytes::from_static(b"x")).is_err());
         drain(&outbox);

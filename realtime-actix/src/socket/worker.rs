@@ -16,7 +16,7 @@ use realtime_core::cursor::{Cursor, Position};
 use realtime_core::group::{GroupId, WorkerId};
 use realtime_core::subscription::{Asked, Subscription};
 use realtime_core::transition::Transition;
-use realtime_core::{Action, Code, Lag, Limits, Principal};
+use realtime_core::{Action, Code, Descriptor, Lag, Limits, Principal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Handshake;
@@ -25,6 +25,7 @@ use super::burst::Burst;
 use super::catch_up::{CatchUp, Step};
 use super::client::{Client, ClientId, OutboxStream, SocketState, Transport};
 use super::connection::ConnectionActor;
+use super::deadlines::Deadlines;
 use super::descriptor::{GIVEN_BACK, Second};
 use super::follower::Follower;
 use super::group::{AddRelay, AskPosition, GroupActor, Join, Leave};
@@ -57,6 +58,7 @@ pub(crate) struct Worker {
     members: RefCell<HashMap<GroupId, BTreeMap<u64, Member>>>,
     waiting: RefCell<HashMap<u64, Waiting>>,
     writer: Rc<Writer>,
+    deadlines: Deadlines,
     next: Cell<u64>,
     draining: Cell<bool>,
     /// The position up to which every member here has been told of everything.
@@ -104,6 +106,7 @@ impl Worker {
             members: RefCell::default(),
             waiting: RefCell::default(),
             writer: Writer::start(),
+            deadlines: Deadlines::new(),
             next: Cell::new(0),
             draining: Cell::new(false),
             told: Cell::new(Cursor::NOWHERE),
@@ -111,6 +114,7 @@ impl Worker {
         worker.groups.do_send(AddRelay { worker: id, relay });
         Relay::new(Rc::clone(&worker), messages).start();
         actix::spawn(beats(Rc::downgrade(&worker)));
+        actix::spawn(look_in_time(Rc::downgrade(&worker)));
         worker
     }
 
@@ -120,6 +124,11 @@ impl Worker {
 
     pub(crate) fn surface(&self) -> &Arc<Surface> {
         self.shared.surface()
+    }
+
+    /// What a subscription is about.
+    pub(super) fn descriptor(&self, subscription: &Subscription) -> &'static Descriptor {
+        self.surface().descriptors[subscription.resource().0]
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -132,6 +141,20 @@ impl Worker {
 
     pub(super) fn writer(&self) -> &Rc<Writer> {
         &self.writer
+    }
+
+    /// The clock of the worker's sockets, in milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.deadlines.now_ms()
+    }
+
+    /// Sets when the actor of a client's socket is to look at it next.
+    pub(super) fn look_at(&self, client: &Client, at: u64) {
+        let Some(socket) = client.socket() else { return };
+        self.deadlines.remove(socket.set_look_at(at), client.id);
+        if !client.is_gone() {
+            self.deadlines.add(at, client.id);
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -156,9 +179,16 @@ impl Worker {
         };
         let socket = Rc::new(socket);
         let client = self.add_client(Transport::Socket(Rc::clone(&socket)), identity, seat);
-        let actor =
-            ConnectionActor::new(Rc::clone(&client), Rc::clone(&socket), Rc::clone(self), payload, second);
-        socket.set_address(actor.start());
+        if let Some(second) = second {
+            client.outbox.write_later_to(second);
+        }
+        let (actors_client, actors_socket) = (Rc::clone(&client), Rc::clone(&socket));
+        socket.set_address(ConnectionActor::start_reading(
+            payload,
+            actors_client,
+            actors_socket,
+            Rc::clone(self),
+        ));
         self.look_once_more(&client);
         response.streaming(OutboxStream { client, worker: Rc::clone(self) })
     }
@@ -212,13 +242,11 @@ impl Worker {
         subscription: Arc<Subscription>,
         start: Start,
     ) {
-        let descriptor = self.surface().descriptors[subscription.resource().0];
         let follower = Rc::new(Follower {
             member: self.issue(),
             client: Rc::clone(client),
             ticket,
             subscription,
-            descriptor,
             start,
             group: Cell::new(None),
             unanswered: Cell::new(Some(ticket)),
@@ -267,7 +295,11 @@ impl Worker {
         let unanswered = before.unanswered.take();
         let is_live = before.group.get().is_some() && !client.backlog.holds(ticket);
         let difference = if is_live {
-            Transition::new(before.descriptor, Arc::clone(&before.subscription), Arc::clone(&subscription))
+            Transition::new(
+                self.descriptor(&subscription),
+                Arc::clone(&before.subscription),
+                Arc::clone(&subscription),
+            )
         } else {
             None
         };
@@ -280,7 +312,6 @@ impl Worker {
             client: Rc::clone(&before.client),
             ticket,
             subscription,
-            descriptor: before.descriptor,
             start: before.start,
             group: Cell::new(None),
             unanswered: Cell::new(unanswered),
@@ -400,6 +431,9 @@ impl Worker {
             return;
         }
         self.clients.borrow_mut().remove(&client.id);
+        if let Some(socket) = client.socket() {
+            self.deadlines.remove(socket.set_look_at(0), client.id);
+        }
         for follower in client.set_gone() {
             follower.left.set(true);
             self.leave_group(&follower);
@@ -649,9 +683,10 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
             client.checked();
             let looks_the_same = || {
                 client.followers().iter().all(|follower| {
-                    follower.descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
-                        && follower.subscription.is_known_to(follower.descriptor, now.principal())
-                        && follower.subscription.is_seen_alike(follower.descriptor, now.principal())
+                    let descriptor = worker.descriptor(&follower.subscription);
+                    descriptor.rules.admit(now.principal(), Action::Subscribe).is_ok()
+                        && follower.subscription.is_known_to(descriptor, now.principal())
+                        && follower.subscription.is_seen_alike(descriptor, now.principal())
                 })
             };
             let goes_on = catch_unwind(AssertUnwindSafe(looks_the_same)).unwrap_or_else(|panic| {
@@ -671,6 +706,21 @@ async fn recheck(worker: Rc<Worker>, client: Rc<Client>) {
         }
         Err(error) if error.code() == Code::NotAuthenticated => client.revoke(),
         Err(error) => client.not_checked(&error, worker.limits()),
+    }
+}
+
+/// Has the actors of a worker's sockets look at them.
+async fn look_in_time(worker: Weak<Worker>) {
+    while let Some(strong) = worker.upgrade() {
+        while let Some(id) = strong.deadlines.take_due() {
+            let client = strong.clients.borrow().get(&id).cloned();
+            if let Some(client) = client {
+                client.look();
+            }
+        }
+        let wait = strong.deadlines.wait();
+        drop(strong);
+        wait.await;
     }
 }
 
