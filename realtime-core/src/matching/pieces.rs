@@ -73,10 +73,6 @@ impl<T> Pieces<T> {
         }
     }
 
-    pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        self.0.get(at / PIECE)?.get(at % PIECE)
-    }
-
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.0.get_mut(at / PIECE)?.get_mut(at % PIECE)
     }
@@ -108,9 +104,9 @@ mod tests {
     fn a_list_in_pieces_is_a_list() {
         let mut list = Pieces::default();
         for number in 0..3 * PIECE + 1 {
-            assert_eq!((list.len(), list.get(number)), (number, None));
+            assert_eq!((list.len(), list.get_mut(number)), (number, None));
             list.push(number);
-            assert_eq!((list[number], list.get(number)), (number, Some(&number)));
+            assert_eq!((list[number], list.get_mut(number)), (number, Some(&mut number.clone())));
         }
         list[PIECE] = 0;
         assert_eq!(list.iter().filter(|number| **number == 0).count(), 2);
