@@ -20,6 +20,9 @@ pub(crate) struct Hashes {
 /// The largest Mersenne prime whose squares fit into 128 bits with room to add.
 const MODULUS: u64 = (1 << 61) - 1;
 
+/// How many bytes are below the modulus together with their number.
+pub(super) const WORD: u64 = 7;
+
 impl Default for Hashes {
     fn default() -> Self {
         let state = RandomState::new();
@@ -71,6 +74,13 @@ impl Hashes {
         reduced(u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1)
     }
 
+    /// Goes on by a word of up to [`WORD`] bytes, of which only the last of a text has fewer. The base comes last: what
+    /// tables take of a hash would otherwise be the last bytes as they are.
+    pub(super) fn step_word(&self, hash: u64, word: u64, bytes: u64) -> u64 {
+        let sum = reduced(u128::from(hash) + u128::from((bytes << (8 * WORD)) | word));
+        self.times_base(sum)
+    }
+
     /// The next power of the base.
     pub(super) fn times_base(&self, power: u64) -> u64 {
         reduced(u128::from(power) * u128::from(self.base))
@@ -84,7 +94,7 @@ impl Hashes {
     }
 }
 
-/// The remainder of a product of two numbers below the modulus, and a byte.
+/// The remainder of a product of two numbers below the modulus, and a number below it.
 fn reduced(product: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
     let folded = (product as u64 & MODULUS) + (product >> 61) as u64;
@@ -245,6 +255,10 @@ mod tests {
         let mut hash = MODULUS - 1;
         for byte in [0, 255, 1, 254, 255, 255] {
             hash = hashes.step(hash, byte);
+            assert!(hash < MODULUS);
+        }
+        for word in [0, (1 << 56) - 1, 1, (1 << 56) - 1, (1 << 56) - 1] {
+            hash = hashes.step_word(hash, word, WORD);
             assert!(hash < MODULUS);
         }
     }

@@ -451,7 +451,7 @@ impl FieldIndex {
             if !self.exact.is_empty() {
                 self.exact.probe(hashes, text, found);
             }
-            if !self.folded.is_empty() {
+            if !self.folded.is_empty() && !self.folded.probe_as_ascii(hashes, text, found) {
                 with_folded(text, |text| self.folded.probe(hashes, text, found));
             }
         }
@@ -461,6 +461,25 @@ impl FieldIndex {
 impl TextIndex {
     fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.starts.is_empty() && self.ends.is_empty() && self.needles.is_empty()
+    }
+
+    /// False where that does not answer it: all of the text has to be folded.
+    ///
+    /// How a text begins and ends when it is folded needs no copy where as much of it as the affixes have is ASCII, of
+    /// which every character is folded to one byte, whatever is beside it.
+    fn probe_as_ascii(&self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) -> bool {
+        if !self.whole.is_empty() || !self.needles.is_empty() {
+            return false;
+        }
+        let text = text.as_bytes();
+        let start = &text[..self.starts.longest().min(text.len())];
+        let end = &text[text.len() - self.ends.longest().min(text.len())..];
+        let is_ascii = start.is_ascii() && end.is_ascii();
+        if is_ascii {
+            self.starts.probe(hashes, start.iter().map(u8::to_ascii_lowercase), found);
+            self.ends.probe(hashes, end.iter().rev().map(u8::to_ascii_lowercase), found);
+        }
+        is_ascii
     }
 
     fn probe(&mut self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) {
@@ -651,6 +670,43 @@ mod tests {
                 Entry::Fields(lists) => lists.iter().map(|(field, _)| *field).collect(),
             };
             assert_eq!(fields, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_folded_affix_is_found_whatever_is_beside_it() {
+        let patterns = ["k", "ka", "\u{212a}", "kaé", "é", "i", "i\u{307}", "İx", "ς", "ass", "a\u{307}"];
+        let texts = [
+            "K",
+            "KA",
+            "\u{212a}a",
+            "KAÉ",
+            "É",
+            "éka",
+            "aİ",
+            "İX",
+            "xİ",
+            "Σ",
+            "aΣ",
+            "ẞa",
+            "aSS",
+            "Kaéass",
+            "",
+        ];
+        for how in ["title__istartswith", "title__iendswith"] {
+            let filters: Vec<Filter> = patterns.map(|text| filter(&serde_json::json!({how: text}))).into();
+            let mut index = Index::new(&DESCRIPTOR);
+            for (slot, filter) in (0..).zip(&filters) {
+                index.insert(slot, filter, |_| None);
+            }
+            for text in texts {
+                let row = Texts(["", text, "", "", "", "", "", "", ""]);
+                let mut found = Vec::new();
+                index.probe(None, Some(&row), &mut found);
+                found.sort_unstable();
+                let matching = (0..).zip(&filters).filter(|(_, filter)| filter.matches(&row));
+                assert_eq!(found, matching.map(|(slot, _)| slot).collect::<Vec<Slot>>(), "{how} {text}");
+            }
         }
     }
 }
