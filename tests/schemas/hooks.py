@@ -29,7 +29,10 @@ def has_empty(value):
 
 
 def is_list_of_one(how, value):
-    """Is it a list of one item that is of the type that is asked for? 1.0 is an integer (JSON Schema, 4.2.2)."""
+    """Is it a list of one item that is of the type that is asked for? 1.0 is an integer (JSON Schema, 4.2.2).
+
+    Whether it keeps the other rules for it is not looked at: those are broken without a list as well.
+    """
     if not isinstance(value, list) or len(value) != 1:
         return False
     item = str(value[0])

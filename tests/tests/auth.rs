@@ -274,9 +274,17 @@ async fn a_socket_ends_with_its_session_and_no_other_does() {
 #[actix_web::test]
 async fn a_socket_ends_when_its_identity_does() {
     let (server, users) = server().await;
+    // One that ends sooner than either worker looks at another one.
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(socket_of(&server, "ann").await);
+    }
     log_in_until(&users, "short", "ann", Utc::now() + TimeDelta::milliseconds(300));
     let mut socket = socket_of(&server, "short").await;
     assert_eq!(socket.closed().await, Some(4401));
+    for other in &mut others {
+        assert_eq!(other.request(json!({"action": "ping"})).await["status"], 200);
+    }
     assert_eq!(with_token("short").open(&server).await.expect_err("it is over").status, 401);
     // One that is extended in time goes on.
     log_in_until(&users, "short", "ann", Utc::now() + TimeDelta::milliseconds(700));

@@ -45,7 +45,7 @@ pub(crate) struct Client {
     pub(super) identity: RefCell<Identity>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) backlog: Backlog,
-    /// Most never have one read, or no longer.
+    /// Most never have one read.
     snapshots: OnceCell<Box<Semaphore>>,
     /// What it follows, each with the ticket that it was begun with. Most follow little: they are looked through.
     followers: RefCell<Vec<Rc<Follower>>>,

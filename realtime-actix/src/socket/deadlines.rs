@@ -68,26 +68,33 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[actix::test]
     async fn each_is_due_once_in_order_and_not_before_its_time() {
         let deadlines = Deadlines::new();
         let (early, late) = (ClientId(2), ClientId(1));
-        deadlines.add(30, late);
-        // Who waits for a later one is told of a sooner one.
+        deadlines.add(60_000, late);
+        deadlines.wait().await;
+        // Who waits for a later one is told of a sooner one, and of no other.
+        assert!(deadlines.wait().now_or_never().is_none());
         let waiting = deadlines.wait();
         deadlines.add(10, early);
+        assert!(waiting.now_or_never().is_some());
+        deadlines.remove(60_000, late);
+        deadlines.add(30, late);
         deadlines.add(20, ClientId(3));
         deadlines.remove(20, ClientId(3));
         deadlines.remove(20, late);
-        waiting.await;
+        assert!(deadlines.wait().now_or_never().is_none());
         let mut seen = Vec::new();
         while seen.len() < 2 {
-            while let Some(client) = deadlines.take_due() {
-                seen.push((client, deadlines.now_ms()));
+            match deadlines.take_due() {
+                Some(client) => seen.push((client, deadlines.now_ms())),
+                None => deadlines.wait().await,
             }
-            deadlines.wait().await;
         }
         let clients: Vec<ClientId> = seen.iter().map(|(client, _)| *client).collect();
         assert_eq!(clients, [early, late]);

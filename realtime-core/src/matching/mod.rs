@@ -675,7 +675,8 @@ mod tests {
 
     #[test]
     fn a_folded_affix_is_found_whatever_is_beside_it() {
-        let patterns = ["k", "ka", "\u{212a}", "kaé", "é", "i", "i\u{307}", "İx", "ς", "ass", "a\u{307}"];
+        let patterns =
+            ["k", "ka", "\u{212a}", "kaé", "é", "i", "i\u{307}", "İx", "ς", "ass", "a\u{307}", "abcde"];
         let texts = [
             "K",
             "KA",
@@ -691,6 +692,11 @@ mod tests {
             "ẞa",
             "aSS",
             "Kaéass",
+            "ABCDEé",
+            "éABCDE",
+            "ABCDEFG",
+            "xxABCDE",
+            "ABCDÉ",
             "",
         ];
         for how in ["title__istartswith", "title__iendswith"] {
