@@ -8,11 +8,13 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, Bytes};
+use socket2::SockRef;
 use tokio::task::JoinHandle;
 
 use super::heartbeat::Progress;
 use super::writer::{Writer, take_more};
 use crate::gate::Gate;
+use crate::server::{PATIENCE, system_gives_up};
 
 /// The part of the room that events leave to replies.
 const PART_FOR_REPLIES: usize = 4;
@@ -126,6 +128,8 @@ impl Outbox {
             && let Some(socket) = next.take()
         {
             drop(state);
+            // Who takes a little at a time is slow, and not gone.
+            system_gives_up(&SockRef::from(&socket), false);
             self.write_to(socket, Rc::clone(writer));
         }
     }
@@ -144,7 +148,9 @@ impl Outbox {
         let mut state = self.state.borrow_mut();
         let has_socket = matches!(state.way, Way::Socket { .. } | Way::Body { next: Some(_), .. });
         if has_socket {
-            state.way = Way::default();
+            if let Way::Socket { socket, .. } = std::mem::take(&mut state.way) {
+                system_gives_up(&SockRef::from(&socket), true);
+            }
             state.wake_reader();
         }
         has_socket
@@ -187,7 +193,10 @@ impl Outbox {
                 Ok(bytes) => state.take(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(&mut state),
-                Err(_) => state.lose_peer(),
+                Err(error) => {
+                    tracing::debug!(%error, "a socket cannot be written to");
+                    state.lose_peer();
+                }
             }
         }
         if state.ended && state.ready.is_empty() {
@@ -201,9 +210,12 @@ impl Outbox {
         let Some(me) = self.me.upgrade() else { return };
         if let Way::Socket { socket, writer, .. } = std::mem::replace(&mut state.way, Way::Gone) {
             state.way = Way::Blocked(actix::spawn(async move {
-                match take_more(socket).await {
+                match take_more(socket, PATIENCE).await {
                     Ok(socket) => me.write_to(socket, writer),
-                    Err(_) => me.disconnect(),
+                    Err(error) => {
+                        tracing::debug!(%error, "a socket takes nothing more");
+                        me.disconnect();
+                    }
                 }
             }));
         }
@@ -359,6 +371,10 @@ impl Outbox {
         state.closed = true;
         state.ended = true;
         state.behind_reply = None;
+        if let Way::Socket { socket, .. } = &state.way {
+            // Nobody else looks after it any more.
+            system_gives_up(&SockRef::from(socket), true);
+        }
         self.wake(&mut state);
         state.wake_writers();
     }
@@ -740,6 +756,27 @@ mod tests {
             cut += usize::from(seen.len() < all.len());
         }
         assert!(cut > 10 && blocked > 100, "{cut} of them cut off, {blocked} times blocked");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[actix::test]
+    async fn who_is_slow_is_not_given_up_by_the_system_and_who_takes_nothing_is_by_us() {
+        let (near, _far) = connected().await;
+        let seen = near.try_clone().expect("a descriptor");
+        let patience = || SockRef::from(&seen).tcp_user_timeout().expect("an option");
+        system_gives_up(&SockRef::from(&near), true);
+        assert_eq!(patience(), Some(PATIENCE));
+        let (writer, outbox) = (Writer::start(), Outbox::new(200_000, 1_000));
+        outbox.write_later_to(near);
+        outbox.heard(false, &writer);
+        assert_eq!(patience(), None);
+        assert!(outbox.give_back());
+        assert_eq!(patience(), Some(PATIENCE));
+
+        let (near, _far) = connected().await;
+        while (&near).write(&[0; 1_000]).is_ok() {}
+        let error = take_more(near, std::time::Duration::from_millis(20)).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[actix::test]

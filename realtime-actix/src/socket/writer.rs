@@ -11,16 +11,19 @@ use std::io;
 use std::net::TcpStream;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::outbox::Outbox;
 
 /// Outboxes that are written before others of the worker's tasks have their turn: about half a millisecond.
 const OUTBOXES_AT_ONCE: usize = 64;
 
-/// Waits until a socket takes something again.
-pub(super) async fn take_more(socket: TcpStream) -> io::Result<TcpStream> {
+/// Waits until a socket takes something again, for some time.
+pub(super) async fn take_more(socket: TcpStream, patience: Duration) -> io::Result<TcpStream> {
     let socket = tokio::net::TcpStream::from_std(socket)?;
-    socket.writable().await?;
+    timeout(patience, socket.writable()).await??;
     socket.into_std()
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Client {
     partial: Vec<u8>,
     /// The code that the server has closed it with.
     pub(crate) closed: Option<u16>,
+    /// Has the connection ended?
+    pub(crate) is_over: bool,
 }
 
 /// A connection that sends one request after the other.
@@ -54,7 +56,7 @@ pub(crate) fn begin(addr: SocketAddr, receive_buffer: Option<usize>) -> std::io:
 
 impl Client {
     pub(crate) fn on(stream: TcpStream) -> Self {
-        Self { stream, partial: Vec::new(), closed: None }
+        Self { stream, partial: Vec::new(), closed: None, is_over: false }
     }
 
     /// Opens a WebSocket. Blocking.
@@ -102,10 +104,16 @@ impl Client {
         on_text: &mut dyn FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<usize, String> {
         let read = match self.stream.read(bytes) {
-            Ok(0) => return Err("the server closed the connection".to_owned()),
+            Ok(0) => {
+                self.is_over = true;
+                return Err("the server closed the connection".to_owned());
+            }
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                self.is_over = true;
+                return Err(error.to_string());
+            }
         };
         if self.partial.is_empty() {
             let used = self.frames(&bytes[..read], on_text)?;
@@ -132,7 +140,10 @@ impl Client {
                 wire::TEXT => on_text(frame.payload)?,
                 wire::PING => {
                     let pong = wire::client_frame(wire::PONG, frame.payload);
-                    self.stream.write_all(&pong).map_err(|error| format!("answering a ping: {error}"))?;
+                    if let Err(error) = self.stream.write_all(&pong) {
+                        self.is_over = error.kind() != ErrorKind::WouldBlock;
+                        return Err(format!("answering a ping: {error}"));
+                    }
                 }
                 wire::PONG => {}
                 wire::CLOSE => {

@@ -328,7 +328,7 @@ impl Crowd {
                 let code = match (read, client.closed) {
                     (_, Some(code)) => Some(code),
                     // Whoever does not read may find the end of the connection in the place of a close frame.
-                    (Err(_), None) if account.stalls => None,
+                    (Err(_), None) if account.stalls && client.is_over => None,
                     (read, None) => return read.map(drop),
                 };
                 if !account.stalls || code.is_some_and(|code| code != 4408) {
