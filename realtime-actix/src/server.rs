@@ -19,9 +19,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// left, or the connection is one of TLS, the HTTP server writes.
 ///
 /// And the options are set that delivery relies on:
-/// `TCP_NODELAY`, because a frame must not wait for the next one; `TCP_USER_TIMEOUT` of 40 seconds, because a peer that
-/// takes nothing must not hold its memory for ever, as long as the HTTP server writes; and, on Linux, a `TCP_NOTSENT_LOWAT` of 16 KiB, because what the
-/// kernel has taken can no longer be put together with what comes after it.
+/// `TCP_NODELAY`, because a frame must not wait for the next one; on Linux, a `TCP_NOTSENT_LOWAT` of 16 KiB, because what
+/// the kernel has taken can no longer be put together with what comes after it; and a `TCP_USER_TIMEOUT` of 40 seconds as
+/// long as the HTTP server writes, because a peer that takes nothing must not hold its memory for ever.
 ///
 /// Beside it stands `HttpServer::h1_allow_half_closed(false)`: then a client of an event stream or a poll that has hung up
 /// is noticed at once. Otherwise actix-web takes it for one that only has nothing more to ask, and its place among the

@@ -69,7 +69,7 @@ impl Hashes {
         hasher.finish()
     }
 
-    /// Goes on by a byte in a hash that starts at 0. It is known after every byte, which is what affixes need.
+    /// Goes on by a byte in a hash that starts at 0. It is known after every byte, which is what needles need.
     pub(super) fn step(&self, hash: u64, byte: u8) -> u64 {
         reduced(u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1)
     }
