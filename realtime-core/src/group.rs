@@ -276,16 +276,24 @@ impl Groups {
             }
         }
         self.candidates = candidates;
+        let deliveries = self.deliveries(&told, (before, cursor));
+        self.publishing.set(None);
+        self.cursor = cursor;
+        deliveries
+    }
+
+    fn deliveries(&self, told: &[(Slot, Vec<Told<'_>>)], cursors: (Cursor, Cursor)) -> Vec<Delivery> {
+        if told.is_empty() {
+            return Vec::new();
+        }
         let mut written = Written::default();
         let mut rests = Rests::default();
         let mut deliveries = Vec::with_capacity(told.len());
-        for (slot, events) in &told {
+        for (slot, events) in told {
             let Some(group) = self.groups[*slot as usize].as_ref() else { continue };
             self.publishing.set(Some(group.subscription.resource()));
-            deliveries.push(self.delivery(group, events, (before, cursor), &mut written, &mut rests));
+            deliveries.push(self.delivery(group, events, cursors, &mut written, &mut rests));
         }
-        self.publishing.set(None);
-        self.cursor = cursor;
         deliveries
     }
 

@@ -3,17 +3,17 @@
 //! Neither has to tell different values apart, because the whole filter is verified on what is found. Both have to
 //! agree with [`Value::compare`], by which filters decide: what is missed here is missed for good.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 
 use chrono::{Datelike as _, Timelike as _};
 
 use crate::value::Value;
 
-/// Hashes with a key of their own, so that no client can prepare arguments that meet in one place.
+/// Polynomial hashes in a base that nobody knows, so that no client can prepare arguments that meet in one place: of two
+/// texts of n bytes, whatever they are, no more than n / 7 of the 2^61 bases give one hash (Carter and Wegman, 1979).
 #[derive(Debug)]
 pub(crate) struct Hashes {
-    state: RandomState,
-    /// The base of the polynomial, below the modulus.
+    /// Below the modulus.
     base: u64,
 }
 
@@ -21,52 +21,71 @@ pub(crate) struct Hashes {
 const MODULUS: u64 = (1 << 61) - 1;
 
 /// How many bytes are below the modulus together with their number.
-pub(super) const WORD: u64 = 7;
+pub(super) const WORD: usize = 7;
 
 impl Default for Hashes {
     fn default() -> Self {
-        let state = RandomState::new();
-        let base = (state.hash_one(0) % (MODULUS - 0x200)) + 0x100;
-        Self { state, base }
+        Self { base: (RandomState::new().hash_one(0) % (MODULUS - 0x200)) + 0x100 }
     }
 }
 
 impl Hashes {
     /// Equal for values that compare as equal, and for nulls.
     pub(super) fn value(&self, value: &Value<'_>) -> u64 {
-        let mut hasher = self.state.build_hasher();
         match value {
-            Value::Null => hasher.write_u8(0),
-            Value::Bool(value) => hasher.write_u8(1 + u8::from(*value)),
-            Value::Int(value) => hasher.write_i64(*value),
-            Value::Float(value) => hasher.write_u64(float_bits(*value)),
-            Value::Text(value) => hasher.write(value.as_bytes()),
-            Value::Timestamp(value) => {
-                hasher.write_i64(value.timestamp());
-                hasher.write_u32(value.timestamp_subsec_nanos());
-            }
-            Value::Date(value) => hasher.write_i32(value.num_days_from_ce()),
+            // Equal to nothing.
+            Value::Null | Value::Json(_) => 0,
+            Value::Bool(value) => self.words([u64::from(*value)]),
+            Value::Int(value) => self.number(value.cast_unsigned()),
+            Value::Float(value) => self.number(float_bits(*value)),
+            Value::Text(value) => self.text(value),
+            Value::Timestamp(value) => self.words([
+                half(value.timestamp().cast_unsigned()),
+                half(value.timestamp().cast_unsigned() >> 32),
+                u64::from(value.timestamp_subsec_nanos()),
+            ]),
+            Value::Date(value) => self.words([u64::from(value.num_days_from_ce().cast_unsigned())]),
             Value::Time(value) => {
-                hasher.write_u32(value.num_seconds_from_midnight());
-                hasher.write_u32(value.nanosecond());
+                self.words([u64::from(value.num_seconds_from_midnight()), u64::from(value.nanosecond())])
             }
-            Value::Bytes(value) => hasher.write(value),
-            Value::Uuid(value) => hasher.write_u128(value.as_u128()),
+            Value::Bytes(value) => self.bytes(value),
+            Value::Uuid(value) => self.bytes(value.as_bytes()),
             Value::Decimal(value) => {
                 let value = value.normalize();
-                hasher.write_i128(value.mantissa());
-                hasher.write_u32(value.scale());
+                let hash = self.bytes(&value.mantissa().to_le_bytes());
+                self.step_word(hash, u64::from(value.scale()), WORD)
             }
-            // Equal to nothing.
-            Value::Json(_) => hasher.write_u8(3),
         }
-        hasher.finish()
     }
 
     pub(crate) fn text(&self, text: &str) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        hasher.write(text.as_bytes());
-        hasher.finish()
+        self.bytes(text.as_bytes())
+    }
+
+    /// The hash of an ASCII text when it is folded.
+    pub(super) fn folded(&self, ascii: &[u8]) -> u64 {
+        self.mapped(ascii, |byte| byte.to_ascii_lowercase())
+    }
+
+    fn bytes(&self, bytes: &[u8]) -> u64 {
+        self.mapped(bytes, |byte| byte)
+    }
+
+    #[inline]
+    fn mapped(&self, bytes: &[u8], map: impl Fn(u8) -> u8) -> u64 {
+        let word_of = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(map(*byte)));
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        let hash = words.iter().fold(0, |hash, word| self.step_word(hash, word_of(word), WORD));
+        if rest.is_empty() { hash } else { self.step_word(hash, word_of(rest), rest.len()) }
+    }
+
+    /// Eight or nine numbers have one remainder, and with it one hash.
+    fn number(&self, number: u64) -> u64 {
+        self.step_word(reduced(u128::from(number)), 0, WORD)
+    }
+
+    fn words<const COUNT: usize>(&self, words: [u64; COUNT]) -> u64 {
+        words.into_iter().fold(0, |hash, word| self.step_word(hash, word, WORD))
     }
 
     /// Goes on by a byte in a hash that starts at 0. It is known after every byte, which is what needles need.
@@ -76,9 +95,8 @@ impl Hashes {
 
     /// Goes on by a word of up to [`WORD`] bytes, of which only the last of a text has fewer. The base comes last: what
     /// tables take of a hash would otherwise be the last bytes as they are.
-    pub(super) fn step_word(&self, hash: u64, word: u64, bytes: u64) -> u64 {
-        let sum = reduced(u128::from(hash) + u128::from((bytes << (8 * WORD)) | word));
-        self.times_base(sum)
+    pub(super) fn step_word(&self, hash: u64, word: u64, bytes: usize) -> u64 {
+        self.times_base(once_reduced(hash + (((bytes as u64) << (8 * WORD)) | word)))
     }
 
     /// The next power of the base.
@@ -98,7 +116,16 @@ impl Hashes {
 fn reduced(product: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
     let folded = (product as u64 & MODULUS) + (product >> 61) as u64;
-    if folded >= MODULUS { folded - MODULUS } else { folded }
+    once_reduced(folded)
+}
+
+/// The remainder of a sum of two numbers up to the modulus.
+fn once_reduced(sum: u64) -> u64 {
+    if sum >= MODULUS { sum - MODULUS } else { sum }
+}
+
+fn half(number: u64) -> u64 {
+    number & u64::from(u32::MAX)
 }
 
 /// `-0.0` as `0.0`, and one NaN.
@@ -251,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_step_stays_below_the_modulus() {
-        let hashes = Hashes { state: RandomState::new(), base: MODULUS - 1 };
+        let hashes = Hashes { base: MODULUS - 1 };
         let mut hash = MODULUS - 1;
         for byte in [0, 255, 1, 254, 255, 255] {
             hash = hashes.step(hash, byte);

@@ -465,17 +465,21 @@ impl TextIndex {
 
     /// False where that does not answer it: all of the text has to be folded.
     ///
-    /// How a text begins and ends when it is folded needs no copy where as much of it as the affixes have is ASCII, of
-    /// which every character is folded to one byte, whatever is beside it.
+    /// A text needs no folded copy where as much of it as is asked for is ASCII, of which every character is folded to one
+    /// byte, whatever is beside it.
     fn probe_as_ascii(&self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) -> bool {
-        if !self.whole.is_empty() || !self.needles.is_empty() {
+        if !self.needles.is_empty() {
             return false;
         }
         let text = text.as_bytes();
         let start = &text[..self.starts.longest().min(text.len())];
         let end = &text[text.len() - self.ends.longest().min(text.len())..];
-        let is_ascii = start.is_ascii() && end.is_ascii();
+        let is_ascii =
+            if self.whole.is_empty() { start.is_ascii() && end.is_ascii() } else { text.is_ascii() };
         if is_ascii {
+            if !self.whole.is_empty() {
+                self.whole.probe(hashes.folded(text), found);
+            }
             self.starts.probe(hashes, start.iter().map(u8::to_ascii_lowercase), found);
             self.ends.probe(hashes, end.iter().rev().map(u8::to_ascii_lowercase), found);
         }
