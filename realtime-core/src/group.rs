@@ -10,7 +10,7 @@ use crate::change::{Batch, Change, ResourceId};
 use crate::cursor::{Cursor, Position};
 use crate::diff::diff;
 use crate::encode;
-use crate::matching::{Hashes, Index, Pieces, Slot, Table};
+use crate::matching::{Hashes, Images, Index, Pieces, SharedTerms, Slot, Table};
 use crate::resource::{Descriptor, Record};
 use crate::subscription::{EventAction, Form, Subscription};
 use crate::value::Value;
@@ -68,6 +68,8 @@ impl Event {
 struct Group {
     id: GroupId,
     subscription: Arc<Subscription>,
+    /// What of its filter it has in common with others.
+    shared: SharedTerms,
     /// Members by worker; no worker without one.
     members: Vec<(WorkerId, usize)>,
     /// The last change for which it was a candidate: several ways may lead from a change to a group.
@@ -176,14 +178,21 @@ impl Groups {
         self.groups[slot as usize] = Some(Group {
             id,
             subscription: Arc::clone(subscription),
+            shared: SharedTerms::default(),
             members: Vec::new(),
             asked: 0,
             told: (0, 0),
         });
         self.by_identity.insert(hash, slot);
         self.narrowed[subscription.resource().0] += usize::from(subscription.is_narrowed());
-        let filter_of = |slot: Slot| Some(self.groups[slot as usize].as_ref()?.subscription.filter());
-        self.indexes[subscription.resource().0].insert(slot, subscription.filter(), filter_of);
+        let groups = &self.groups;
+        let of = |slot: Slot| {
+            groups[slot as usize].as_ref().map(|group| (group.subscription.filter(), group.shared))
+        };
+        let shared = self.indexes[subscription.resource().0].insert(slot, subscription.filter(), of);
+        if let Some(group) = &mut self.groups[slot as usize] {
+            group.shared = shared;
+        }
         id
     }
 
@@ -261,7 +270,14 @@ impl Groups {
                     continue;
                 }
                 group.asked = self.changes;
-                if let Some(what) = tell((&group.subscription, &group.subscription), change) {
+                let subscription = &*group.subscription;
+                let images = index.decide(
+                    group.shared,
+                    subscription.filter(),
+                    change.before.as_deref(),
+                    change.after.as_deref(),
+                );
+                if let Some(what) = tell(subscription, change, images) {
                     concerned.push((group.id, slot, what));
                 }
             }
@@ -356,7 +372,7 @@ pub fn events<'a>(
         .into_iter()
         .filter(|change| change.resource == subscription.resource() && is_wanted(&change.key));
     let told: Vec<Told<'_>> =
-        of_resource.filter_map(|change| tell((subscription, subscription), change)).collect();
+        of_resource.filter_map(|change| tell_by((subscription, subscription), change)).collect();
     write(descriptor, subscription, &told, cursor)
 }
 
@@ -368,7 +384,7 @@ pub(crate) fn transition(
     changes: &[Change],
     cursor: Cursor,
 ) -> Vec<Event> {
-    let told: Vec<Told<'_>> = changes.iter().filter_map(|change| tell((before, after), change)).collect();
+    let told: Vec<Told<'_>> = changes.iter().filter_map(|change| tell_by((before, after), change)).collect();
     write(descriptor, after, &told, cursor).into_iter().map(|(_, event)| event).collect()
 }
 
@@ -476,14 +492,24 @@ impl Rests {
     }
 }
 
-/// What a subscription is told of a change: by what the row matched before and what it matches now. It may itself have
-/// been another one before.
-fn tell<'a>((before, subscription): (&Subscription, &Subscription), change: &'a Change) -> Option<Told<'a>> {
-    let matching =
-        |subscription: &Subscription, row: &'a Option<crate::resource::Row>| -> Option<&'a dyn Record> {
-            row.as_deref().filter(|row| subscription.filter().matches(*row))
-        };
-    let told = match (matching(before, &change.before), matching(subscription, &change.after)) {
+/// What a subscription is told of a change. It may itself have been another one before.
+fn tell_by<'a>(
+    (before, subscription): (&Subscription, &Subscription),
+    change: &'a Change,
+) -> Option<Told<'a>> {
+    let matches = |subscription: &Subscription, row: &Option<crate::resource::Row>| {
+        row.as_deref().is_some_and(|row| subscription.filter().matches(row))
+    };
+    let images =
+        Images { before: matches(before, &change.before), after: matches(subscription, &change.after) };
+    tell(subscription, change, images)
+}
+
+/// What a subscription is told of a change, by which of its images it selects.
+fn tell<'a>(subscription: &Subscription, change: &'a Change, images: Images) -> Option<Told<'a>> {
+    let before = change.before.as_deref().filter(|_| images.before);
+    let after = change.after.as_deref().filter(|_| images.after);
+    let told = match (before, after) {
         (None, None) => return None,
         (None, Some(row)) => Told { action: EventAction::Create, change, row: Some(row), diff: None },
         (Some(_), None) => Told { action: EventAction::Delete, change, row: None, diff: None },

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Condition, Filter, Predicate, Term, TextMatch};
+use super::{Condition, Filter, Predicate, Term, TermSet, TextMatch};
 use crate::fold::{folded, with_folded};
 use crate::resource::Record;
 use crate::value::Value;
@@ -11,10 +11,26 @@ use crate::zone::Zone;
 impl Filter {
     /// Does the row satisfy every term?
     pub fn matches(&self, row: &dyn Record) -> bool {
-        self.terms.iter().all(|term| match term {
-            Term::Is(predicate) => predicate.matches(row),
-            Term::Any(filters) => filters.iter().any(|filter| filter.matches(row)),
-        })
+        self.terms.iter().all(|term| term.holds(row))
+    }
+
+    /// Does the row satisfy those of the terms?
+    pub(crate) fn matches_in(&self, terms: TermSet, row: &dyn Record) -> bool {
+        self.terms.iter().enumerate().all(|(at, term)| !terms.contains(at) || term.holds(row))
+    }
+
+    /// Does the row satisfy all terms but those?
+    pub(crate) fn matches_outside(&self, terms: TermSet, row: &dyn Record) -> bool {
+        self.terms.iter().enumerate().all(|(at, term)| terms.contains(at) || term.holds(row))
+    }
+}
+
+impl Term {
+    fn holds(&self, row: &dyn Record) -> bool {
+        match self {
+            Self::Is(predicate) => predicate.matches(row),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(row)),
+        }
     }
 }
 
@@ -99,4 +115,37 @@ impl TextMatch {
 fn is_folded(ascii: &[u8], folded: &[u8]) -> bool {
     ascii.len() == folded.len()
         && ascii.iter().zip(folded).all(|(byte, folded)| byte.to_ascii_lowercase() == *folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row whose every field is its number.
+    struct Numbers;
+
+    impl Record for Numbers {
+        fn value(&self, field: usize) -> Value<'_> {
+            Value::Int(i64::try_from(field).expect("few"))
+        }
+    }
+
+    #[test]
+    fn some_terms_and_the_others_are_all() {
+        let is = |field: usize, value: i64| {
+            Term::Is(Predicate::of(field, Condition::OneOf(vec![Value::Int(value)])))
+        };
+        let numbers = || (0..40_usize).zip(0_i64..);
+        for wrong in numbers().map(|(at, _)| Some(at)).chain([None]) {
+            let terms = numbers().map(|(at, number)| is(at, number + i64::from(Some(at) == wrong))).collect();
+            let filter = Filter { terms, ..Filter::default() };
+            assert_eq!(filter.matches(&Numbers), wrong.is_none());
+            for at in 0..40 {
+                let set = [at, 3].into_iter().map(TermSet::of).collect();
+                let is_in = at < 32 && wrong == Some(at) || wrong == Some(3);
+                assert_eq!(filter.matches_in(set, &Numbers), !is_in);
+                assert_eq!(filter.matches_outside(set, &Numbers), wrong.is_none() || is_in);
+            }
+        }
+    }
 }

@@ -35,6 +35,33 @@ use crate::zone::Zone;
 pub struct Filter {
     terms: Vec<Term>,
     canonical: String,
+    /// Where in it the text of each term ends.
+    ends: Box<[usize]>,
+}
+
+/// Some of a filter's terms, none of which is beyond the 32nd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TermSet(u32);
+
+impl TermSet {
+    /// The term of a number alone; none where the number is too great.
+    pub(crate) fn of(at: usize) -> Self {
+        Self(u32::try_from(at).ok().and_then(|at| 1_u32.checked_shl(at)).unwrap_or_default())
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn contains(self, at: usize) -> bool {
+        self.0 & Self::of(at).0 != 0
+    }
+}
+
+impl FromIterator<Self> for TermSet {
+    fn from_iter<T: IntoIterator<Item = Self>>(sets: T) -> Self {
+        Self(sets.into_iter().fold(0, |all, set| all | set.0))
+    }
 }
 
 /// A part of a conjunction.
@@ -149,7 +176,8 @@ impl Filter {
 
     /// The filter that selects no row.
     pub fn nothing() -> Self {
-        Self { terms: vec![Term::Any(Vec::new())], canonical: NOTHING.to_owned() }
+        let ends = Box::new([NOTHING.len()]);
+        Self { terms: vec![Term::Any(Vec::new())], canonical: NOTHING.to_owned(), ends }
     }
 
     /// The conjunction of the predicates. Their order and repetition do not matter.
@@ -178,14 +206,16 @@ impl Filter {
         texts.dedup_by(|(left, _), (right, _)| left == right);
         let mut canonical = String::new();
         let mut kept = Vec::with_capacity(texts.len());
+        let mut ends = Vec::with_capacity(texts.len());
         for (text, term) in texts {
             if !canonical.is_empty() {
                 canonical.push('&');
             }
             canonical.push_str(&text);
+            ends.push(canonical.len());
             kept.push(term);
         }
-        Self { terms: kept, canonical }
+        Self { terms: kept, canonical, ends: ends.into() }
     }
 
     /// What both select.
@@ -212,8 +242,8 @@ impl Filter {
         for filter in filters {
             match <[Term; 1]>::try_from(filter.terms) {
                 Ok([Term::Any(filters)]) => alternatives.extend(filters),
-                Ok(terms) => alternatives.push(Self { terms: terms.into(), canonical: filter.canonical }),
-                Err(terms) => alternatives.push(Self { terms, canonical: filter.canonical }),
+                Ok(terms) => alternatives.push(Self { terms: terms.into(), ..filter }),
+                Err(terms) => alternatives.push(Self { terms, ..filter }),
             }
         }
         alternatives.retain(|filter| filter.canonical != NOTHING);
@@ -265,6 +295,14 @@ impl Filter {
             Term::Is(predicate) => Some(predicate),
             Term::Any(_) => None,
         })
+    }
+
+    /// The texts of some terms, by which equal terms are recognised.
+    pub(crate) fn texts(&self, terms: TermSet) -> impl Iterator<Item = &str> {
+        // Between two texts is a `&`.
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
+        let texts = starts.zip(&self.ends).map(|(start, end)| &self.canonical[start..*end]);
+        texts.enumerate().filter(move |(at, _)| terms.contains(*at)).map(|(_, text)| text)
     }
 
     /// How many of the lookups have a regular expression.

@@ -30,6 +30,12 @@ impl Default for Hashes {
 }
 
 impl Hashes {
+    /// As unlucky as hashes can be.
+    #[cfg(test)]
+    pub(super) fn all_the_same() -> Self {
+        Self { base: 0 }
+    }
+
     /// Equal for values that compare as equal, and for nulls.
     pub(super) fn value(&self, value: &Value<'_>) -> u64 {
         match value {
@@ -60,6 +66,11 @@ impl Hashes {
 
     pub(crate) fn text(&self, text: &str) -> u64 {
         self.bytes(text.as_bytes())
+    }
+
+    /// The hash of several texts, one after another.
+    pub(super) fn texts<'a>(&self, texts: impl Iterator<Item = &'a str>) -> u64 {
+        texts.fold(0, |hash, text| self.step_word(hash, self.text(text) >> WORD, WORD))
     }
 
     /// The hash of an ASCII text when it is folded.

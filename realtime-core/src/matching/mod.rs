@@ -2,8 +2,8 @@
 //!
 //! Every group is filed once, under its *access predicate*: the one of its conjunction that the fewest rows satisfy, or
 //! those of all alternatives where the conjunction has nothing as good. A row leads from the values of its fields to the groups that are filed under them, the candidates; whether one is
-//! really concerned, its whole filter says. A group without an access predicate is in the scan list, and is a candidate
-//! always.
+//! really concerned, its whole filter says, of which the access predicate is decided once for all groups that have it in
+//! common. A group without an access predicate is in the scan list, and is a candidate always.
 
 mod affix;
 mod interval;
@@ -12,6 +12,7 @@ mod needle;
 mod pieces;
 mod posting;
 mod shape;
+mod shared;
 
 use self::affix::Affixes;
 use self::interval::Intervals;
@@ -22,8 +23,10 @@ pub(crate) use self::pieces::Pieces;
 use self::posting::Posting;
 pub(crate) use self::posting::{Slot, Table};
 use self::shape::{Filed, Shapes};
+use self::shared::Shared;
+pub(crate) use self::shared::{Images, SharedTerms};
 use crate::field::Kind;
-use crate::filter::{Condition, Filter, Predicate, Term, TextMatch};
+use crate::filter::{Condition, Filter, Predicate, Term, TermSet, TextMatch};
 use crate::fold::with_folded;
 use crate::resource::{Descriptor, Record};
 use crate::value::Value;
@@ -38,6 +41,7 @@ pub(crate) struct Index {
     /// The groups that are filed under several fields.
     shapes: Shapes,
     scan: Posting,
+    shared: Shared,
 }
 
 impl Index {
@@ -48,6 +52,7 @@ impl Index {
             fields: Vec::new(),
             shapes: Shapes::default(),
             scan: Posting::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -56,31 +61,47 @@ impl Index {
         self.scan.len()
     }
 
-    /// Files a group. `filter_of` says what the others ask for, of which some may have to be filed anew.
+    /// Files a group, and says what of its filter it has in common with others. `of` says what the others ask for, of which
+    /// some may have to be filed anew, and what has been said of them.
     pub(crate) fn insert<'a>(
         &mut self,
         slot: Slot,
         filter: &Filter,
-        filter_of: impl Fn(Slot) -> Option<&'a Filter>,
-    ) {
-        let Some(fields) = self.file(slot, filter) else { return };
+        of: impl Fn(Slot) -> Option<(&'a Filter, SharedTerms)>,
+    ) -> SharedTerms {
+        let access = Access::of(filter, self.descriptor);
+        let shared = self.shared.insert(&self.hashes, slot, (filter, access.terms()), &of);
+        let Some(fields) = self.file(slot, access) else { return shared };
         let moved = self.shapes.to_be_moved(&fields);
+        // The group itself is none of the others yet.
+        let filter_of =
+            |other| if other == slot { Some(filter) } else { of(other).map(|(filter, _)| filter) };
         let filters = || moved.iter().filter_map(|slot| Some((*slot, filter_of(*slot)?)));
-        filters().for_each(|(slot, filter)| self.remove(slot, filter));
+        for (slot, filter) in filters() {
+            self.unfile(slot, Access::of(filter, self.descriptor));
+        }
         self.shapes.tell_apart(fields);
         for (slot, filter) in filters() {
             // Whatever else would deserve a place now is given it when somebody asks for it again.
-            self.file(slot, filter);
+            self.file(slot, Access::of(filter, self.descriptor));
         }
+        shared
+    }
+
+    /// Undoes an insertion of the same filter: its access predicate is found again, not remembered.
+    pub(crate) fn remove(&mut self, slot: Slot, filter: &Filter) {
+        let access = Access::of(filter, self.descriptor);
+        self.shared.remove(&self.hashes, slot, (filter, access.terms()));
+        self.unfile(slot, access);
     }
 
     /// The set of fields that deserves a place of its own now, if there is one.
-    fn file(&mut self, slot: Slot, filter: &Filter) -> Option<Vec<usize>> {
+    fn file(&mut self, slot: Slot, access: Access<'_>) -> Option<Vec<usize>> {
         let mut deserving = None;
-        match Access::of(filter, self.descriptor) {
+        match access {
             Access::Never => {}
             Access::Scan => self.scan.insert(slot),
-            Access::Under(_, entries) => {
+            Access::Under(Under { entries, .. }) => {
                 for entry in entries {
                     let (number, key) = match entry {
                         Entry::Field(number, key) => (number, key),
@@ -105,14 +126,13 @@ impl Index {
         deserving
     }
 
-    /// Undoes an insertion of the same filter: its access predicate is found again, not remembered.
-    pub(crate) fn remove(&mut self, slot: Slot, filter: &Filter) {
-        match Access::of(filter, self.descriptor) {
+    fn unfile(&mut self, slot: Slot, access: Access<'_>) {
+        match access {
             Access::Never => {}
             Access::Scan => {
                 self.scan.remove(slot);
             }
-            Access::Under(_, entries) => {
+            Access::Under(Under { entries, .. }) => {
                 for entry in entries {
                     let (number, key) = match entry {
                         Entry::Field(number, key) => (number, key),
@@ -137,6 +157,7 @@ impl Index {
         after: Option<&dyn Record>,
         found: &mut Vec<Slot>,
     ) {
+        self.shared.begin();
         self.scan.append_to(found);
         self.shapes.probe(&self.hashes, before, after, found);
         for field in &mut self.fields {
@@ -152,6 +173,26 @@ impl Index {
             }
         }
     }
+
+    /// Which images of the change that was [probed](Self::probe) last satisfy the filter of a group.
+    #[inline]
+    pub(crate) fn decide(
+        &mut self,
+        shared: SharedTerms,
+        filter: &Filter,
+        before: Option<&dyn Record>,
+        after: Option<&dyn Record>,
+    ) -> Images {
+        let terms = shared.terms();
+        let common = self.shared.decide(shared, || Images {
+            before: before.is_some_and(|row| filter.matches_in(terms, row)),
+            after: after.is_some_and(|row| filter.matches_in(terms, row)),
+        });
+        Images {
+            before: common.before && before.is_some_and(|row| filter.matches_outside(terms, row)),
+            after: common.after && after.is_some_and(|row| filter.matches_outside(terms, row)),
+        }
+    }
 }
 
 /// Coarser than [`Value::is_same`] where filters are (`-0.0`), and finer where they are (`null` in JSON is no `NULL`).
@@ -163,9 +204,16 @@ fn leads_to_the_same(left: &Value<'_>, right: &Value<'_>) -> bool {
 enum Access<'a> {
     /// Nowhere: no row satisfies the filter.
     Never,
-    /// Under keys of fields: one of them leads to every row that satisfies the filter.
-    Under(Expected, Vec<Entry<'a>>),
+    Under(Under<'a>),
     Scan,
+}
+
+/// Under keys of fields: one of them leads to every row that satisfies the filter.
+struct Under<'a> {
+    expected: Expected,
+    /// The terms that have those keys.
+    terms: TermSet,
+    entries: Vec<Entry<'a>>,
 }
 
 enum Entry<'a> {
@@ -217,9 +265,13 @@ enum Expected {
 
 impl<'a> Access<'a> {
     fn of(filter: &'a Filter, descriptor: &Descriptor) -> Self {
-        let mut best: Option<(Expected, Vec<Entry<'a>>)> = None;
+        let mut best: Option<Under<'a>> = None;
+        let is_best =
+            |best: &Option<Under<'_>>, expected| best.as_ref().is_none_or(|best| expected < best.expected);
         let mut lists: Vec<(usize, &[Value<'static>])> = Vec::new();
-        for predicate in filter.predicates() {
+        let mut listed: Vec<(usize, TermSet)> = Vec::new();
+        for (at, term) in filter.terms().iter().enumerate() {
+            let Term::Is(predicate) = term else { continue };
             if let Condition::OneOf(values) = &predicate.condition
                 && values.is_empty()
                 && !predicate.negated
@@ -235,6 +287,7 @@ impl<'a> Access<'a> {
                 Condition::OneOf(values) => {
                     if lists.iter().all(|(field, _)| *field != predicate.field) {
                         lists.push((predicate.field, values));
+                        listed.push((predicate.field, TermSet::of(at)));
                     }
                     Some((one_of(predicate, values, descriptor), Key::OneOf(values)))
                 }
@@ -262,27 +315,43 @@ impl<'a> Access<'a> {
             }) else {
                 continue;
             };
-            if best.as_ref().is_none_or(|(least, ..)| expected < *least) {
-                best = Some((expected, vec![Entry::Field(predicate.field, key)]));
+            if is_best(&best, expected) {
+                let terms = match key {
+                    Key::Interval(..) => {
+                        bounds(filter, predicate.field).map(|(at, _)| TermSet::of(at)).collect()
+                    }
+                    _ => TermSet::of(at),
+                };
+                best = Some(Under { expected, terms, entries: vec![Entry::Field(predicate.field, key)] });
             }
         }
         let choices = choose(&mut lists);
-        if lists.len() > 1 && best.as_ref().is_none_or(|(least, _)| Expected::Choices(choices) < *least) {
-            best = Some((Expected::Choices(choices), vec![Entry::Fields(lists)]));
+        if lists.len() > 1 && is_best(&best, Expected::Choices(choices)) {
+            let is_chosen = |field: &usize| lists.iter().any(|(chosen, _)| chosen == field);
+            let terms =
+                listed.into_iter().filter(|(field, _)| is_chosen(field)).map(|(_, term)| term).collect();
+            let expected = Expected::Choices(choices);
+            best = Some(Under { expected, terms, entries: vec![Entry::Fields(lists)] });
         }
-        for term in filter.terms() {
+        for (at, term) in filter.terms().iter().enumerate() {
             let Term::Any(filters) = term else { continue };
             match Self::of_any(filters, descriptor) {
                 Self::Never => return Self::Never,
-                Self::Under(expected, entries)
-                    if best.as_ref().is_none_or(|(least, _)| expected < *least) =>
-                {
-                    best = Some((expected, entries));
+                Self::Under(under) if is_best(&best, under.expected) => {
+                    best = Some(Under { terms: TermSet::of(at), ..under });
                 }
-                Self::Under(..) | Self::Scan => {}
+                Self::Under(_) | Self::Scan => {}
             }
         }
-        best.map_or(Self::Scan, |(expected, entries)| Self::Under(expected, entries))
+        best.map_or(Self::Scan, Self::Under)
+    }
+
+    /// The terms that lead to the rows.
+    fn terms(&self) -> TermSet {
+        match self {
+            Self::Under(under) => under.terms,
+            Self::Never | Self::Scan => TermSet::default(),
+        }
     }
 
     /// Alternatives are filed under the access predicates of each, and are as good as the worst of them.
@@ -292,9 +361,9 @@ impl<'a> Access<'a> {
             any = match (any, Self::of(filter, descriptor)) {
                 (Self::Scan, _) | (_, Self::Scan) => return Self::Scan,
                 (access, Self::Never) | (Self::Never, access) => access,
-                (Self::Under(expected, mut entries), Self::Under(other, others)) => {
-                    entries.extend(others);
-                    Self::Under(expected.max(other), entries)
+                (Self::Under(mut any), Self::Under(other)) => {
+                    any.entries.extend(other.entries);
+                    Self::Under(Under { expected: any.expected.max(other.expected), ..any })
                 }
             };
         }
@@ -326,21 +395,33 @@ fn one_of(predicate: &Predicate, values: &[Value<'static>], descriptor: &Descrip
     }
 }
 
+/// A lower and an upper bound, each perhaps missing.
+type Bounds<'a> = (&'a Option<(Value<'static>, bool)>, &'a Option<(Value<'static>, bool)>);
+
+/// The bounds of a field, each with the number of its term.
+fn bounds(filter: &Filter, field: usize) -> impl Iterator<Item = (usize, Bounds<'_>)> {
+    filter.terms().iter().enumerate().filter_map(move |(at, term)| match term {
+        Term::Is(Predicate {
+            field: of,
+            part: None,
+            negated: false,
+            condition: Condition::Between { lower, upper },
+            ..
+        }) if *of == field => Some((at, (lower, upper))),
+        _ => None,
+    })
+}
+
 /// What all bounds of a field leave; `None` where that is nothing.
 fn interval(filter: &Filter, field: usize) -> Option<(u128, u128)> {
     let (mut least, mut greatest) = (0, u128::MAX);
-    for predicate in filter.predicates() {
-        if predicate.field != field || predicate.part.is_some() || predicate.negated {
-            continue;
+    for (_, (lower, upper)) in bounds(filter, field) {
+        // Nothing compares with a bound that has no order.
+        if let Some((bound, _)) = lower {
+            least = least.max(ordered(bound)?);
         }
-        if let Condition::Between { lower, upper } = &predicate.condition {
-            // Nothing compares with a bound that has no order.
-            if let Some((bound, _)) = lower {
-                least = least.max(ordered(bound)?);
-            }
-            if let Some((bound, _)) = upper {
-                greatest = greatest.min(ordered(bound)?);
-            }
+        if let Some((bound, _)) = upper {
+            greatest = greatest.min(ordered(bound)?);
         }
     }
     (least <= greatest).then_some((least, greatest))
@@ -560,6 +641,20 @@ mod tests {
         crate::filter::parse(&DESCRIPTOR, entries, &crate::Limits::default()).expect("a filter")
     }
 
+    /// Inserts one more group of those, whose slots are their places.
+    fn insert(index: &mut Index, filters: &[Filter], shared: &mut Vec<SharedTerms>) {
+        let slot = shared.len();
+        let of = |slot: Slot| Some((&filters[slot as usize], shared.get(slot as usize).copied()?));
+        let inserted = index.insert(Slot::try_from(slot).expect("few"), &filters[slot], of);
+        shared.push(inserted);
+    }
+
+    fn insert_all(index: &mut Index, filters: &[Filter]) -> Vec<SharedTerms> {
+        let mut shared = Vec::new();
+        filters.iter().for_each(|_| insert(index, filters, &mut shared));
+        shared
+    }
+
     /// Without it, whoever subscribes and leaves again and again would fill the memory.
     #[test]
     fn a_removal_leaves_nothing_behind() {
@@ -591,14 +686,13 @@ mod tests {
             })
             .map(|json| filter(&json))
             .collect();
-        for (slot, filter) in (0..).zip(&filters) {
-            index.insert(slot, filter, |slot| filters.get(slot as usize));
-        }
+        insert_all(&mut index, &filters);
         assert_eq!((index.fields.len(), index.scanned()), (3, 200));
         for (slot, filter) in (0..).zip(&filters) {
             index.remove(slot, filter);
         }
         assert_eq!((index.fields.len(), index.scanned()), (0, 0));
+        assert!(index.shared.is_empty());
     }
 
     struct Texts([&'static str; 9]);
@@ -626,8 +720,9 @@ mod tests {
         let then = (0..500).map(|number| filter(&serde_json::json!({"a": "y", "b": number.to_string()})));
         let filters: Vec<Filter> = first.into_iter().chain(then).collect();
         let mut index = Index::new(&DESCRIPTOR);
-        for (slot, filter) in (0..).zip(&filters) {
-            index.insert(slot, filter, |slot| filters.get(slot as usize));
+        let mut shared = Vec::new();
+        for slot in 0..filters.len() {
+            insert(&mut index, &filters, &mut shared);
             let mut found = Vec::new();
             index.probe(None, Some(&Texts(["0", "", "", "y", "7", "", "", "", ""])), &mut found);
             assert!(found.len() < 4, "{} of {slot} are candidates", found.len());
@@ -666,7 +761,7 @@ mod tests {
             (serde_json::json!({"id__gt": 1, "id__lt": 9, "title__contains": "x"}), &[1]),
         ] {
             let filter = filter(&json);
-            let Access::Under(_, entries) = Access::of(&filter, &DESCRIPTOR) else {
+            let Access::Under(Under { entries, .. }) = Access::of(&filter, &DESCRIPTOR) else {
                 panic!("{json} can be looked up");
             };
             let fields: Vec<usize> = match &entries[0] {
@@ -706,9 +801,7 @@ mod tests {
         for how in ["title__istartswith", "title__iendswith"] {
             let filters: Vec<Filter> = patterns.map(|text| filter(&serde_json::json!({how: text}))).into();
             let mut index = Index::new(&DESCRIPTOR);
-            for (slot, filter) in (0..).zip(&filters) {
-                index.insert(slot, filter, |_| None);
-            }
+            insert_all(&mut index, &filters);
             for text in texts {
                 let row = Texts(["", text, "", "", "", "", "", "", ""]);
                 let mut found = Vec::new();
@@ -718,5 +811,97 @@ mod tests {
                 assert_eq!(found, matching.map(|(slot, _)| slot).collect::<Vec<Slot>>(), "{how} {text}");
             }
         }
+    }
+    /// Else each group would have it decided anew: a text would be searched for one needle as often as there are groups.
+    #[test]
+    fn what_leads_to_several_groups_is_decided_once() {
+        let filters = [
+            serde_json::json!({"title__contains": "x"}),
+            serde_json::json!({"title__contains": "x", "a__gt": "y"}),
+            serde_json::json!({"title__contains": "x", "not__f": "z"}),
+            serde_json::json!({"title__contains": "y"}),
+            serde_json::json!({"a": "1", "b": "2"}),
+            serde_json::json!({"a": "1", "b": "2", "title__contains": "x"}),
+            serde_json::json!({"a": "1", "b": "3"}),
+            serde_json::json!({"id__gt": 1, "id__lt": 9}),
+            serde_json::json!({"id__gt": 1, "id__lt": 9, "done": true}),
+            serde_json::json!({"id__gt": 1, "id__lt": 8}),
+            serde_json::json!({"title__regex": "x"}),
+            serde_json::json!({"title__regex": "y"}),
+        ]
+        .map(|json| filter(&json));
+        let mut index = Index::new(&DESCRIPTOR);
+        let shared = insert_all(&mut index, &filters);
+        let alike: Vec<Option<usize>> =
+            shared.iter().map(|one| shared.iter().position(|other| one.number() == other.number())).collect();
+        assert_eq!(alike, [0, 0, 0, 3, 4, 4, 6, 7, 7, 9, 10, 10].map(Some));
+
+        let mut count = 0;
+        let mut decide = |index: &mut Index, at: usize| {
+            index.shared.decide(shared[at], || {
+                count += 1;
+                Images { before: false, after: true }
+            })
+        };
+        for _ in 0..3 {
+            index.probe(None, None, &mut Vec::new());
+            (0..filters.len()).for_each(|at| assert!(decide(&mut index, at).after));
+        }
+        assert_eq!(count, 3 * 7);
+    }
+
+    /// Hashes that all meet: no two things are told apart by what leads to them.
+    #[test]
+    fn what_has_one_hash_is_told_apart() {
+        let lookups = [
+            "title",
+            "title__iexact",
+            "title__startswith",
+            "title__iendswith",
+            "title__contains",
+            "title__icontains",
+            "title__regex",
+        ];
+        let mut filters = Vec::new();
+        for text in ["x", "X", "yx", "xy"] {
+            for lookup in lookups {
+                // Each with something else beside it, and without.
+                filters.push(filter(&serde_json::json!({lookup: text})));
+                filters.push(filter(&serde_json::json!({lookup: text, "c__gte": "b"})));
+            }
+            filters.push(filter(&serde_json::json!({"a": text, "b__in": ["x", "yx"]})));
+            filters.push(filter(&serde_json::json!({"a": text, "b__in": ["x", "X"], "c": null})));
+            filters.push(filter(&serde_json::json!({"title__in": [text, "x"], "c__lt": "b"})));
+            let either = [serde_json::json!({"title": text}), serde_json::json!({"a": text})];
+            let either = || Filter::any(&DESCRIPTOR, either.iter().map(filter));
+            filters.push(either());
+            filters.push(either().and(&DESCRIPTOR, filter(&serde_json::json!({"c": "b"}))));
+        }
+        let mut index = Index { hashes: Hashes::all_the_same(), ..Index::new(&DESCRIPTOR) };
+        let shared = insert_all(&mut index, &filters);
+        let rows: &'static [Texts] = ["", "x", "X", "yx", "xyx"]
+            .into_iter()
+            .flat_map(|title| [["", "a"], ["x", "b"], ["yx", "b"]].map(|[a, c]| (title, a, c)))
+            .map(|(title, a, c)| Texts(["0", title, "", a, "x", c, "", "", ""]))
+            .collect::<Vec<_>>()
+            .leak();
+        let images = || std::iter::once(None).chain(rows.iter().map(Some));
+        let mut told = 0;
+        for (before, after) in images().flat_map(|before| images().map(move |after| (before, after))) {
+            let row = |image: Option<&'static Texts>| image.map(|row| row as &dyn Record);
+            let mut found = Vec::new();
+            index.probe(row(before), row(after), &mut found);
+            for (slot, filter) in filters.iter().enumerate() {
+                let holds = |image: Option<&Texts>| image.is_some_and(|row| filter.matches(row));
+                let expected = Images { before: holds(before), after: holds(after) };
+                let decided = index.decide(shared[slot], filter, row(before), row(after));
+                assert_eq!(decided, expected, "{}", filter.canonical());
+                if expected != Images::default() {
+                    assert!(found.contains(&Slot::try_from(slot).expect("few")), "{}", filter.canonical());
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 1_000);
     }
 }

@@ -112,6 +112,16 @@ impl Posting {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
+        let (few, many): (&[Slot], _) = match self {
+            Self::Nobody => (&[], None),
+            Self::One(slot) => (std::slice::from_ref(slot), None),
+            Self::Few(slots) => (slots, None),
+            Self::Many(many) => (&[], Some(many)),
+        };
+        few.iter().copied().chain(many.into_iter().flat_map(|many| many.iter()))
+    }
+
     pub(super) fn append_to(&self, found: &mut Vec<Slot>) {
         match self {
             Self::Nobody => {}
@@ -148,13 +158,18 @@ impl Many {
 
     fn append_to(&self, found: &mut Vec<Slot>) {
         found.reserve(self.len);
-        for (at, word) in &self.words {
+        found.extend(self.iter());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Slot> {
+        self.words.iter().flat_map(|(at, word)| {
             let mut left = *word;
-            while left != 0 {
-                found.push((at << WORD) | left.trailing_zeros());
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
                 left &= left - 1;
-            }
-        }
+                Some((at << WORD) | bit)
+            })
+        })
     }
 }
 
@@ -280,11 +295,7 @@ impl Table {
     pub(crate) fn find<T>(&self, hash: u64, wanted: impl Fn(Slot) -> Option<T>) -> Option<T> {
         match self.held(hash)? {
             Held::One(slot) => wanted(slot),
-            Held::Several(posting) => {
-                let mut slots = Vec::new();
-                posting.append_to(&mut slots);
-                slots.into_iter().find_map(wanted)
-            }
+            Held::Several(posting) => posting.iter().find_map(wanted),
         }
     }
 

@@ -631,9 +631,9 @@ fn each_outcome_has_its_status_and_its_data() {
             < {"type":"reply","request_id":3,"stream":"notes","action":"replace","status":200,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
             execute 4 notes retrieve 3
             < {"type":"reply","request_id":4,"stream":"notes","action":"retrieve","status":200,"data":{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}}
-            execute 5 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
+            execute 5 notes list ListQuery { filter: Filter { terms: [], canonical: "", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
             < {"type":"reply","request_id":5,"stream":"notes","action":"list","status":200,"data":{"results":[{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}],"next":"next-cursor","previous":null,"count":12,"feed":"000000000000feed-7"}}
-            execute 6 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: false, scanned_rows: 100000, key: None }
+            execute 6 notes list ListQuery { filter: Filter { terms: [], canonical: "", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: false, scanned_rows: 100000, key: None }
             < {"type":"reply","request_id":6,"stream":"notes","action":"list","status":200,"data":{"results":[{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}],"next":"next-cursor","previous":null,"count":null,"feed":"000000000000feed-7"}}
             execute 7 notes delete 3
             < {"type":"reply","request_id":7,"stream":"notes","action":"delete","status":204}
@@ -715,14 +715,14 @@ fn a_list_takes_its_filter_and_its_options() {
         > {"stream": "tags/list", "payload": {"name__icontains": "x"}}
         "#,
         expect![[r#"
-            execute 1 notes list ListQuery { filter: Filter { terms: [Is(Predicate { field: 1, part: None, zone: None, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } })], canonical: "rank>=2" }, related: [], fields: None, expand: [], order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true, scanned_rows: 100000, key: None }
+            execute 1 notes list ListQuery { filter: Filter { terms: [Is(Predicate { field: 1, part: None, zone: None, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } })], canonical: "rank>=2", ends: [7] }, related: [], fields: None, expand: [], order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true, scanned_rows: 100000, key: None }
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"offset":["A number from 0 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"cursor":["A list has an offset, a page or a cursor, not several of them."]}}}
-            execute 2 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Sealed("x"), count: true, scanned_rows: 100000, key: None }
+            execute 2 notes list ListQuery { filter: Filter { terms: [], canonical: "", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Sealed("x"), count: true, scanned_rows: 100000, key: None }
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"cursor":["Not a cursor of this list."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"ordering":["\"nosuch\" is not a field to order by; the choices are id, rank, score, title, body, done, mood, created, edited."]}}}
             < {"type":"reply","request_id":null,"stream":"tags","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"ordering":["\"colour\" is not a field to order by; the choices are name."]}}}
@@ -1292,7 +1292,7 @@ fn reads_overtake_writes_and_each_other() {
             execute 1 notes create {"title":"a"}
             -
             execute 2 notes retrieve 3
-            execute 3 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
+            execute 3 notes list ListQuery { filter: Filter { terms: [], canonical: "", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
             ask the position for 4
             <~ {"type":"reply","request_id":5,"stream":null,"action":"ping","status":200,"data":{"time":"2026-02-03T04:05:06Z","cursor":"000000000000feed-7"}}
             < {"type":"reply","request_id":4,"stream":"notes","action":"list","status":200,"data":{"results":[{"id":3,"rank":0,"score":null,"title":"t","body":null,"done":false,"mood":"calm","created":"2026-01-31T12:00:00Z","edited":null}],"next":"next-cursor","previous":null,"count":1,"feed":"000000000000feed-7"}}
@@ -1429,7 +1429,7 @@ fn what_comes_after_an_authenticate_waits_until_it_is_known_who_asks() {
             -
             -
             < {"type":"reply","request_id":1,"stream":null,"action":"authenticate","status":200,"data":{"expires_at":null}}
-            execute 2 notes list ListQuery { filter: Filter { terms: [], canonical: "" }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
+            execute 2 notes list ListQuery { filter: Filter { terms: [], canonical: "", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 0, descending: false }], limit: 100, start: Offset(0), count: true, scanned_rows: 100000, key: None }
             ask the position for 3
             execute 4 notes delete 4
             -
