@@ -15,6 +15,8 @@ use crate::value::Value;
 pub(crate) struct Hashes {
     /// Below the modulus.
     base: u64,
+    /// The base times itself.
+    square: u64,
 }
 
 /// The largest Mersenne prime whose squares fit into 128 bits with room to add.
@@ -25,15 +27,19 @@ pub(super) const WORD: usize = 7;
 
 impl Default for Hashes {
     fn default() -> Self {
-        Self { base: (RandomState::new().hash_one(0) % (MODULUS - 0x200)) + 0x100 }
+        Self::of((RandomState::new().hash_one(0) % (MODULUS - 0x200)) + 0x100)
     }
 }
 
 impl Hashes {
+    fn of(base: u64) -> Self {
+        Self { base, square: reduced(u128::from(base) * u128::from(base)) }
+    }
+
     /// As unlucky as hashes can be.
     #[cfg(test)]
     pub(super) fn all_the_same() -> Self {
-        Self { base: 0 }
+        Self::of(0)
     }
 
     /// Equal for values that compare as equal, and for nulls.
@@ -90,9 +96,10 @@ impl Hashes {
         if rest.is_empty() { hash } else { self.step_word(hash, word_of(rest), rest.len()) }
     }
 
-    /// Eight or nine numbers have one remainder, and with it one hash.
+    /// A polynomial of two words, both of which are multiplied at once.
     fn number(&self, number: u64) -> u64 {
-        self.step_word(reduced(u128::from(number)), 0, WORD)
+        let (low, high) = (half(number), half(number >> 32));
+        reduced(u128::from(low) * u128::from(self.square) + u128::from(high) * u128::from(self.base))
     }
 
     fn words<const COUNT: usize>(&self, words: [u64; COUNT]) -> u64 {
@@ -287,9 +294,23 @@ mod tests {
         }
     }
 
+    /// Two numbers that met whatever the base is would be a candidate too many for good.
+    #[test]
+    fn numbers_have_hashes_of_their_own() {
+        let hashes = Hashes::default();
+        let numbers: Vec<i64> =
+            (0..64).flat_map(|bit| (-9..=9).map(move |near| (1_i64 << bit).wrapping_add(near))).collect();
+        for left in &numbers {
+            for right in numbers.iter().filter(|right| *right != left) {
+                let hash = |number: &i64| hashes.value(&Value::Int(*number));
+                assert_ne!(hash(left), hash(right), "{left} {right}");
+            }
+        }
+    }
+
     #[test]
     fn a_step_stays_below_the_modulus() {
-        let hashes = Hashes { base: MODULUS - 1 };
+        let hashes = Hashes::of(MODULUS - 1);
         let mut hash = MODULUS - 1;
         for byte in [0, 255, 1, 254, 255, 255] {
             hash = hashes.step(hash, byte);
