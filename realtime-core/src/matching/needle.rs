@@ -1,17 +1,13 @@
 //! Groups that ask what a text contains.
 //!
-//! A needle is filed under the hash of its first bytes, of as many as one of a few lengths has, and there under its
-//! length; where both have led to a place in a text, the hash of as many bytes there leads to the groups. So a text is
-//! gone over once for each of those lengths that occurs, and a needle that begins like many others costs no more than
-//! their different lengths. Both are a few entries of tables: needles come and go at no one's expense.
+//! A needle is filed under its first bytes, up to a word of them, and there under its length; where both have led to a
+//! place in a text, the hash of as many bytes there leads to the groups. So a text is gone over once for each length of
+//! such a beginning that occurs, and a needle that begins like many others costs no more than their different lengths.
+//! Both are a few entries of tables: needles come and go at no one's expense.
 
-use super::key::Hashes;
+use super::key::{Hashes, WORD};
 use super::pieces::Parts;
 use super::posting::{Map, Mixed, Posting, Slot};
-
-/// The lengths of beginnings. Short needles begin with all of themselves: of a million words there is one for every
-/// four letters, and each place of a text would lead to some.
-const BEGINNINGS: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
 
 /// Bits of the filter for each beginning: of the places of a text that lead nowhere, few more than one in so many are
 /// looked up.
@@ -22,7 +18,9 @@ const ROOM: usize = 1 << 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Needles {
-    beginnings: [Class; BEGINNINGS.len()],
+    /// By their length, from 1 on. Short needles begin with all of themselves: of a million words there is one for every
+    /// four letters, and each place of a text would lead to some.
+    beginnings: [Class; WORD],
     /// By the hash of the whole needle. Two with one hash are told apart by the filter.
     needles: Parts<Map<Needle>>,
     /// The number of them.
@@ -30,7 +28,8 @@ pub(super) struct Needles {
     /// The powers of the hashes' base, up to the longest needle that there was.
     powers: Vec<u64>,
     queries: u64,
-    /// The hash of what comes before each place of a text: empty between queries, kept for its allocation.
+    /// The hash of what comes before each place of a text: empty until a beginning is found in it, kept for its
+    /// allocation.
     hashes: Vec<u64>,
 }
 
@@ -72,7 +71,7 @@ impl Needles {
     }
 
     pub(super) fn insert(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
-        let Some((class, beginning, whole)) = places(hashes, text) else { return };
+        let Some((class, beginning, whole)) = places(hashes, text.as_bytes()) else { return };
         while self.powers.len() <= text.len() {
             self.powers.push(self.powers.last().map_or(1, |power| hashes.times_base(*power)));
         }
@@ -85,7 +84,7 @@ impl Needles {
     }
 
     pub(super) fn remove(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
-        let Some((class, beginning, whole)) = places(hashes, text) else { return };
+        let Some((class, beginning, whole)) = places(hashes, text.as_bytes()) else { return };
         let Some(needles) = self.needles.get_mut(whole) else { return };
         let Some(needle) = needles.get_mut(&whole) else { return };
         needle.groups.remove(slot);
@@ -98,27 +97,23 @@ impl Needles {
 
     pub(super) fn probe(&mut self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) {
         self.queries += 1;
-        let mut hash = 0;
-        self.hashes.push(hash);
-        self.hashes.extend(text.bytes().map(|byte| {
-            hash = hashes.step(hash, byte);
-            hash
-        }));
-        let before = &self.hashes;
-        for (class, length) in self.beginnings.iter().zip(BEGINNINGS) {
-            if class.held == 0 {
-                continue;
-            }
-            let power = self.powers[length];
-            for (at, (start, end)) in before.iter().zip(before.iter().skip(length)).enumerate() {
-                let beginning = hashes.between(*start, *end, power);
-                let Some(beginnings) = class.parts.get(beginning).filter(|part| part.may_hold(beginning))
-                else {
+        let text = text.as_bytes();
+        for (class, length) in self.beginnings.iter().zip(1..).filter(|(class, _)| class.held > 0) {
+            let mask = u64::MAX >> (64 - 8 * length);
+            let mut word = 0;
+            for (byte, end) in text.iter().zip(1_usize..) {
+                word = ((word << 8) | u64::from(*byte)) & mask;
+                let Some(start) = end.checked_sub(length) else { continue };
+                let beginning = hashes.step_word(0, word, length);
+                let Some(lengths) = class.parts.get(beginning).and_then(|part| part.get(beginning)) else {
                     continue;
                 };
-                for length in beginnings.lengths.get(&beginning).into_iter().flat_map(Lengths::all) {
+                if self.hashes.is_empty() {
+                    before_each(hashes, text, &mut self.hashes);
+                }
+                for length in lengths.all() {
                     let length = length as usize;
-                    let Some(end) = before.get(at + length) else { continue };
+                    let Some([start, .., end]) = self.hashes.get(start..=start + length) else { continue };
                     let whole = hashes.between(*start, *end, self.powers[length]);
                     if let Some(needle) = self.needles.get_mut(whole).and_then(|part| part.get_mut(&whole))
                         && needle.found_by != self.queries
@@ -134,17 +129,23 @@ impl Needles {
     }
 }
 
+/// The hash of what comes before each place of a text, up to its end.
+fn before_each(hashes: &Hashes, text: &[u8], out: &mut Vec<u64>) {
+    let mut hash = 0;
+    out.push(hash);
+    out.extend(text.iter().map(|byte| {
+        hash = hashes.step(hash, *byte);
+        hash
+    }));
+}
+
 /// The number of the length that a needle's beginning has, and the hashes of its beginning and of all of it.
-fn places(hashes: &Hashes, text: &str) -> Option<(usize, u64, u64)> {
-    let class = BEGINNINGS.iter().rposition(|length| *length <= text.len())?;
-    let (mut hash, mut beginning) = (0, 0);
-    for (at, byte) in text.bytes().enumerate() {
-        hash = hashes.step(hash, byte);
-        if at + 1 == BEGINNINGS[class] {
-            beginning = hash;
-        }
-    }
-    Some((class, beginning, hash))
+fn places(hashes: &Hashes, text: &[u8]) -> Option<(usize, u64, u64)> {
+    let beginning = &text[..text.len().min(WORD)];
+    let class = beginning.len().checked_sub(1)?;
+    let word = beginning.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    let whole = text.iter().fold(0, |hash, byte| hashes.step(hash, *byte));
+    Some((class, hashes.step_word(0, word, beginning.len()), whole))
 }
 
 fn length(text: &str) -> u32 {
@@ -164,9 +165,12 @@ impl Class {
 }
 
 impl Beginnings {
-    fn may_hold(&self, beginning: u64) -> bool {
+    fn get(&self, beginning: u64) -> Option<&Lengths> {
         let (word, bit) = self.place(beginning);
-        self.filter.get(word).is_some_and(|word| word & bit != 0)
+        if self.filter.get(word)? & bit == 0 {
+            return None;
+        }
+        self.lengths.get(&beginning)
     }
 
     fn place(&self, beginning: u64) -> (usize, u64) {
