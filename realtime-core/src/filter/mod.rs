@@ -9,6 +9,7 @@ mod regex;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::mem::discriminant;
 
 pub use argument::parse_key;
 pub(crate) use argument::parse_value;
@@ -100,9 +101,9 @@ pub enum Condition {
     /// Within the bounds; a missing bound is open. Satisfied by no `NULL`.
     Between {
         /// The lower bound and whether it is included.
-        lower: Option<(Value<'static>, bool)>,
+        lower: Bound,
         /// The upper bound and whether it is included.
-        upper: Option<(Value<'static>, bool)>,
+        upper: Bound,
     },
     /// The text compares so with the argument.
     Text(TextMatch, String),
@@ -111,6 +112,9 @@ pub enum Condition {
     /// What lies at a path in JSON is so. `NULL` has nothing at any path.
     Path(PathCondition),
 }
+
+/// A bound and whether it is included; `None` where there is none.
+pub type Bound = Option<(Value<'static>, bool)>;
 
 /// How a text compares with a pattern. The `I…` forms compare folded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +309,17 @@ impl Filter {
         texts.enumerate().filter(move |(at, _)| terms.contains(*at)).map(|(_, text)| text)
     }
 
+    /// Are some terms of it the same as some of another filter of the resource, so that a row satisfies both or neither?
+    ///
+    /// The texts do not say of which kind a value is: those of a decimal number and of the text of its digits are one.
+    pub(crate) fn is_alike(&self, terms: TermSet, (other, others): (&Self, TermSet)) -> bool {
+        fn chosen(filter: &Filter, set: TermSet) -> impl Iterator<Item = &Term> {
+            filter.terms.iter().enumerate().filter(move |(at, _)| set.contains(*at)).map(|(_, term)| term)
+        }
+        self.texts(terms).eq(other.texts(others))
+            && chosen(self, terms).zip(chosen(other, others)).all(|(term, other)| term.has_kinds_of(other))
+    }
+
     /// How many of the lookups have a regular expression.
     pub(crate) fn regexes(&self) -> usize {
         let has_one = |predicate: &&Predicate| match &predicate.condition {
@@ -342,6 +357,17 @@ impl Filter {
 const NOTHING: &str = "()";
 
 impl Term {
+    /// Are the values in both of the same kinds, where their texts are the same?
+    fn has_kinds_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Is(left), Self::Is(right)) => left.has_kinds_of(right),
+            (Self::Any(left), Self::Any(right)) => {
+                all_pairs(left, right, |left, right| all_pairs(&left.terms, &right.terms, Self::has_kinds_of))
+            }
+            (Self::Is(_), Self::Any(_)) | (Self::Any(_), Self::Is(_)) => false,
+        }
+    }
+
     fn canonical(&self, descriptor: &Descriptor) -> String {
         match self {
             Self::Is(predicate) => predicate.canonical(descriptor),
@@ -354,7 +380,31 @@ impl Term {
     }
 }
 
+fn all_pairs<T>(left: &[T], right: &[T], holds: impl Fn(&T, &T) -> bool) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| holds(left, right))
+}
+
 impl Predicate {
+    fn has_kinds_of(&self, other: &Self) -> bool {
+        let zone = |predicate: &Self| predicate.zone.map(std::ptr::from_ref);
+        let is_same =
+            |left: &Value<'static>, right: &Value<'static>| discriminant(left) == discriminant(right);
+        let bounds = |left: &Bound, right: &Bound| match (left, right) {
+            (Some((left, _)), Some((right, _))) => is_same(left, right),
+            (left, right) => left.is_none() && right.is_none(),
+        };
+        self.field == other.field
+            && zone(self) == zone(other)
+            && match (&self.condition, &other.condition) {
+                (Condition::OneOf(left), Condition::OneOf(right)) => all_pairs(left, right, is_same),
+                (
+                    Condition::Between { lower, upper },
+                    Condition::Between { lower: other_lower, upper: other_upper },
+                ) => bounds(lower, other_lower) && bounds(upper, other_upper),
+                (left, right) => discriminant(left) == discriminant(right),
+            }
+    }
+
     /// The condition must hold of a field itself.
     pub(crate) fn of(field: usize, condition: Condition) -> Self {
         Self { field, part: None, zone: None, negated: false, condition }

@@ -3,15 +3,16 @@
 //! Neither has to tell different values apart, because the whole filter is verified on what is found. Both have to
 //! agree with [`Value::compare`], by which filters decide: what is missed here is missed for good.
 
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 
 use chrono::{Datelike as _, Timelike as _};
 
 use crate::value::Value;
 
-/// Polynomial hashes in a base that nobody knows, so that no client can prepare arguments that meet in one place: of two
-/// texts of n bytes, whatever they are, no more than n / 7 of the 2^61 bases give one hash (Carter and Wegman, 1979).
-#[derive(Debug)]
+/// Polynomial hashes in a base that nobody knows, so that no client can prepare arguments that meet: for two texts of n
+/// words, whatever they are, no more than n of the 2^61 bases give one hash (Carter and Wegman, 1979). A word has seven
+/// bytes, or one where the hash has to be known after each. Tables keep 40 bits of it.
 pub(crate) struct Hashes {
     /// Below the modulus.
     base: u64,
@@ -24,6 +25,13 @@ const MODULUS: u64 = (1 << 61) - 1;
 
 /// How many bytes are below the modulus together with their number.
 pub(super) const WORD: usize = 7;
+
+/// Says nothing of the base.
+impl fmt::Debug for Hashes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Hashes").finish_non_exhaustive()
+    }
+}
 
 impl Default for Hashes {
     fn default() -> Self {
@@ -45,8 +53,10 @@ impl Hashes {
     /// Equal for values that compare as equal, and for nulls.
     pub(super) fn value(&self, value: &Value<'_>) -> u64 {
         match value {
+            // What no text has: a field may have many nulls, and must not be taken for one without text or a zero.
+            Value::Null => self.step_word(0, 0, WORD + 1),
             // Equal to nothing.
-            Value::Null | Value::Json(_) => 0,
+            Value::Json(_) => 0,
             Value::Bool(value) => self.words([u64::from(*value)]),
             Value::Int(value) => self.number(value.cast_unsigned()),
             Value::Float(value) => self.number(float_bits(*value)),
@@ -305,6 +315,10 @@ mod tests {
                 let hash = |number: &i64| hashes.value(&Value::Int(*number));
                 assert_ne!(hash(left), hash(right), "{left} {right}");
             }
+        }
+        let null = hashes.value(&Value::Null);
+        for other in values().iter().filter(|value| !value.is_null()) {
+            assert_ne!(hashes.value(other), null, "{other:?}");
         }
     }
 

@@ -26,7 +26,7 @@ use self::shape::{Filed, Shapes};
 use self::shared::Shared;
 pub(crate) use self::shared::{Images, SharedTerms};
 use crate::field::Kind;
-use crate::filter::{Condition, Filter, Predicate, Term, TermSet, TextMatch};
+use crate::filter::{Bound, Condition, Filter, Predicate, Term, TermSet, TextMatch};
 use crate::fold::with_folded;
 use crate::resource::{Descriptor, Record};
 use crate::value::Value;
@@ -395,11 +395,8 @@ fn one_of(predicate: &Predicate, values: &[Value<'static>], descriptor: &Descrip
     }
 }
 
-/// A lower and an upper bound, each perhaps missing.
-type Bounds<'a> = (&'a Option<(Value<'static>, bool)>, &'a Option<(Value<'static>, bool)>);
-
 /// The bounds of a field, each with the number of its term.
-fn bounds(filter: &Filter, field: usize) -> impl Iterator<Item = (usize, Bounds<'_>)> {
+fn bounds(filter: &Filter, field: usize) -> impl Iterator<Item = (usize, (&Bound, &Bound))> {
     filter.terms().iter().enumerate().filter_map(move |(at, term)| match term {
         Term::Is(Predicate {
             field: of,
@@ -773,7 +770,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folded_affix_is_found_whatever_is_beside_it() {
+    fn a_folded_text_is_found_whatever_is_beside_it() {
         let patterns =
             ["k", "ka", "\u{212a}", "kaé", "é", "i", "i\u{307}", "İx", "ς", "ass", "a\u{307}", "abcde"];
         let texts = [
@@ -798,7 +795,7 @@ mod tests {
             "ABCDÉ",
             "",
         ];
-        for how in ["title__istartswith", "title__iendswith"] {
+        for how in ["title__istartswith", "title__iendswith", "title__iexact"] {
             let filters: Vec<Filter> = patterns.map(|text| filter(&serde_json::json!({how: text}))).into();
             let mut index = Index::new(&DESCRIPTOR);
             insert_all(&mut index, &filters);
@@ -812,6 +809,7 @@ mod tests {
             }
         }
     }
+
     /// Else each group would have it decided anew: a text would be searched for one needle as often as there are groups.
     #[test]
     fn what_leads_to_several_groups_is_decided_once() {
@@ -903,5 +901,60 @@ mod tests {
             }
         }
         assert!(told > 1_000);
+    }
+
+    #[test]
+    fn decisions_that_have_one_place_are_told_apart() {
+        let filters: Vec<Filter> = (0..300)
+            .flat_map(|number| {
+                let either = serde_json::json!([(number % 150).to_string(), "x"]);
+                [
+                    filter(&serde_json::json!({"title__in": either})),
+                    filter(&serde_json::json!({"title__in": either, "c__gte": number.to_string()})),
+                ]
+            })
+            .collect();
+        let mut index = Index::new(&DESCRIPTOR);
+        let shared = insert_all(&mut index, &filters);
+        for title in ["5", "69", "133", "x", "y"] {
+            let row = Texts(["", title, "", "", "", "200", "", "", ""]);
+            index.probe(None, Some(&row), &mut Vec::new());
+            for (filter, shared) in filters.iter().zip(&shared) {
+                let expected = Images { before: false, after: filter.matches(&row) };
+                assert_eq!(
+                    index.decide(*shared, filter, None, Some(&row)),
+                    expected,
+                    "{}",
+                    filter.canonical()
+                );
+            }
+        }
+    }
+
+    /// What one of them answers would be what the other is told.
+    #[test]
+    fn values_that_are_written_alike_are_not_shared() {
+        let bound = |value: Value<'static>| {
+            Predicate::of(1, Condition::Between { lower: Some((value, true)), upper: None })
+        };
+        let number: rust_decimal::Decimal = "12.5".parse().expect("a number");
+        let kinds = [Value::Text("12.5".into()), Value::Decimal(number)];
+        let of = |predicate: Predicate| Filter::new(&DESCRIPTOR, vec![predicate]);
+        let either = |predicate: Predicate| {
+            let other = Predicate::of(0, Condition::OneOf(vec![Value::Int(1)]));
+            Filter::any(&DESCRIPTOR, [of(predicate), of(other)])
+        };
+        let list = |value| Predicate::of(1, Condition::OneOf(vec![value]));
+        for make in [
+            &(|value| of(bound(value))) as &dyn Fn(Value<'static>) -> Filter,
+            &|value| of(list(value)),
+            &|value| either(bound(value)),
+        ] {
+            let filters: Vec<Filter> = kinds.iter().cloned().chain(kinds.iter().cloned()).map(make).collect();
+            assert_eq!(filters[0].canonical(), filters[1].canonical());
+            let shared = insert_all(&mut Index::new(&DESCRIPTOR), &filters);
+            let numbers: Vec<u64> = shared.iter().map(|shared| shared.number()).collect();
+            assert!(numbers[0] != numbers[1] && numbers[..2] == numbers[2..], "{numbers:?}");
+        }
     }
 }

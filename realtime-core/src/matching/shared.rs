@@ -1,5 +1,5 @@
-//! What many groups have in common: the access predicate, which is decided once for a change and not once for each of
-//! them.
+//! What many groups have in common: the terms of their filters that lead to them, which are decided once for a change and
+//! not once for each of them. What is not the same must not be taken for it: a group would be told what another one is.
 
 use super::key::Hashes;
 use super::posting::{Slot, Table};
@@ -70,7 +70,7 @@ impl Shared {
         let hash = hashes.texts(filter.texts(terms));
         let is_same = |other: Slot| {
             let (other, shared) = of(other)?;
-            filter.texts(terms).eq(other.texts(shared.terms)).then_some(shared.number)
+            filter.is_alike(terms, (other, shared.terms)).then_some(shared.number)
         };
         let number = self.groups.find(hash, is_same).unwrap_or_else(|| {
             self.last += 1;

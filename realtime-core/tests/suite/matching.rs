@@ -419,3 +419,41 @@ fn alternatives_are_looked_up_if_each_of_them_can_be() {
         assert_eq!(told.len(), 1);
     }
 }
+
+/// A note that counts how often it is asked for its title.
+struct Counting(Note, std::sync::atomic::AtomicUsize);
+
+impl realtime_core::Record for Counting {
+    fn value(&self, field: usize) -> Value<'_> {
+        let is_title = Note::DESCRIPTOR.fields[field].name == "title";
+        self.1.fetch_add(usize::from(is_title), std::sync::atomic::Ordering::Relaxed);
+        self.0.value(field)
+    }
+}
+
+/// A hundred groups that ask for one word and for something else beside it.
+#[test]
+fn what_groups_have_in_common_is_decided_once() {
+    let mut pair = Pair::new();
+    for rank in 0..100 {
+        pair.join(&subscription(
+            0,
+            &[("title__contains".into(), json!("word")), ("rank__gt".into(), json!(rank))],
+        ));
+    }
+    let note = Note { title: "a word".into(), rank: 50, ..Note::plain(1) };
+    let row = Arc::new(Counting(note, std::sync::atomic::AtomicUsize::new(0)));
+    let image: Row = row.clone();
+    let change = Change {
+        resource: ResourceId(0),
+        key: Value::Int(1),
+        before: None,
+        after: Some(image),
+        cursor: Position(1),
+    };
+    let deliveries =
+        pair.groups.publish(&Batch { changes: vec![change], position: Position(2), ..Batch::default() });
+    assert_eq!(deliveries.len(), 50);
+    // By the index, once by all groups, and once where the event is written.
+    assert_eq!(row.1.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
