@@ -1,9 +1,10 @@
 //! Which groups a row may concern, found without asking each of them.
 //!
 //! Every group is filed once, under its *access predicate*: the one of its conjunction that the fewest rows satisfy, or
-//! those of all alternatives where the conjunction has nothing as good. A row leads from the values of its fields to the groups that are filed under them, the candidates; whether one is
-//! really concerned, its whole filter says, of which the access predicate is decided once for all groups that have it in
-//! common. A group without an access predicate is in the scan list, and is a candidate always.
+//! those of all alternatives where the conjunction has nothing as good. A row leads from the values of its fields to the
+//! groups that are filed under them, the candidates; whether one is really concerned, its whole filter says, of which what
+//! led to it is decided once for all groups that have it in common. A group without an access predicate is in the scan
+//! list, and is a candidate always.
 
 mod affix;
 mod interval;
@@ -61,8 +62,8 @@ impl Index {
         self.scan.len()
     }
 
-    /// Files a group, and says what of its filter it has in common with others. `of` says what the others ask for, of which
-    /// some may have to be filed anew, and what has been said of them.
+    /// Files a group, and says what of its filter it has in common with others. `of` says what the others ask for, of
+    /// which some may have to be filed anew, and what has been said of them.
     pub(crate) fn insert<'a>(
         &mut self,
         slot: Slot,
@@ -543,8 +544,8 @@ impl TextIndex {
 
     /// False where that does not answer it: all of the text has to be folded.
     ///
-    /// A text needs no folded copy where as much of it as is asked for is ASCII, of which every character is folded to one
-    /// byte, whatever is beside it.
+    /// A text needs no folded copy where as much of it as is asked for is ASCII, of which every character is folded to
+    /// one byte, whatever is beside it.
     fn probe_as_ascii(&self, hashes: &Hashes, text: &str, found: &mut Vec<Slot>) -> bool {
         if !self.needles.is_empty() {
             return false;
@@ -810,7 +811,7 @@ mod tests {
         }
     }
 
-    /// Else each group would have it decided anew: a text would be searched for one needle as often as there are groups.
+    /// Else each group would have it decided anew: a text would be searched for a needle as often as there are groups.
     #[test]
     fn what_leads_to_several_groups_is_decided_once() {
         let filters = [

@@ -18,8 +18,8 @@ const ROOM: usize = 1 << 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Needles {
-    /// By their length, from 1 on. Short needles begin with all of themselves: of a million words there is one for every
-    /// four letters, and each place of a text would lead to some.
+    /// By their length, from 1 on. Short needles begin with all of themselves: of a million words there is one for
+    /// every four letters, and each place of a text would lead to some.
     beginnings: [Class; WORD],
     /// By the hash of the whole needle. Two with one hash are told apart by the filter.
     needles: Parts<Map<Needle>>,

@@ -1,12 +1,13 @@
-//! What many groups have in common: the terms of their filters that lead to them, which are decided once for a change and
-//! not once for each of them. What is not the same must not be taken for it: a group would be told what another one is.
+//! What many groups have in common: the terms of their filters that lead to them, which are decided once for a change
+//! and not once for each of them. What is not the same must not be taken for it: a group would be told what another one
+//! is.
 
 use super::key::Hashes;
 use super::posting::{Slot, Table};
 use crate::filter::{Filter, TermSet};
 
-/// The terms of a group's filter that lead to it, and which they are: two groups of a resource with the same number have
-/// the same there.
+/// The terms of a group's filter that lead to it, and which they are: two groups of a resource with the same number
+/// have the same there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SharedTerms {
     number: u64,
@@ -33,8 +34,8 @@ pub(crate) struct Images {
     pub(crate) after: bool,
 }
 
-/// How many decisions are kept. A change leads to the groups of one access predicate after those of another, except where
-/// groups ask for many values.
+/// How many decisions are kept. A change leads to the groups of one access predicate after those of another, except
+/// where groups ask for many values.
 const KEPT: usize = 64;
 
 #[derive(Debug)]
