@@ -1,5 +1,6 @@
 //! What a connection asks to be told of, and the id by which both sides know it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -92,11 +93,11 @@ impl EventActions {
 pub struct Subscription {
     resource: ResourceId,
     filter: Filter,
-    fields: Vec<usize>,
+    fields: Cow<'static, [usize]>,
     form: Form,
     actions: EventActions,
-    identity: String,
-    id: String,
+    identity: Box<str>,
+    id: Box<str>,
     /// Most are about all that was asked for.
     narrowed: Option<Box<Narrowed>>,
 }
@@ -105,8 +106,30 @@ pub struct Subscription {
 #[derive(Clone, Debug)]
 struct Narrowed {
     filter: Filter,
-    fields: Vec<usize>,
-    identity: String,
+    fields: Cow<'static, [usize]>,
+    identity: Box<str>,
+}
+
+/// The first numbers: what most subscriptions show is all fields, and then none has a list of its own.
+static NUMBERS: [usize; 128] = {
+    let mut numbers = [0; 128];
+    let mut at = 0;
+    while at < numbers.len() {
+        numbers[at] = at;
+        at += 1;
+    }
+    numbers
+};
+
+/// There may be many subscriptions: none keeps what another one has as well, or more room than it needs.
+fn kept(mut fields: Vec<usize>) -> Cow<'static, [usize]> {
+    if let Some(first) = NUMBERS.get(..fields.len())
+        && first == fields
+    {
+        return Cow::Borrowed(first);
+    }
+    fields.shrink_to_fit();
+    Cow::Owned(fields)
 }
 
 impl Subscription {
@@ -123,29 +146,26 @@ impl Subscription {
         let shown = |field: &usize| {
             fields.as_ref().is_none_or(|some| some.contains(field) || *field == descriptor.key)
         };
-        // There may be many subscriptions: none has more room than it needs.
-        let mut fields: Vec<usize> = all.clone().filter(shown).collect();
-        fields.shrink_to_fit();
+        let fields = kept(all.clone().filter(shown).collect());
         let mut names: Vec<&str> = fields.iter().map(|field| descriptor.fields[*field].name).collect();
         names.sort_unstable();
         // Names, never indexes or addresses: the same subscription has the same id on every node and after every build.
-        let mut identity = format!(
+        let identity = format!(
             "{}\n{}\n{}\n{form:?}\n{}",
             descriptor.stream,
             filter.canonical(),
             if fields.len() == all.count() { "*".to_owned() } else { names.join(",") },
             actions.0
         );
-        identity.shrink_to_fit();
-        let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]);
-        Self { resource, filter, fields, form, actions, identity, id, narrowed: None }
+        let id = URL_SAFE_NO_PAD.encode(&Sha256::digest(identity.as_bytes())[..16]).into();
+        Self { resource, filter, fields, form, actions, identity: identity.into(), id, narrowed: None }
     }
 
     /// The same subscription to other rows, of whom nothing is hidden from.
     #[must_use]
     fn to_rows(&self, descriptor: &Descriptor, filter: Filter) -> Self {
         let fields = self.narrowed.as_ref().map_or(&self.fields, |narrowed| &narrowed.fields).clone();
-        Self::new(self.resource, descriptor, filter, Some(fields), self.form, self.actions)
+        Self::new(self.resource, descriptor, filter, Some(fields.into_owned()), self.form, self.actions)
     }
 
     /// The same subscription of somebody for whom only some rows and fields exist, whatever those were before. Its id
@@ -166,8 +186,8 @@ impl Subscription {
             let filter = self.filter.clone().and(descriptor, visible);
             self.narrowed = Some(Box::new(Narrowed {
                 filter: std::mem::replace(&mut self.filter, filter),
-                fields: std::mem::replace(&mut self.fields, shown),
-                identity,
+                fields: std::mem::replace(&mut self.fields, kept(shown)),
+                identity: identity.into(),
             }));
         }
         self

@@ -35,8 +35,8 @@ use crate::zone::Zone;
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     terms: Vec<Term>,
-    canonical: String,
-    /// Where in it the text of each term ends.
+    canonical: Box<str>,
+    /// Where in it the text of each term but the last one ends.
     ends: Box<[usize]>,
 }
 
@@ -180,8 +180,7 @@ impl Filter {
 
     /// The filter that selects no row.
     pub fn nothing() -> Self {
-        let ends = Box::new([NOTHING.len()]);
-        Self { terms: vec![Term::Any(Vec::new())], canonical: NOTHING.to_owned(), ends }
+        Self { terms: vec![Term::Any(Vec::new())], canonical: NOTHING.into(), ends: Box::default() }
     }
 
     /// The conjunction of the predicates. Their order and repetition do not matter.
@@ -219,7 +218,8 @@ impl Filter {
             ends.push(canonical.len());
             kept.push(term);
         }
-        Self { terms: kept, canonical, ends: ends.into() }
+        ends.pop();
+        Self { terms: kept, canonical: canonical.into(), ends: ends.into() }
     }
 
     /// What both select.
@@ -250,7 +250,7 @@ impl Filter {
                 Err(terms) => alternatives.push(Self { terms, ..filter }),
             }
         }
-        alternatives.retain(|filter| filter.canonical != NOTHING);
+        alternatives.retain(|filter| *filter.canonical != *NOTHING);
         alternatives.sort_by(|left, right| left.canonical.cmp(&right.canonical));
         alternatives.dedup_by(|left, right| left.canonical == right.canonical);
         Self::of_terms(descriptor, vec![Term::Any(alternatives)])
@@ -305,7 +305,8 @@ impl Filter {
     pub(crate) fn texts(&self, terms: TermSet) -> impl Iterator<Item = &str> {
         // Between two texts is a `&`.
         let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
-        let texts = starts.zip(&self.ends).map(|(start, end)| &self.canonical[start..*end]);
+        let ends = self.ends.iter().copied().chain([self.canonical.len()]);
+        let texts = starts.zip(ends).map(|(start, end)| &self.canonical[start..end]);
         texts.enumerate().filter(move |(at, _)| terms.contains(*at)).map(|(_, text)| text)
     }
 
@@ -373,7 +374,7 @@ impl Term {
             Self::Is(predicate) => predicate.canonical(descriptor),
             // In their order: whoever puts them together sorts them.
             Self::Any(filters) => {
-                let texts: Vec<&str> = filters.iter().map(|filter| filter.canonical.as_str()).collect();
+                let texts: Vec<&str> = filters.iter().map(|filter| &*filter.canonical).collect();
                 format!("({})", texts.join("|"))
             }
         }

@@ -715,7 +715,7 @@ fn a_list_takes_its_filter_and_its_options() {
         > {"stream": "tags/list", "payload": {"name__icontains": "x"}}
         "#,
         expect![[r#"
-            execute 1 notes list ListQuery { filter: Filter { terms: [Is(Predicate { field: 1, part: None, zone: None, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } })], canonical: "rank>=2", ends: [7] }, related: [], fields: None, expand: [], order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true, scanned_rows: 100000, key: None }
+            execute 1 notes list ListQuery { filter: Filter { terms: [Is(Predicate { field: 1, part: None, zone: None, negated: false, condition: Between { lower: Some((Int(2), true)), upper: None } })], canonical: "rank>=2", ends: [] }, related: [], fields: None, expand: [], order: [OrderKey { field: 1, descending: true }, OrderKey { field: 0, descending: false }], limit: 5, start: Offset(10), count: true, scanned_rows: 100000, key: None }
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
             < {"type":"reply","request_id":null,"stream":"notes","action":"list","status":400,"error":{"code":"validation_error","detail":"Some values are not acceptable.","errors":{"limit":["A number from 1 to 1000 is required."]}}}
