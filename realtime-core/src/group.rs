@@ -175,24 +175,22 @@ impl Groups {
         });
         let id = GroupId { number: self.next, slot };
         self.next = self.next.saturating_add(1);
+        let groups = &self.groups;
+        let others = |slot: Slot| {
+            groups[slot as usize].as_ref().map(|group| (group.subscription.filter(), group.shared))
+        };
+        let resource = subscription.resource().0;
+        let shared = self.indexes[resource].insert(slot, subscription.filter(), others);
         self.groups[slot as usize] = Some(Group {
             id,
             subscription: Arc::clone(subscription),
-            shared: SharedTerms::default(),
+            shared,
             members: Vec::new(),
             asked: 0,
             told: (0, 0),
         });
         self.by_identity.insert(hash, slot);
-        self.narrowed[subscription.resource().0] += usize::from(subscription.is_narrowed());
-        let groups = &self.groups;
-        let of = |slot: Slot| {
-            groups[slot as usize].as_ref().map(|group| (group.subscription.filter(), group.shared))
-        };
-        let shared = self.indexes[subscription.resource().0].insert(slot, subscription.filter(), of);
-        if let Some(group) = &mut self.groups[slot as usize] {
-            group.shared = shared;
-        }
+        self.narrowed[resource] += usize::from(subscription.is_narrowed());
         id
     }
 

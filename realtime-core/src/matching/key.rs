@@ -86,7 +86,7 @@ impl Hashes {
 
     /// The hash of several texts, one after another.
     pub(super) fn texts<'a>(&self, texts: impl Iterator<Item = &'a str>) -> u64 {
-        texts.fold(0, |hash, text| self.step_word(hash, self.text(text) >> WORD, WORD))
+        texts.fold(0, |hash, text| self.times_base(once_reduced(hash + self.text(text))))
     }
 
     /// The hash of an ASCII text when it is folded.
@@ -94,7 +94,7 @@ impl Hashes {
         self.mapped(ascii, |byte| byte.to_ascii_lowercase())
     }
 
-    fn bytes(&self, bytes: &[u8]) -> u64 {
+    pub(super) fn bytes(&self, bytes: &[u8]) -> u64 {
         self.mapped(bytes, |byte| byte)
     }
 

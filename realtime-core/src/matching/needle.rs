@@ -143,9 +143,8 @@ fn before_each(hashes: &Hashes, text: &[u8], out: &mut Vec<u64>) {
 fn places(hashes: &Hashes, text: &[u8]) -> Option<(usize, u64, u64)> {
     let beginning = &text[..text.len().min(WORD)];
     let class = beginning.len().checked_sub(1)?;
-    let word = beginning.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
     let whole = text.iter().fold(0, |hash, byte| hashes.step(hash, *byte));
-    Some((class, hashes.step_word(0, word, beginning.len()), whole))
+    Some((class, hashes.bytes(beginning), whole))
 }
 
 fn length(text: &str) -> u32 {
