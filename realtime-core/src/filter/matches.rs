@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Condition, Filter, Predicate, Term, TermSet, TextMatch};
+use super::{Bound, Condition, Filter, Predicate, Term, TermSet, TextMatch};
 use crate::fold::{folded, with_folded};
 use crate::resource::Record;
 use crate::value::Value;
@@ -58,7 +58,7 @@ impl Condition {
                         .is_ok()
             }
             Self::Between { lower, upper } => {
-                let within = |bound: &Option<(Value<'static>, bool)>, wanted: Ordering| match bound {
+                let within = |bound: &Bound, wanted: Ordering| match bound {
                     None => true,
                     Some((bound, included)) => match value.compare(bound) {
                         Some(Ordering::Equal) => *included,

@@ -312,7 +312,8 @@ impl Filter {
 
     /// Are some terms of it the same as some of another filter of the resource, so that a row satisfies both or neither?
     ///
-    /// The texts do not say of which kind a value is: those of a decimal number and of the text of its digits are one.
+    /// The texts do not say of which kind a value is: those of a decimal number and of the text of its digits are one. A
+    /// client asks for one kind of a field only; an application that asks for both with nothing beside it has one group.
     pub(crate) fn is_alike(&self, terms: TermSet, (other, others): (&Self, TermSet)) -> bool {
         fn chosen(filter: &Filter, set: TermSet) -> impl Iterator<Item = &Term> {
             filter.terms.iter().enumerate().filter(move |(at, _)| set.contains(*at)).map(|(_, term)| term)

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::argument::{Operand, boolean, parse_operand};
 use super::path::{self, Test};
-use super::{Condition, Filter, PathCondition, Predicate, Regex, TextMatch};
+use super::{Bound, Condition, Filter, PathCondition, Predicate, Regex, TextMatch};
 use crate::error::{Code, Error, shown};
 use crate::field::Kind;
 use crate::fold::fold;
@@ -410,29 +410,27 @@ fn normal(value: Value<'static>) -> Value<'static> {
 }
 
 /// Within bounds of the field's type. One that is `NULL` is satisfied by nothing.
-pub(crate) fn between(
-    lower: Option<(Value<'static>, bool)>,
-    upper: Option<(Value<'static>, bool)>,
-) -> Condition {
+pub(crate) fn between(lower: Bound, upper: Bound) -> Condition {
     let operand = |(value, included): (Value<'static>, bool)| (Operand::Value(value), included);
     let has_null = [&lower, &upper].into_iter().flatten().any(|(value, _)| value.is_null());
     if has_null { Condition::OneOf(Vec::new()) } else { bounds(lower.map(operand), upper.map(operand)) }
 }
 
-type Bound = Option<(Operand, bool)>;
+/// A [`Bound`] as it was asked for, which may lie beyond what the column holds.
+type AskedBound = Option<(Operand, bool)>;
 
 fn range(operands: Vec<Operand>) -> Result<Condition, String> {
     let [lower, upper] = <[Operand; 2]>::try_from(operands).map_err(|_| "Expected two values.".to_owned())?;
     Ok(bounds(Some((lower, true)), Some((upper, true))))
 }
 
-fn bounds(lower: Bound, upper: Bound) -> Condition {
+fn bounds(lower: AskedBound, upper: AskedBound) -> Condition {
     enum Side {
         Open,
         At((Value<'static>, bool)),
         Nothing,
     }
-    let side = |bound: Bound, is_lower: bool| match bound {
+    let side = |bound: AskedBound, is_lower: bool| match bound {
         None => Side::Open,
         Some((Operand::Value(value), _)) if !is_storable(&value) => Side::Nothing,
         Some((Operand::Value(value), included)) => Side::At((normal(value), included)),

@@ -121,7 +121,8 @@ impl Hashes {
         reduced(u128::from(hash) * u128::from(self.base) + u128::from(byte) + 1)
     }
 
-    /// Goes on by a word of up to [`WORD`] bytes, of which only the last of a text has fewer. The base comes last: what
+    /// Goes on by a word below 2^56 and its length, of at most eight: texts have [`WORD`] bytes in all words but the last,
+    /// and what is no text gives what tells it apart. The base comes last: what
     /// tables take of a hash would otherwise be the last bytes as they are.
     pub(super) fn step_word(&self, hash: u64, word: u64, bytes: usize) -> u64 {
         self.times_base(once_reduced(hash + (((bytes as u64) << (8 * WORD)) | word)))
@@ -140,7 +141,7 @@ impl Hashes {
     }
 }
 
-/// The remainder of a product of two numbers below the modulus, and a number below it.
+/// The remainder of a number below 2^122: a product of two that are below the modulus, or a sum of few such.
 fn reduced(product: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "both parts are below 2^62")]
     let folded = (product as u64 & MODULUS) + (product >> 61) as u64;

@@ -336,11 +336,9 @@ impl<'a> Access<'a> {
         }
         for (at, term) in filter.terms().iter().enumerate() {
             let Term::Any(filters) = term else { continue };
-            match Self::of_any(filters, descriptor) {
+            match Self::of_any(TermSet::of(at), filters, descriptor) {
                 Self::Never => return Self::Never,
-                Self::Under(under) if is_best(&best, under.expected) => {
-                    best = Some(Under { terms: TermSet::of(at), ..under });
-                }
+                Self::Under(under) if is_best(&best, under.expected) => best = Some(under),
                 Self::Under(_) | Self::Scan => {}
             }
         }
@@ -355,13 +353,14 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Alternatives are filed under the access predicates of each, and are as good as the worst of them.
-    fn of_any(filters: &'a [Filter], descriptor: &Descriptor) -> Self {
+    /// Alternatives, which are a term, are filed under the access predicates of each, and are as good as the worst of them.
+    fn of_any(terms: TermSet, filters: &'a [Filter], descriptor: &Descriptor) -> Self {
         let mut any = Self::Never;
         for filter in filters {
             any = match (any, Self::of(filter, descriptor)) {
                 (Self::Scan, _) | (_, Self::Scan) => return Self::Scan,
-                (access, Self::Never) | (Self::Never, access) => access,
+                (any, Self::Never) => any,
+                (Self::Never, Self::Under(first)) => Self::Under(Under { terms, ..first }),
                 (Self::Under(mut any), Self::Under(other)) => {
                     any.entries.extend(other.entries);
                     Self::Under(Under { expected: any.expected.max(other.expected), ..any })
@@ -862,7 +861,8 @@ mod tests {
             "title__regex",
         ];
         let mut filters = Vec::new();
-        for text in ["x", "X", "yx", "xy"] {
+        // With this base "yx" as a needle has the hash of "x", and is there before it.
+        for text in ["yx", "x", "X", "xy"] {
             for lookup in lookups {
                 // Each with something else beside it, and without.
                 filters.push(filter(&serde_json::json!({lookup: text})));

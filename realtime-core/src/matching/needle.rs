@@ -5,6 +5,8 @@
 //! such a beginning that occurs, and a needle that begins like many others costs no more than their different lengths.
 //! Both are a few entries of tables: needles come and go at no one's expense.
 
+use std::fmt;
+
 use super::key::{Hashes, WORD};
 use super::pieces::Parts;
 use super::posting::{Map, Mixed, Posting, Slot};
@@ -16,12 +18,12 @@ const BITS: usize = 16;
 /// Places of a text that are kept room for from one to the next.
 const ROOM: usize = 1 << 16;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Needles {
     /// By their length, from 1 on. Short needles begin with all of themselves: of a million words there is one for
     /// every four letters, and each place of a text would lead to some.
     beginnings: [Class; WORD],
-    /// By the hash of the whole needle. Two with one hash are told apart by the filter.
+    /// By the hash of the whole needle. Two with one hash share a place, and are told apart by the filter.
     needles: Parts<Map<Needle>>,
     /// The number of them.
     held: usize,
@@ -47,7 +49,7 @@ struct Class {
     held: usize,
 }
 
-/// A part of them, and how many needles of which lengths begin so.
+/// A part of them, and how many groups ask for needles of which lengths that begin so.
 #[derive(Debug, Default)]
 struct Beginnings {
     lengths: Map<Lengths>,
@@ -57,12 +59,19 @@ struct Beginnings {
     gone: usize,
 }
 
-/// How many needles have a length. Most beginnings are those of one.
+/// How many groups ask for needles of a length. Most beginnings are those of one.
 #[derive(Debug)]
 enum Lengths {
     One(u32, u32),
     #[expect(clippy::box_collection, reason = "it is rare, and the map has one for each beginning")]
     Some(Box<Vec<(u32, u32)>>),
+}
+
+/// Says nothing of the powers, which are those of a secret.
+impl fmt::Debug for Needles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Needles").field("held", &self.held).finish_non_exhaustive()
+    }
 }
 
 impl Needles {
@@ -75,23 +84,22 @@ impl Needles {
         while self.powers.len() <= text.len() {
             self.powers.push(self.powers.last().map_or(1, |power| hashes.times_base(*power)));
         }
+        // Of each one that comes, as it may be another text with the same hash.
+        self.beginnings[class].insert(beginning, length(text));
         let needle = self.needles.part_for(whole).entry(whole).or_default();
-        if needle.groups.is_empty() {
-            self.held += 1;
-            self.beginnings[class].insert(beginning, length(text));
-        }
+        self.held += usize::from(needle.groups.is_empty());
         needle.groups.insert(slot);
     }
 
     pub(super) fn remove(&mut self, hashes: &Hashes, text: &str, slot: Slot) {
         let Some((class, beginning, whole)) = places(hashes, text.as_bytes()) else { return };
+        self.beginnings[class].remove(beginning, length(text));
         let Some(needles) = self.needles.get_mut(whole) else { return };
         let Some(needle) = needles.get_mut(&whole) else { return };
         needle.groups.remove(slot);
         if needle.groups.is_empty() {
             needles.remove(&whole);
             self.held -= 1;
-            self.beginnings[class].remove(beginning, length(text));
         }
     }
 
@@ -303,7 +311,6 @@ mod tests {
             } else {
                 let at = usize::try_from(below(held.len() as u64)).expect("few");
                 let (needle, slot) = held.swap_remove(at);
-                needles.remove(&hashes, &needle, slot);
                 needles.remove(&hashes, &needle, slot);
             }
             let mut found = Vec::new();
