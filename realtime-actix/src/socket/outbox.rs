@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::net::TcpStream;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -19,8 +19,11 @@ use crate::server::{PATIENCE, system_gives_up};
 /// The part of the room that events leave to replies.
 const PART_FOR_REPLIES: usize = 4;
 
-/// Parcels that are given to the system in one call. It takes more at once, but a client seldom has as many.
-const PARCELS_AT_ONCE: usize = 32;
+/// Parcels that are given to the system in one call: as many as Linux takes (`UIO_MAXIOV`).
+const PARCELS_AT_ONCE: usize = 1024;
+
+/// Few clients have more at once, for which their list is allocated.
+const FEW_PARCELS: usize = 32;
 
 /// The queue was full: the client does not keep up.
 #[derive(Debug)]
@@ -93,6 +96,22 @@ impl Default for Way {
     fn default() -> Self {
         Self::Body { next: None, pongs: 0 }
     }
+}
+
+/// Writes in one call what waits, or as much of it as one call takes.
+fn write_first(mut socket: &TcpStream, ready: &VecDeque<Parcel>) -> io::Result<usize> {
+    if let [only] = ready.as_slices().0
+        && ready.len() == 1
+    {
+        return socket.write(&only.bytes);
+    }
+    let mut slices = ready.iter().map(|parcel| IoSlice::new(&parcel.bytes)).take(PARCELS_AT_ONCE);
+    if ready.len() > FEW_PARCELS {
+        return socket.write_vectored(&slices.collect::<Vec<_>>());
+    }
+    let mut few = [IoSlice::new(&[]); FEW_PARCELS];
+    let count = few.iter_mut().zip(&mut slices).map(|(place, slice)| *place = slice).count();
+    socket.write_vectored(few.get(..count).unwrap_or_default())
 }
 
 /// Frames that are shared by several connections, end to end.
@@ -178,17 +197,9 @@ impl Outbox {
             *is_due = false;
         }
         while let Way::Socket { socket, .. } = &state.way
-            && let Some(first) = state.ready.front()
+            && !state.ready.is_empty()
         {
-            let written = if state.ready.len() == 1 {
-                (&*socket).write(&first.bytes)
-            } else {
-                let mut slices = [IoSlice::new(&[]); PARCELS_AT_ONCE];
-                let parcels = slices.iter_mut().zip(&state.ready);
-                let count = parcels.map(|(slice, parcel)| *slice = IoSlice::new(&parcel.bytes)).count();
-                (&*socket).write_vectored(slices.get(..count).unwrap_or_default())
-            };
-            match written {
+            match write_first(socket, &state.ready) {
                 Ok(0) => state.lose_peer(),
                 Ok(bytes) => state.take(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -507,6 +518,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use realtime_core::Limits;
+
     use super::*;
 
     fn drain(outbox: &Outbox) -> Vec<Bytes> {
@@ -781,18 +794,22 @@ mod tests {
 
     #[actix::test]
     async fn what_waits_for_a_client_is_written_in_one_call() {
-        let (near, mut far) = connected().await;
-        let outbox = Outbox::new(1_000, 10);
-        outbox.write_to(near, Writer::start());
-        for frame in [&b"1"[..], b"2", b"3"] {
-            outbox.push_events(Bytes::from_static(frame), 1).expect("room");
+        // As many as one batch may have, each for another subscription of the client.
+        for count in [1, 2, FEW_PARCELS, FEW_PARCELS + 1, Limits::default().subscriptions] {
+            let (near, mut far) = connected().await;
+            let outbox = Outbox::new(10_000, 1_000);
+            outbox.write_to(near, Writer::start());
+            let frames: Vec<String> = (0..count).map(|number| format!("{number};")).collect();
+            for frame in &frames {
+                outbox.push_events(Bytes::from(frame.clone()), 1).expect("room");
+            }
+            settled().await;
+            assert_eq!(outbox.progress(), Progress { taken: 1, waits: false });
+            outbox.disconnect();
+            let mut read = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut far, &mut read).await.expect("it ends");
+            assert_eq!(read, frames.concat());
         }
-        settled().await;
-        assert_eq!(outbox.progress(), Progress { taken: 1, waits: false });
-        outbox.disconnect();
-        let mut read = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut far, &mut read).await.expect("it ends");
-        assert_eq!(read, "123");
     }
 
     #[actix::test]
