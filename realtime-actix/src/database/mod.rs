@@ -27,6 +27,7 @@ use realtime_core::subscription::Subscription;
 use realtime_core::throttle::Throttle;
 use realtime_core::transition::Transition;
 use realtime_core::{Action, AfterCommit, Descriptor, Error, LookupSet, PageKey, Principal, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::parts::{OnPostgres, OnSqlite};
 pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding, undecided};
@@ -37,6 +38,10 @@ use crate::gate::{Gate, Hold};
 /// What a request came to, where the feed was, and, of a write, the hold on the events that it caused.
 pub(crate) type Answer = (Outcome, Cursor, Option<Hold>);
 
+/// How many of those who catch up read from the database at once: half of the connections that it has if nobody says
+/// otherwise. When all clients come back at once they wait for each other, and a request waits for few of them.
+const CATCH_UPS_AT_ONCE: usize = 8;
+
 /// An open database.
 pub(crate) struct Database {
     backend: Backend,
@@ -45,6 +50,7 @@ pub(crate) struct Database {
     page_key: PageKey,
     descriptors: Vec<&'static Descriptor>,
     recall: Arc<Recall>,
+    turns: Semaphore,
     throttle: Mutex<Throttle>,
     started: Instant,
 }
@@ -82,6 +88,7 @@ impl Database {
             page_key,
             descriptors,
             recall,
+            turns: Semaphore::new(CATCH_UPS_AT_ONCE),
             throttle: Mutex::default(),
             started: Instant::now(),
         }
@@ -172,8 +179,15 @@ impl Database {
         task.await.unwrap_or_else(|_| Err((0, Refusal::Unavailable("the worker has ended".into()))))
     }
 
+    /// Waits until somebody who catches up may read. Nothing else is waited for while it is held.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
+    }
+
     /// Is the cursor one of this database's log, and can what came after it be told?
     pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Error> {
+        let _turn = self.turn().await;
         either!(&self.backend, database => database.reaches_back_to(cursor).await).map_err(answer)
     }
 
@@ -186,6 +200,7 @@ impl Database {
         (after, until): (Cursor, Cursor),
     ) -> Result<Option<Missed>, Error> {
         let read = async |until| {
+            let _turn = self.turn().await;
             let read = either!(&self.backend, database => database.read_log(after.position, until).await)?;
             let to = read.as_ref().map_or(after.position, |batch| batch.position);
             tracing::debug!(after = after.position.0, to = to.0, "the log is read for those who catch up");
@@ -196,6 +211,7 @@ impl Database {
 
     /// Rows of one resource, true at the position of one transaction.
     async fn select<S: Selection>(&self, selection: S) -> Result<S::Found, Refusal> {
+        let _turn = self.turn().await;
         // Boxed: futures that are nested deeper than they are now the compiler refuses in users' tests.
         either!(&self.backend, database => Box::pin(database.select(selection, self.epoch)).await)
     }
@@ -238,7 +254,10 @@ impl Database {
         };
         let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after.position);
         while at < until.position {
-            let read = async |until| either!(&self.backend, database => database.read_log(at, until).await);
+            let read = async |until| {
+                let _turn = self.turn().await;
+                either!(&self.backend, database => database.read_log(at, until).await)
+            };
             let part = self.recall.changes(resource, (at, until.position), read).await.map_err(answer)?;
             let Some((more, to)) = part else { return Ok(None) };
             bytes += more.iter().map(weight).sum::<usize>();

@@ -4,7 +4,7 @@
 //! cargo build --release -p forum && cargo run --release -p realtime-bench-fanout
 //! ```
 //!
-//! With `-- stalled` and `-- storm` it measures something else of the forum: what clients that stop reading cost the
+//! With `-- stalled` and `-- storm` (`--database postgres`) it measures something else of the forum: what clients that stop reading cost the
 //! others, and how soon all clients are right again that come back at once.
 //!
 //! A figure such as "200,000 deliveries per CPU-second" says more about a machine than about a server. So each round

@@ -112,6 +112,8 @@ pub(crate) struct Begin<'a> {
     pub(crate) cpu: Option<usize>,
     pub(crate) forum: &'a Path,
     pub(crate) dir: &'a Dir,
+    /// The URL of its database; `None` for a file in that directory.
+    pub(crate) database: Option<&'a str>,
     /// The forum's options, as it takes them from its environment.
     pub(crate) options: &'a [(&'a str, &'a str)],
 }
@@ -140,7 +142,8 @@ impl Server {
         let stderr = File::create(dir.join("stderr")).map_err(|error| format!("creating a log: {error}"))?;
         let mut command = Command::new(exe);
         command.args(["--child", begin.mode.name()]).arg("--forum").arg(begin.forum);
-        command.arg("--child-database").arg(format!("sqlite://{}", dir.join("x.db").display()));
+        let file = || format!("sqlite://{}", dir.join("x.db").display());
+        command.arg("--child-database").arg(begin.database.map_or_else(file, str::to_owned));
         if let Some(cpu) = begin.cpu {
             command.args(["--child-cpu", &cpu.to_string()]);
         }

@@ -154,8 +154,9 @@ fn measure(options: &Options, forum: &Path) -> Result<(), String> {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, mode.name());
             let dir = Dir::new()?;
             let cpu = cores.map(|cores| cores.server);
-            let mut server = Server::start(&Begin { mode, cpu, forum, dir: &dir, options: &[] })
-                .map_err(|error| format!("starting {}: {error}", mode.name()))?;
+            let mut server =
+                Server::start(&Begin { mode, cpu, forum, dir: &dir, database: None, options: &[] })
+                    .map_err(|error| format!("starting {}: {error}", mode.name()))?;
             measure_server(options, cores, round, mode, &server, &mut measurements)
                 .map_err(|error| server.explain(&format!("{}: {error}", mode.name())))?;
         }

@@ -82,8 +82,14 @@ pub(crate) fn measure(options: &Options, forum: &Path) -> Result<(), String> {
     let outbox = options.outbox_bytes.to_string();
     let environment = [("FORUM_LAG", lag), ("FORUM_OUTBOX_BYTES", &outbox)];
     let cpu = cores.map(|cores| cores.server);
-    let mut server =
-        Server::start(&Begin { mode: Mode::Forum, cpu, forum, dir: &dir, options: &environment })?;
+    let mut server = Server::start(&Begin {
+        mode: Mode::Forum,
+        cpu,
+        forum,
+        dir: &dir,
+        database: None,
+        options: &environment,
+    })?;
     let measured = pairs(options, &server).map_err(|error| server.explain(&error))?;
     report(options, cores, lag, &measured)
 }

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use realtime_tests::postgres;
 use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, Start, TOPICS};
@@ -25,6 +26,24 @@ pub(crate) struct Options {
     /// Comments that they have missed
     #[arg(long, default_value_t = 2_000, value_parser = positive(1_000_000))]
     missed: u64,
+    /// What the forum keeps its rows in; a PostgreSQL server is started for it
+    #[arg(long, value_enum, default_value = "sqlite")]
+    database: Backend,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
 }
 
 /// What coming back was like.
@@ -45,14 +64,21 @@ struct Return {
 pub(crate) fn measure(options: &Options, forum: &Path) -> Result<(), String> {
     raise_file_limit(options.connections as usize)?;
     say(&format!(
-        "{}{} clients of {TOPICS} topics, {} comments missed\n\n",
+        "{}{} clients of {TOPICS} topics, {} comments missed, {}\n\n",
         table::machine_line(None),
         options.connections,
         options.missed,
+        options.database.name(),
     ))?;
     let dir = Dir::new()?;
     let log = [("FORUM_WORKERS", "2"), ("FORUM_LOG", "warn,realtime_actix::database=debug")];
-    let start = || Server::start(&Begin { mode: Mode::Forum, cpu: None, forum, dir: &dir, options: &log });
+    // Ends with this function, and all that is in it.
+    let postgres = matches!(options.database, Backend::Postgres).then(postgres::Server::start);
+    let database = postgres.as_ref().map(|server| postgres::Database::create_on(server.url()));
+    let url = database.as_ref().map(postgres::Database::url);
+    let begin =
+        Begin { mode: Mode::Forum, cpu: None, forum, dir: &dir, database: url.as_deref(), options: &log };
+    let start = || Server::start(&begin);
 
     let mut server = start()?;
     let mut crowd = before(options, &server).map_err(|error| server.explain(&error))?;
@@ -65,7 +91,11 @@ pub(crate) fn measure(options: &Options, forum: &Path) -> Result<(), String> {
         returns.push((name, back));
         crowd.leave();
     }
-    report(options, &returns)
+    report(options, &returns)?;
+    match returns.iter().map(|(_, back)| back.twice).sum() {
+        0 => Ok(()),
+        twice => Err(format!("{twice} rows of the log were read twice")),
+    }
 }
 
 /// Clients that have seen different things, and leave; and what they miss.
@@ -160,8 +190,9 @@ back with  all follow s  all right s  then live ms  CPU s  parts of the log     
         })
     };
     let json = json!({
-        "benchmark": "storm", "machine": table::machine_json(None), "connections": options.connections,
-        "topics": TOPICS, "missed": options.missed, "returns": returns.iter().map(returned).collect::<Vec<_>>(),
+        "benchmark": "storm", "machine": table::machine_json(None), "database": options.database.name(),
+        "connections": options.connections, "topics": TOPICS, "missed": options.missed,
+        "returns": returns.iter().map(returned).collect::<Vec<_>>(),
     });
     say(&format!("{out}\nRight: every client has every comment of its topic, once.\n\n{json}\n"))
 }

@@ -253,7 +253,9 @@ impl Postgres {
         principal: Principal,
     ) -> Result<(Outcome, Position), Refusal> {
         let shared = Arc::clone(&self.shared);
+        let permit = shared.permit().map_err(Refusal::Unavailable)?;
         self.carry_out(async move {
+            let _permit = permit;
             let mut connection = shared.connection().await?;
             let result = async {
                 let position = if matches!(request.operation, Operation::List(_)) {
@@ -458,11 +460,6 @@ impl Postgres {
         job: impl Future<Output = Result<T, Stop>> + 'static,
     ) -> Result<T, Refusal> {
         self.shared.answers().map_err(Refusal::Unavailable)?;
-        let permit = self.shared.permit().map_err(Refusal::Unavailable)?;
-        let job = async move {
-            let _permit = permit;
-            job.await
-        };
         tokio::select! {
             biased;
             ended = actix_web::rt::spawn(job) => self.ended(ended),
@@ -618,6 +615,7 @@ impl Shared {
         if self.progress.is_healthy() { Ok(()) } else { Err(SILENT.into()) }
     }
 
+    /// To wait for a connection. Those who catch up need none: they have a queue of their own.
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Unavailable> {
         Arc::clone(&self.waiting)
             .try_acquire_owned()
