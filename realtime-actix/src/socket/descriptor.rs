@@ -49,27 +49,36 @@ struct Ticket(Option<u64>);
 /// Opens a connection's socket once more.
 #[cfg(unix)]
 pub(crate) fn open_second(stream: &Stream, extensions: &mut Extensions) {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
+    use std::os::fd::{AsFd as _, AsRawFd};
 
     use rustix::process::{Resource, getrlimit};
 
     // The system gives the lowest number that is free, so a high one says that few are left.
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+    let is_high = |descriptor: &dyn AsRawFd| {
+        u64::try_from(descriptor.as_raw_fd()).unwrap_or_default() >= most - most / PART_FOR_CONNECTIONS
+    };
     let mut untaken = untaken();
-    let ticket = if number >= most - most / PART_FOR_CONNECTIONS {
-        untaken.scarce = Some(Instant::now());
-        untaken.sockets = HashMap::new();
-        Ticket(None)
-    } else if untaken.scarce.is_none_or(|since| since.elapsed() >= WHILE_SCARCE) {
-        // What the system refuses is done without.
-        let Ok(second) = stream.as_fd().try_clone_to_owned() else { return };
-        untaken.next += 1;
-        let name = untaken.next;
-        untaken.sockets.insert(name, second.into());
-        Ticket(Some(name))
+    let are_few = untaken.scarce.is_some_and(|since| since.elapsed() < WHILE_SCARCE);
+    // When many connect at once, all may have been accepted, with low numbers, before the first is opened twice.
+    let second = if are_few || is_high(stream) {
+        None
     } else {
-        return;
+        stream.as_fd().try_clone_to_owned().ok().filter(|second| !is_high(second))
+    };
+    let ticket = match second {
+        Some(second) => {
+            untaken.next += 1;
+            let name = untaken.next;
+            untaken.sockets.insert(name, second.into());
+            Ticket(Some(name))
+        }
+        None if are_few && !is_high(stream) => return,
+        None => {
+            untaken.scarce = Some(Instant::now());
+            untaken.sockets = HashMap::new();
+            Ticket(None)
+        }
     };
     drop(untaken);
     extensions.insert(ticket);
