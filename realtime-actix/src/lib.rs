@@ -135,3 +135,4 @@ pub use rest::problem::Problem;
 pub use scope::RealtimeScope;
 pub use server::prepare_connection;
 pub use service::{RefusedOf, Resource, Within};
+pub use socket::GroupCounts;

@@ -40,7 +40,7 @@ use crate::fault;
 use crate::origin::{self, Origins};
 use crate::scope::RealtimeScope;
 use crate::service::Resource;
-use crate::socket::group::{DrainSockets, GroupActor, Observer, Revoke};
+use crate::socket::group::{CountGroups, DrainSockets, GroupActor, GroupCounts, Observer, Revoke};
 
 /// Batches that wait for the groups, at most. The log keeps what comes after them.
 const FEED_QUEUE: usize = 64;
@@ -989,6 +989,12 @@ impl Realtime {
     /// Can requests be served? Not while the database is away or does not answer, or has no room for what is written.
     pub fn is_ready(&self) -> bool {
         self.shared.database.is_ready()
+    }
+
+    /// How many groups there are of subscriptions that ask for the same, and how many of them cost every change.
+    pub async fn groups(&self) -> GroupCounts {
+        // Where the actor has ended there are none.
+        self.shared.groups.send(CountGroups).await.unwrap_or_default()
     }
 
     /// Refuses new sockets and closes those there are with 1001, spread over the time of `Limits::drain_ms`, so that the

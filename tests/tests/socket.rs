@@ -1,6 +1,7 @@
 //! Requests, replies and events over the WebSocket.
 
-use realtime_tests::{Handshake, Incoming, Server, Setup, Socket, at, on_postgres};
+use realtime_actix::Limits;
+use realtime_tests::{Handshake, Incoming, Server, Setup, Socket, at, on_postgres, within};
 use serde_json::{Value as Json, json};
 
 /// A request and the reply that it must get, `created_at` and the like filled in by `known`.
@@ -692,7 +693,7 @@ async fn more_requests_than_may_run_at_once_are_all_answered() {
 async fn a_connection_holds_no_more_subscriptions_than_it_may() {
     let server = Setup::memory()
         .configure(|connect| {
-            let mut limits = realtime_actix::Limits::default();
+            let mut limits = Limits::default();
             limits.subscriptions = 2;
             connect.limits(limits)
         })
@@ -712,7 +713,7 @@ async fn a_connection_holds_no_more_subscriptions_than_it_may() {
 async fn too_many_requests_are_answered_with_429_and_then_the_socket_is_closed() {
     let server = Setup::memory()
         .configure(|connect| {
-            let mut limits = realtime_actix::Limits::default();
+            let mut limits = Limits::default();
             limits.requests_per_second = 1;
             limits.request_burst = 3;
             limits.throttled_in_a_row = 5;
@@ -753,6 +754,34 @@ async fn a_server_that_drains_closes_with_1001_and_takes_no_more_sockets() {
     let refused = Handshake::to("/api/ws").open(&server).await.expect_err("no socket");
     assert_eq!(refused.status, 503, "{refused:?}");
     assert_eq!(server.get("/api/topics/").await.status, 200, "requests are still served");
+}
+
+#[tokio::test]
+async fn a_drain_is_spread_over_its_time_and_who_is_still_there_is_told_of_what_happens() {
+    let mut limits = Limits::default();
+    limits.drain_ms = 60_000;
+    let server = Setup::memory().configure(move |connect| connect.limits(limits)).start().await;
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(Socket::subscribed(&server, "labels", json!({})).await);
+    }
+    let realtime = server.realtime().clone();
+    let drained = tokio::spawn(async move { realtime.drain().await });
+    let closing = sockets.iter_mut().map(|socket| Box::pin(socket.closed()));
+    let (code, first, _) = futures_util::future::select_all(closing).await;
+    assert_eq!(code, Some(1001));
+    sockets.swap_remove(first);
+    server.write("INSERT INTO labels (name, weight) VALUES ('late', 1)").await;
+    let mut told = 0;
+    for mut socket in sockets {
+        if let Incoming::Text(event) = socket.receive().await {
+            assert!(event.contains(r#""name":"late""#), "{event}");
+            assert_eq!(socket.closed().await, Some(1001));
+            told += 1;
+        }
+    }
+    assert!(told > 0, "all were closed at once");
+    drained.await.expect("it ends when all have been closed");
 }
 
 /// A masked frame as a client sends it; the mask is zero.
@@ -902,4 +931,29 @@ async fn binary_frames_are_refused_and_the_socket_goes_on() {
         );
     }
     assert_eq!(socket.request(json!({"action": "ping"})).await["status"], 200);
+}
+
+#[tokio::test]
+async fn the_application_can_ask_how_many_groups_there_are_and_how_many_cost_every_change() {
+    let server = Setup::memory().start().await;
+    let counts = async || {
+        let counts = server.realtime().groups().await;
+        (counts.groups, counts.scanned)
+    };
+    assert_eq!(counts().await, (0, 0));
+    let (light, all) = (json!({"weight__lt": 7}), json!({}));
+    let mut sockets = [Socket::open(&server).await, Socket::open(&server).await];
+    for (at, filter) in [(0, &light), (1, &light), (0, &all)] {
+        let subscribe = json!({"stream": "labels/subscribe", "payload": filter});
+        assert_eq!(sockets[at].request(subscribe).await["status"], 200);
+    }
+    assert_eq!(counts().await, (2, 1));
+    let unsubscribe = json!({"stream": "labels/unsubscribe", "payload": all});
+    assert_eq!(sockets[0].request(unsubscribe).await["status"], 204);
+    let all_is_left = async {
+        while counts().await != (1, 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    within("the group of all ends with its only member", all_is_left).await;
 }

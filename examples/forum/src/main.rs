@@ -26,7 +26,7 @@ use demo::Demo;
 use identity::Sessions;
 use models::{Comment, FeedItem, Note, Topic, User};
 use options::{LagChoice, LimitsChoice, Options, Print, SourceChoice};
-use realtime_actix::{ChangeSource, Lag, Limits, Realtime, prepare_connection};
+use realtime_actix::{ChangeSource, GroupCounts, Lag, Limits, Realtime, prepare_connection};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -143,7 +143,8 @@ async fn run(options: Options) -> Result<(), String> {
     let handle = running.handle();
     let stop = async {
         wait_for_signal().await?;
-        tracing::info!("draining");
+        let GroupCounts { groups, scanned, .. } = realtime.groups().await;
+        tracing::info!(groups, scanned, "draining");
         // No connection is accepted any more while those that there are come to their ends.
         futures_util::future::join(realtime.drain(), handle.stop(true)).await;
         Ok::<(), String>(())

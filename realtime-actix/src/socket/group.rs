@@ -190,6 +190,31 @@ impl Handler<Observer> for GroupActor {
     }
 }
 
+/// What all that is followed comes to: subscriptions that ask for the same and may see the same are one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+#[non_exhaustive]
+pub struct GroupCounts {
+    /// The groups. A change costs by those that it concerns, and not by all.
+    pub groups: usize,
+    /// Those of them whose filter is decided for every change of their resource, because nothing in it can be looked up:
+    /// it selects everything, or has only negations, regular expressions, parts of dates, paths in JSON,
+    /// `isnull=false` or empty patterns. Each costs every change, so they should be few.
+    pub scanned: usize,
+}
+
+/// Somebody wants to know how many groups there are.
+#[derive(actix::Message)]
+#[rtype(result = "GroupCounts")]
+pub(crate) struct CountGroups;
+
+impl Handler<CountGroups> for GroupActor {
+    type Result = GroupCounts;
+
+    fn handle(&mut self, CountGroups: CountGroups, _context: &mut Self::Context) -> GroupCounts {
+        GroupCounts { groups: self.groups.len(), scanned: self.groups.scanned() }
+    }
+}
+
 /// A worker has started.
 #[derive(actix::Message)]
 #[rtype(result = "()")]

@@ -29,6 +29,7 @@ use realtime_core::{Code, Error};
 
 use self::client::SocketState;
 use self::descriptor::{Second, take_second};
+pub use self::group::GroupCounts;
 use self::worker::Worker;
 use crate::admission::Seat;
 use crate::auth::Identity;
