@@ -55,17 +55,37 @@ async fn where_so_configured_a_client_that_stops_reading_is_cut_off_and_the_othe
     })
     .await;
     let mut slow = stalled(&server).await;
-    slow.subscribe("comments", json!({})).await;
+    let mut view = View::new("id").live(&follow(&mut slow, "comments", json!({})).await);
     let mut healthy = Socket::subscribed(&server, "comments", json!({})).await;
     for _ in 0..COMMENTS {
         comment(&server).await;
         assert_eq!(healthy.next_event().await["action"], "create");
     }
-    let (bytes, code) = read_to_the_end(&mut slow).await;
-    assert_eq!(code, Some(4408));
+    let mut bytes = 0;
+    let code = loop {
+        match slow.receive().await {
+            Incoming::Text(text) => {
+                bytes += text.len();
+                view.take(&serde_json::from_str(&text).expect("JSON"));
+            }
+            Incoming::Pong(_) => {}
+            Incoming::Close(code) => break code,
+            Incoming::End => panic!("it ends without a word"),
+        }
+    };
+    assert_eq!(code, 4408);
     // What is more than the outbox is what the kernels had taken.
     assert!(bytes < COMMENTS * 10_000 / 2, "{bytes} bytes waited for a client that did not read");
     healthy.assert_silent(&server).await;
+
+    let mut again = Socket::open(&server).await;
+    let reply = follow(&mut again, "comments", json!({"since": view.cursor})).await;
+    assert_eq!(reply["recovered"], true);
+    for event in again.events(&server).await {
+        view.take(&event);
+    }
+    assert!(view.is_whole() && view.rows.len() == COMMENTS);
+    assert_eq!(view.rows, listed(&mut healthy).await);
 }
 
 #[tokio::test]
