@@ -3,17 +3,23 @@
 //! `cargo bench -p realtime-core --bench filter`. The goals: a filter of three predicates is parsed in 5 µs and decided
 //! for a row in 150 ns.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![allow(missing_docs, reason = "criterion's macros write functions without any")]
 
+#[path = "../../tests/src/machine.rs"]
+mod machine;
 #[path = "../tests/suite/model.rs"]
 #[allow(dead_code, reason = "the benchmark uses a part of the models")]
 mod model;
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use criterion::{BatchSize, Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, SamplingMode, criterion_group};
 use realtime_core::change::{Batch, Change};
 use realtime_core::connection::{Connection, Effect};
 use realtime_core::cursor::{Cursor, Epoch, Position};
@@ -288,12 +294,30 @@ fn listing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Where Criterion keeps what it has measured.
+const KEPT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/criterion");
+
 fn config() -> Criterion {
     // Half a second each tells nanoseconds apart well enough, and all of it is then run in a minute.
     Criterion::default()
+        .output_directory(Path::new(KEPT))
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))
         .sample_size(50)
+}
+
+/// What has been measured since a time, in nanoseconds: by group and name.
+fn measured(since: SystemTime) -> BTreeMap<String, f64> {
+    let folders =
+        |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let estimates = folders(PathBuf::from(KEPT)).flat_map(folders).filter_map(|path| {
+        let file = path.join("new/estimates.json");
+        let is_new = fs::metadata(&file).and_then(|metadata| metadata.modified()).is_ok_and(|at| at >= since);
+        let text = is_new.then(|| fs::read_to_string(&file).ok())??;
+        let mean = serde_json::from_str::<Json>(&text).ok()?["mean"]["point_estimate"].as_f64()?;
+        Some((path.strip_prefix(KEPT).ok()?.to_string_lossy().into_owned(), mean))
+    });
+    estimates.collect()
 }
 
 criterion_group! {
@@ -301,4 +325,15 @@ criterion_group! {
     config = config();
     targets = parsing, matching, worst_cases, publishing, listing
 }
-criterion_main!(benches);
+
+fn main() {
+    let start = SystemTime::now();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    let (machine, measured) = (machine::machine(), measured(start));
+    println!("\n{machine}\n\n{:<40} {:>12}", "mean", "ns");
+    for (name, mean) in &measured {
+        println!("{name:<40} {mean:>12.1}");
+    }
+    println!("\n{}", json!({"benchmark": "filter", "machine": machine, "mean_ns": measured}));
+}

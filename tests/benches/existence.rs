@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use realtime_actix::Limits;
+use realtime_tests::machine::machine;
 use realtime_tests::{ANN, Handshake, Server, Setup, Socket, people};
 use serde_json::{Value as Json, json};
 
@@ -130,6 +131,6 @@ async fn main() {
     let optimised = !cfg!(debug_assertions);
     println!(
         "{}",
-        json!({"benchmark": "existence", "optimised": optimised, "rounds": rounds, "figures": figures})
+        json!({"benchmark": "existence", "machine": machine(), "optimised": optimised, "rounds": rounds, "figures": figures})
     );
 }

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use realtime_tests::Kit;
+use realtime_tests::machine::machine;
 use serde_json::json;
 
 const TESTS: usize = 100;
@@ -69,6 +70,6 @@ fn main() {
     let optimised = !cfg!(debug_assertions);
     println!(
         "{}",
-        json!({"benchmark": "kit", "optimised": optimised, "processor_ms": processor, "figures": figures})
+        json!({"benchmark": "kit", "machine": machine(), "optimised": optimised, "processor_ms": processor, "figures": figures})
     );
 }

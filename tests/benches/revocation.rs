@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use realtime_actix::testing::{User, Users};
 use realtime_actix::{Limits, Realtime};
+use realtime_tests::machine::machine;
 use realtime_tests::{Handshake, Server, Setup, Socket};
 use serde_json::{Value as Json, json};
 
@@ -104,5 +105,8 @@ async fn main() {
     writing.await.expect("no panic");
     drop(crowd);
     let optimised = !cfg!(debug_assertions);
-    println!("{}", json!({"benchmark": "revocation", "optimised": optimised, "figures": all}));
+    println!(
+        "{}",
+        json!({"benchmark": "revocation", "machine": machine(), "optimised": optimised, "figures": all})
+    );
 }

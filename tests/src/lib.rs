@@ -6,6 +6,7 @@ use std::time::Duration;
 mod accounts;
 mod event_stream;
 mod kit;
+pub mod machine;
 mod models;
 pub mod postgres;
 mod random;

@@ -1,8 +1,8 @@
 //! A table, a line of JSON, and the machine.
 
-use std::fs;
 use std::time::Duration;
 
+use realtime_tests::machine::machine;
 use serde_json::{Value as Json, json};
 
 /// The figures of one command.
@@ -45,20 +45,6 @@ impl Report {
         println!("{}", json!({"benchmark": self.what, "figures": self.json, "machine": machine}));
         println!("machine: {machine}");
     }
-}
-
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let load = read("/proc/loadavg");
-    format!(
-        "{}, {cores} cores, kernel {}, load {}",
-        model.trim_start_matches(['\t', ' ', ':']),
-        read("/proc/sys/kernel/osrelease").trim(),
-        load.split(' ').next().unwrap_or_default()
-    )
 }
 
 /// The place in an ordered list below which so many percent of it are.
