@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "criterion's macros write functions without any")]
 
 #[path = "../../tests/src/machine.rs"]
+#[allow(unreachable_pub, reason = "other packages' benchmarks have it from where it is")]
 mod machine;
 #[path = "../tests/suite/model.rs"]
 #[allow(dead_code, reason = "the benchmark uses a part of the models")]

@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 #[path = "../../tests/src/machine.rs"]
+#[allow(unreachable_pub, reason = "other packages' benchmarks have it from where it is")]
 mod machine;
 #[path = "../tests/suite/model.rs"]
 #[allow(dead_code, reason = "the benchmark uses a part of the models")]
