@@ -99,19 +99,19 @@ impl Default for Way {
 }
 
 /// Writes in one call what waits, or as much of it as one call takes.
-fn write_first(mut socket: &TcpStream, ready: &VecDeque<Parcel>) -> io::Result<usize> {
-    if let [only] = ready.as_slices().0
-        && ready.len() == 1
-    {
-        return socket.write(&only.bytes);
+#[inline]
+fn write_first(mut socket: &TcpStream, first: &Parcel, ready: &VecDeque<Parcel>) -> io::Result<usize> {
+    if ready.len() == 1 {
+        socket.write(&first.bytes)
+    } else if ready.len() <= FEW_PARCELS {
+        let mut few = [IoSlice::new(&[]); FEW_PARCELS];
+        let parcels = few.iter_mut().zip(ready);
+        let count = parcels.map(|(slice, parcel)| *slice = IoSlice::new(&parcel.bytes)).count();
+        socket.write_vectored(few.get(..count).unwrap_or_default())
+    } else {
+        let parcels = ready.iter().take(PARCELS_AT_ONCE);
+        socket.write_vectored(&parcels.map(|parcel| IoSlice::new(&parcel.bytes)).collect::<Vec<_>>())
     }
-    let mut slices = ready.iter().map(|parcel| IoSlice::new(&parcel.bytes)).take(PARCELS_AT_ONCE);
-    if ready.len() > FEW_PARCELS {
-        return socket.write_vectored(&slices.collect::<Vec<_>>());
-    }
-    let mut few = [IoSlice::new(&[]); FEW_PARCELS];
-    let count = few.iter_mut().zip(&mut slices).map(|(place, slice)| *place = slice).count();
-    socket.write_vectored(few.get(..count).unwrap_or_default())
 }
 
 /// Frames that are shared by several connections, end to end.
@@ -197,9 +197,9 @@ impl Outbox {
             *is_due = false;
         }
         while let Way::Socket { socket, .. } = &state.way
-            && !state.ready.is_empty()
+            && let Some(first) = state.ready.front()
         {
-            match write_first(socket, &state.ready) {
+            match write_first(socket, first, &state.ready) {
                 Ok(0) => state.lose_peer(),
                 Ok(bytes) => state.take(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
