@@ -556,11 +556,17 @@ impl Shared {
     }
 
     /// Can somebody go on from a cursor? What came after it must be known, and be all that he has missed.
-    pub(crate) async fn can_go_on(&self, identity: &Identity, since: Cursor) -> Result<bool, Error> {
+    /// What is not wanted any more when its turn comes is not asked.
+    pub(crate) async fn can_go_on(
+        &self,
+        identity: &Identity,
+        since: Cursor,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<bool, Error> {
         // Who changes just now is told what that makes of what he asks for as he was.
         let is_as_before = self.since_asked(identity) != Since::Nothing
             || !self.revocations.saw_otherwise(identity, since.position);
-        Ok(is_as_before && self.database.reaches_back_to(since).await?)
+        Ok(is_as_before && self.database.reaches_back_to(since, is_wanted).await?)
     }
 
     /// Somebody sees other rows or fields from a position on.

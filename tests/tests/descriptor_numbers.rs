@@ -30,7 +30,7 @@ async fn a_second_descriptor_is_none_of_the_last() {
     let mut files: Vec<File> = (0..FILES).map(|_| file()).collect();
     // So that what is opened next is one of the last.
     let used = open() as u64;
-    let limit = Rlimit { current: Some(used + used / 16), ..getrlimit(Resource::Nofile) };
+    let limit = Rlimit { current: Some(used + used / 32), ..getrlimit(Resource::Nofile) };
     setrlimit(Resource::Nofile, limit).expect("it is lower than before");
     // But for the client's socket and the accepted one.
     files.drain(..2);

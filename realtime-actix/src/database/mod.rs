@@ -6,6 +6,7 @@ pub(crate) mod postgres;
 mod recall;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+mod turns;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -27,7 +28,6 @@ use realtime_core::subscription::Subscription;
 use realtime_core::throttle::Throttle;
 use realtime_core::transition::Transition;
 use realtime_core::{Action, AfterCommit, Descriptor, Error, LookupSet, PageKey, Principal, Value};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::parts::{OnPostgres, OnSqlite};
 pub(crate) use self::parts::{Opening, Parts, Refused, open, outstanding, undecided};
@@ -38,10 +38,6 @@ use crate::gate::{Gate, Hold};
 /// What a request came to, where the feed was, and, of a write, the hold on the events that it caused.
 pub(crate) type Answer = (Outcome, Cursor, Option<Hold>);
 
-/// How many of those who catch up read from the database at once: half of the connections that it has if nobody says
-/// otherwise. When all clients come back at once they wait for each other, and a request waits for few of them.
-const CATCH_UPS_AT_ONCE: usize = 8;
-
 /// An open database.
 pub(crate) struct Database {
     backend: Backend,
@@ -50,7 +46,6 @@ pub(crate) struct Database {
     page_key: PageKey,
     descriptors: Vec<&'static Descriptor>,
     recall: Arc<Recall>,
-    turns: Semaphore,
     throttle: Mutex<Throttle>,
     started: Instant,
 }
@@ -88,7 +83,6 @@ impl Database {
             page_key,
             descriptors,
             recall,
-            turns: Semaphore::new(CATCH_UPS_AT_ONCE),
             throttle: Mutex::default(),
             started: Instant::now(),
         }
@@ -179,16 +173,14 @@ impl Database {
         task.await.unwrap_or_else(|_| Err((0, Refusal::Unavailable("the worker has ended".into()))))
     }
 
-    /// Waits until somebody who catches up may read. Nothing else is waited for while it is held.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.turns.acquire().await.ok()
-    }
-
     /// Is the cursor one of this database's log, and can what came after it be told?
-    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Error> {
-        let _turn = self.turn().await;
-        either!(&self.backend, database => database.reaches_back_to(cursor).await).map_err(answer)
+    /// What is not wanted any more when its turn comes is not asked.
+    pub(crate) async fn reaches_back_to(
+        &self,
+        cursor: Cursor,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<bool, Error> {
+        either!(&self.backend, database => database.reaches_back_to(cursor, is_wanted).await).map_err(answer)
     }
 
     /// The next events that a subscription has missed, of rows up to a key where one is given; `None` where they can no
@@ -200,7 +192,6 @@ impl Database {
         (after, until): (Cursor, Cursor),
     ) -> Result<Option<Missed>, Error> {
         let read = async |until| {
-            let _turn = self.turn().await;
             let read = either!(&self.backend, database => database.read_log(after.position, until).await)?;
             let to = read.as_ref().map_or(after.position, |batch| batch.position);
             tracing::debug!(after = after.position.0, to = to.0, "the log is read for those who catch up");
@@ -211,7 +202,6 @@ impl Database {
 
     /// Rows of one resource, true at the position of one transaction.
     async fn select<S: Selection>(&self, selection: S) -> Result<S::Found, Refusal> {
-        let _turn = self.turn().await;
         // Boxed: futures that are nested deeper than they are now the compiler refuses in users' tests.
         either!(&self.backend, database => Box::pin(database.select(selection, self.epoch)).await)
     }
@@ -254,10 +244,7 @@ impl Database {
         };
         let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after.position);
         while at < until.position {
-            let read = async |until| {
-                let _turn = self.turn().await;
-                either!(&self.backend, database => database.read_log(at, until).await)
-            };
+            let read = async |until| either!(&self.backend, database => database.read_log(at, until).await);
             let part = self.recall.changes(resource, (at, until.position), read).await.map_err(answer)?;
             let Some((more, to)) = part else { return Ok(None) };
             bytes += more.iter().map(weight).sum::<usize>();

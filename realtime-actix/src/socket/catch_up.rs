@@ -229,7 +229,9 @@ impl CatchUp {
     async fn page(&self, request: &PageRequest, not_before: Option<Position>) -> Result<Arc<Page>, Stop> {
         let database = self.worker.database();
         let page = self.ask(|| database.snapshot_page(request.clone(), not_before)).await?;
-        if not_before.is_none() || self.ask(|| database.reaches_back_to(page.cursor)).await? {
+        if not_before.is_none()
+            || self.ask(|| database.reaches_back_to(page.cursor, || self.goes_on())).await?
+        {
             return Ok(page);
         }
         self.ask(|| database.snapshot_page(request.clone(), None)).await

@@ -257,7 +257,7 @@ impl Worker {
         let worker = Rc::clone(self);
         actix::spawn(async move {
             let identity = follower.client.identity.borrow().clone();
-            match worker.shared.can_go_on(&identity, since).await {
+            match worker.shared.can_go_on(&identity, since, || !follower.left.get()).await {
                 _ if follower.left.get() => {}
                 Ok(true) => worker.catch_up(follower, Step::Follow { after: since, lagged: false }),
                 // Its client knows of nothing after `since`: a page that was read after that serves.

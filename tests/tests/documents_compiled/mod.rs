@@ -5,6 +5,7 @@
 mod attributes;
 mod derive;
 mod from_django;
+mod operating;
 mod postgres;
 mod testing;
 mod views;

@@ -55,6 +55,7 @@ use self::install::Started;
 use self::marker::Marker;
 use self::pruner::Pruner;
 use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_constraint, is_full};
+use super::turns::Turns;
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 use crate::realtime::ChangeSource;
@@ -211,6 +212,7 @@ struct Shared {
     progress: Arc<Progress>,
     waiting: Arc<Semaphore>,
     most_waiting: u32,
+    turns: Turns,
     /// May a commit be refused?
     defers: AtomicBool,
 }
@@ -274,9 +276,18 @@ impl Postgres {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Refusal> {
+    pub(crate) async fn reaches_back_to(
+        &self,
+        cursor: Cursor,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<bool, Refusal> {
         let shared = Arc::clone(&self.shared);
+        let turn = shared.turns.to_ask().await?;
+        if !is_wanted() {
+            return Ok(false);
+        }
         self.carry_out(async move {
+            let _turn = turn;
             let mut connection = shared.connection().await?;
             // The log holds what is after its oldest mark.
             Ok(first(&mut connection, log::known_mark(cursor), Mark::read).await?.is_some())
@@ -318,7 +329,9 @@ impl Postgres {
         epoch: Epoch,
     ) -> Result<S::Found, Refusal> {
         let shared = Arc::clone(&self.shared);
+        let turn = shared.turns.to_select().await?;
         self.carry_out(async move {
+            let _turn = turn;
             let mut connection = shared.connection().await?;
             let result = async {
                 let position = shared.begin_read(&mut connection).await?;
@@ -491,8 +504,12 @@ impl Postgres {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(feed), Some(runtime)) = (feed, runtime) else { return };
         runtime.block_on(async {
+            let finished = async {
+                let _ = self.shared.waiting.acquire_many(self.shared.most_waiting).await;
+                self.shared.turns.all_finished().await;
+            };
             // What is not finished in time is rolled back by the server.
-            let _ = timeout(CLOSE_TIMEOUT, self.shared.waiting.acquire_many(self.shared.most_waiting)).await;
+            let _ = timeout(CLOSE_TIMEOUT, finished).await;
             self.shared.progress.close();
             let _ = timeout(CLOSE_TIMEOUT, feed).await;
         });
@@ -590,6 +607,7 @@ async fn start(
         commits,
         progress,
         waiting: Arc::new(Semaphore::new(most_waiting as usize)),
+        turns: Turns::of(options.connections),
         most_waiting,
         defers: AtomicBool::new(deferrable.is_some_and(|count| count > 0)),
     };
@@ -615,7 +633,7 @@ impl Shared {
         if self.progress.is_healthy() { Ok(()) } else { Err(SILENT.into()) }
     }
 
-    /// To wait for a connection. Those who catch up need none: they have a queue of their own.
+    /// To wait for a connection. Those who catch up need none: they have queues of their own.
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Unavailable> {
         Arc::clone(&self.waiting)
             .try_acquire_owned()

@@ -29,6 +29,7 @@ use self::readers::Readers;
 use self::transaction::{SqliteTransaction, failure_of};
 pub(crate) use self::writer::Pace;
 use self::writer::Writer;
+use super::turns::Turns;
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 use realtime_core::change::Batch;
@@ -129,6 +130,7 @@ pub(crate) struct Sqlite {
     tables: Arc<[Table<Backend>]>,
     writer: Writer,
     readers: Option<Readers>,
+    turns: Turns,
     /// What its cursors bear.
     epoch: Epoch,
 }
@@ -162,6 +164,7 @@ impl Sqlite {
             Ok((log::begin_epoch(connection)?, log::page_key(connection, &random)?))
         })?;
         let glance = Glance::at(&options.location);
+        let turns = Turns::of(options.readers);
         let readers = match options.location {
             Location::Memory => None,
             Location::File(_) => Some(Readers::new(options.location, options.readers)),
@@ -175,7 +178,7 @@ impl Sqlite {
             &options.pace,
         )?;
         let epoch = begun.0;
-        Ok((Self { tables: options.tables.into(), writer, readers, epoch }, begun, position))
+        Ok((Self { tables: options.tables.into(), writer, readers, turns, epoch }, begun, position))
     }
 
     /// Carries out a request that reads, and says at which position its answer is true.
@@ -195,7 +198,15 @@ impl Sqlite {
     }
 
     /// Is the position the end of a transaction, and does the log hold everything after it?
-    pub(crate) async fn reaches_back_to(&self, cursor: Cursor) -> Result<bool, Refusal> {
+    pub(crate) async fn reaches_back_to(
+        &self,
+        cursor: Cursor,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<bool, Refusal> {
+        let _turn = self.turns.to_ask().await?;
+        if !is_wanted() {
+            return Ok(false);
+        }
         let epoch = self.epoch;
         self.read_with(move |connection| {
             // Another process may have begun an epoch since, but what this one has handed out it knows.
@@ -243,6 +254,7 @@ impl Sqlite {
     /// Rows of a resource, and the position that they are true at. They are read one by one, so that no more of them are
     /// in memory than are wanted.
     pub(crate) async fn select<S: Selection>(&self, selection: S, epoch: Epoch) -> Result<S::Found, Refusal> {
+        let _turn = self.turns.to_select().await?;
         let tables = Arc::clone(&self.tables);
         self.read_with(move |connection| {
             let mut selection = selection;
