@@ -24,6 +24,10 @@ pub(super) struct Turns {
 
 struct Queue {
     turns: Arc<Semaphore>,
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "PostgreSQL alone waits for all in the end")
+    )]
     count: u32,
     patience: Duration,
 }
@@ -53,6 +57,10 @@ impl Turns {
     }
 
     /// Waits until all who had a turn have finished.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "PostgreSQL alone waits for all in the end")
+    )]
     pub(super) async fn all_finished(&self) {
         for queue in [&self.questions, &self.selections] {
             // They are never closed.
