@@ -55,7 +55,7 @@ use self::install::Started;
 use self::marker::Marker;
 use self::pruner::Pruner;
 use self::transaction::{PgTransaction, SAVEPOINT, failure_of, is_constraint, is_full};
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use super::{Done, WriteError, Written};
 use crate::gate::Gate;
 use crate::realtime::ChangeSource;
@@ -282,7 +282,7 @@ impl Postgres {
         is_wanted: impl Fn() -> bool,
     ) -> Result<bool, Refusal> {
         let shared = Arc::clone(&self.shared);
-        let turn = shared.turns.to_ask().await?;
+        let turn = self.turn(shared.turns.to_ask()).await?;
         if !is_wanted() {
             return Ok(false);
         }
@@ -329,7 +329,7 @@ impl Postgres {
         epoch: Epoch,
     ) -> Result<S::Found, Refusal> {
         let shared = Arc::clone(&self.shared);
-        let turn = shared.turns.to_select().await?;
+        let turn = self.turn(shared.turns.to_select()).await?;
         self.carry_out(async move {
             let _turn = turn;
             let mut connection = shared.connection().await?;
@@ -464,6 +464,16 @@ impl Postgres {
             let written = shared.transact(work, gate).await?;
             shared.progress.wake();
             Ok(written)
+        }
+    }
+
+    /// Waits for a turn, as long as the database answers: those who have one now would not end soon.
+    async fn turn(&self, turn: impl Future<Output = Result<Turn, Refusal>>) -> Result<Turn, Refusal> {
+        self.shared.answers().map_err(Refusal::Unavailable)?;
+        tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = self.shared.progress.lost() => Err(Refusal::Unavailable(SILENT.into())),
         }
     }
 
