@@ -1003,8 +1003,8 @@ impl Realtime {
         self.shared.groups.send(CountGroups).await.unwrap_or_default()
     }
 
-    /// Refuses new sockets and closes those there are with 1001, spread over the time of `Limits::drain_ms`, so that the
-    /// server can be stopped gracefully. Returns when all have been told.
+    /// Refuses new sockets and closes those there are with 1001, a few at a time and all within `Limits::drain_ms`, so that
+    /// the server can be stopped gracefully. Returns when all have been told.
     pub async fn drain(&self) {
         let (done, mut all_done) = mpsc::channel(1);
         // Where the actor has ended there is nothing to close.

@@ -4,8 +4,8 @@
 //! cargo build --release -p forum && cargo run --release -p realtime-bench-fanout
 //! ```
 //!
-//! With `-- stalled` and `-- storm` (`--database postgres`) it measures something else of the forum: what clients that stop reading cost the
-//! others, and how soon all clients are right again that come back at once.
+//! With `-- stalled` and `-- storm` it measures something else of the forum: what clients that stop reading cost the
+//! others, and how soon all clients are right again that come back at once (also with `--database postgres`).
 //!
 //! A figure such as "200,000 deliveries per CPU-second" says more about a machine than about a server. So each round
 //! measures a raw epoll loop, a naive actor lobby and the forum one after the other, in turning order; ratios are
